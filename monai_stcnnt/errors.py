@@ -1,0 +1,87 @@
+# Copyright (c) monai_stcnnt contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Errors that a user can act on: one class per cause.
+
+Every class derives from :class:`StcnntError` and from ``ValueError`` (something given is wrong) or ``OSError`` (something on
+disk is wrong), so that callers can catch the cause, the kind, or all of them. Messages name what was found and what to do.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "BlockStringError",
+    "CheckpointMismatchError",
+    "ConstantImageError",
+    "EmptyImageError",
+    "GFactorMapError",
+    "ImageSizeError",
+    "LayoutError",
+    "MissingFileError",
+    "NetworkConfigError",
+    "NoiseLevelError",
+    "NonFiniteValuesError",
+    "NotAnImageError",
+    "OutputNotWritableError",
+    "StcnntError",
+    "UnreadableFileError",
+]
+
+
+class StcnntError(Exception):
+    """Base of all errors that this package raises on purpose."""
+
+
+class MissingFileError(StcnntError, FileNotFoundError):
+    """A file or folder that was named does not exist."""
+
+
+class UnreadableFileError(StcnntError, OSError):
+    """A file exists but cannot be read or decoded."""
+
+
+class NotAnImageError(StcnntError, ValueError):
+    """A file is of a kind that this package does not read as an MR image."""
+
+
+class EmptyImageError(StcnntError, ValueError):
+    """An image without voxels, or a folder without images."""
+
+
+class NonFiniteValuesError(StcnntError, ValueError):
+    """An image holds NaN or infinite values."""
+
+
+class ConstantImageError(StcnntError, ValueError):
+    """All voxels of an image have the same value."""
+
+
+class GFactorMapError(StcnntError, ValueError):
+    """A g-factor map has the wrong shape or values that are not positive."""
+
+
+class NoiseLevelError(StcnntError, ValueError):
+    """A noise level is not a positive number, or cannot be estimated."""
+
+
+class OutputNotWritableError(StcnntError, OSError):
+    """An output file or folder cannot be written."""
+
+
+class CheckpointMismatchError(StcnntError, ValueError):
+    """A checkpoint does not fit the network."""
+
+
+class LayoutError(StcnntError, ValueError):
+    """A tensor's axes are not those that were asked for."""
+
+
+class ImageSizeError(StcnntError, ValueError):
+    """An image size that the network cannot take."""
+
+
+class BlockStringError(StcnntError, ValueError):
+    """A block string names a cell that does not exist."""
+
+
+class NetworkConfigError(StcnntError, ValueError):
+    """Network options that do not fit together."""
