@@ -14,6 +14,7 @@ __all__ = [
     "ConstantImageError",
     "EmptyImageError",
     "GFactorMapError",
+    "GeometryError",
     "ImageSizeError",
     "LayoutError",
     "MissingFileError",
@@ -22,6 +23,8 @@ __all__ = [
     "NonFiniteValuesError",
     "NotAnImageError",
     "OutputNotWritableError",
+    "SeriesMismatchError",
+    "SeriesSelectionError",
     "StcnntError",
     "UnreadableFileError",
 ]
@@ -85,3 +88,15 @@ class BlockStringError(StcnntError, ValueError):
 
 class NetworkConfigError(StcnntError, ValueError):
     """Network options that do not fit together."""
+
+
+class GeometryError(StcnntError, ValueError):
+    """The position, orientation or spacing of an image is absent or impossible."""
+
+
+class SeriesSelectionError(StcnntError, ValueError):
+    """A folder holds several series, or not the one that was asked for."""
+
+
+class SeriesMismatchError(StcnntError, ValueError):
+    """The files of a series do not make one image: frames missing, duplicated, or of mixed size."""
