@@ -1,0 +1,122 @@
+# Copyright (c) monai_stcnnt contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The one attention core, and the projections to queries, keys and values that all attentions share."""
+
+import math
+from typing import Literal, Optional, get_args
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - torch's own name for it
+from torch import nn
+
+from monai_stcnnt.errors import NetworkConfigError
+from monai_stcnnt.networks.layers.frames import FrameConv
+
+__all__ = ["PositionBias", "QKVConv", "Similarity", "attend", "check_choice", "check_heads"]
+
+Similarity = Literal["cosine", "dot", "normalized"]
+PositionBias = Literal["none", "before_softmax", "after_softmax"]
+
+
+def check_choice(name: str, value: str, choices: object) -> None:
+    """Refuse a value that is not among the choices of a ``Literal``.
+
+    Raises:
+        NetworkConfigError: with the value and the choices.
+    """
+    allowed = get_args(choices)
+    if value not in allowed:
+        raise NetworkConfigError(f"{name} must be one of {allowed}, got {value!r}.")
+
+
+def check_heads(features: int, num_heads: int, what: str) -> None:
+    """Refuse a number of heads that does not divide the token's features.
+
+    Raises:
+        NetworkConfigError: with both numbers.
+    """
+    if num_heads < 1 or features % num_heads:
+        raise NetworkConfigError(f"{features} features of {what} cannot be shared by num_heads={num_heads}.")
+
+
+def standardize(x: torch.Tensor) -> torch.Tensor:
+    """Zero mean and unit (unbiased) variance along the last axis; float32's epsilon keeps the division finite."""
+    return (x - x.mean(-1, keepdim=True)) * torch.rsqrt(x.var(-1, unbiased=x.shape[-1] > 1, keepdim=True) + 1.1920929e-07)
+
+
+def attend(
+    q: torch.Tensor,
+    k: torch.Tensor,
+    v: torch.Tensor,
+    similarity: str,
+    logit_bias: Optional[torch.Tensor],  # noqa: UP045 - torch.jit.script wants Optional
+    weight_bias: Optional[torch.Tensor],  # noqa: UP045
+    dropout: float,
+) -> torch.Tensor:
+    r"""Attention of tokens, \\(( \mathrm{softmax}(s(q, k) + b_l) + b_w ) v\\).
+
+    Args:
+        q: queries (G, heads, N, D).
+        k: keys (G, heads, N, D).
+        v: values (G, heads, N, Dv).
+        similarity: ``cosine`` (no temperature), ``dot`` (scaled by the root of D) or ``normalized`` (each query and key
+            standardized, then ``dot``).
+        logit_bias: added before the softmax, broadcastable to (G, heads, N, N).
+        weight_bias: added after the softmax, (heads, N, N); the rows then no longer sum to one.
+        dropout: probability with which a weight is dropped.
+
+    Returns:
+        (G, heads, N, Dv).
+    """
+    scale = 1.0
+    if similarity == "cosine":
+        q, k = F.normalize(q, dim=-1), F.normalize(k, dim=-1)
+    else:
+        scale = 1.0 / math.sqrt(q.shape[-1])
+        if similarity == "normalized":
+            q, k = standardize(q), standardize(k)
+    weights = torch.matmul(q * scale, k.transpose(-2, -1))
+    if logit_bias is not None:
+        weights = weights + logit_bias
+    weights = weights.softmax(dim=-1)
+    if weight_bias is not None:
+        weights = weights + weight_bias
+    return torch.matmul(F.dropout(weights, dropout), v) if dropout > 0.0 else torch.matmul(weights, v)
+
+
+class QKVConv(nn.Module):
+    """Queries, keys and values by one convolution (by two where queries and keys are strided).
+
+    Args:
+        in_channels: channels of the input.
+        out_channels: channels of each of q, k and v.
+        kernel_size: of the convolution.
+        qk_stride: step of queries and keys along H and W; values keep the resolution.
+        spatial_dims: 2 (per frame) or 3.
+
+    Shapes: (B, T, in_channels, H, W) to q, k (B, T, out_channels, ceil(H / qk_stride), ceil(W / qk_stride)) and
+        v (B, T, out_channels, H, W).
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, qk_stride: int, spatial_dims: int) -> None:
+        super().__init__()
+        self.strided = qk_stride > 1
+        if qk_stride < 1:
+            raise NetworkConfigError(f"qk_stride must be at least 1, got {qk_stride}.")
+        if self.strided:
+            self.qk: nn.Module = FrameConv(
+                in_channels, 2 * out_channels, kernel_size, stride=qk_stride, spatial_dims=spatial_dims
+            )
+            self.v: nn.Module = FrameConv(in_channels, out_channels, kernel_size, spatial_dims=spatial_dims)
+            self.qkv: nn.Module = nn.Identity()
+        else:
+            self.qk, self.v = nn.Identity(), nn.Identity()
+            self.qkv = FrameConv(in_channels, 3 * out_channels, kernel_size, spatial_dims=spatial_dims)
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Project (B, T, C, H, W)."""
+        if self.strided:
+            q, k = self.qk(x).chunk(2, dim=2)
+            return q, k, self.v(x)
+        q, k, v = self.qkv(x).chunk(3, dim=2)
+        return q, k, v

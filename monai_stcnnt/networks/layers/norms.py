@@ -1,0 +1,96 @@
+# Copyright (c) monai_stcnnt contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Normalizations of tensors in frame layout, chosen by name."""
+
+from typing import Literal, get_args
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - torch's own name for it
+from torch import nn
+
+from monai_stcnnt.errors import NetworkConfigError
+
+__all__ = ["BatchFrameNorm", "FixedLayerNorm", "InstanceFrameNorm", "NormName", "build_norm", "fixes_image_size"]
+
+NormName = Literal["layer", "layer3d", "batch2d", "batch3d", "instance2d", "instance3d", "none"]
+
+
+class FixedLayerNorm(nn.Module):
+    """Layer normalization over ``[C, H, W]`` of each frame, or over ``[C, T, H, W]`` of each clip.
+
+    The affine weights have the shape of what is normalized, so the image size is part of the module (the form of the
+    published SNRAware networks). Shapes: (B, T, C, H, W) to the same.
+    """
+
+    def __init__(self, channels: int, size: tuple[int, int, int], *, with_time: bool) -> None:
+        super().__init__()
+        self.with_time = with_time
+        self.shape = [channels, *size] if with_time else [channels, size[1], size[2]]
+        self.weight = nn.Parameter(torch.ones(self.shape))
+        self.bias = nn.Parameter(torch.zeros(self.shape))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Normalize (B, T, C, H, W)."""
+        if self.with_time:
+            y = F.layer_norm(x.transpose(1, 2), self.shape, self.weight, self.bias)
+            return y.transpose(1, 2)
+        return F.layer_norm(x, self.shape, self.weight, self.bias)
+
+
+class BatchFrameNorm(nn.Module):
+    """Batch normalization over B, T, H and W, with running statistics. Shapes: (B, T, C, H, W) to the same."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.bn = nn.BatchNorm2d(channels)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Normalize (B, T, C, H, W)."""
+        return self.bn(x.flatten(0, 1)).unflatten(0, (x.shape[0], x.shape[1]))
+
+
+class InstanceFrameNorm(nn.Module):
+    """Instance normalization without weights, over H, W of a frame or T, H, W of a clip.
+
+    Where only one element is normalized the result is zero. Shapes: (B, T, C, H, W) to the same.
+    """
+
+    def __init__(self, *, with_time: bool, eps: float = 1e-5) -> None:
+        super().__init__()
+        self.with_time = with_time
+        self.eps = eps
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Normalize (B, T, C, H, W)."""
+        axes = [1, 3, 4] if self.with_time else [3, 4]
+        centered = x - x.mean(axes, keepdim=True)
+        return centered * torch.rsqrt(centered.square().mean(axes, keepdim=True) + self.eps)
+
+
+def fixes_image_size(norm: str) -> tuple[bool, bool]:
+    """Whether a normalization fixes (T, (H, W)) of the network it stands in."""
+    return norm == "layer3d", norm in ("layer", "layer3d")
+
+
+def build_norm(norm: NormName, channels: int, size: tuple[int, int, int]) -> nn.Module:
+    """Build a normalization of (B, T, C, H, W).
+
+    Args:
+        norm: ``layer`` over [C, H, W] and ``layer3d`` over [C, T, H, W] (both fix the size), ``batch2d`` and ``batch3d``
+            (the same statistics: frames are part of the batch), ``instance2d`` per frame, ``instance3d`` per clip, ``none``
+            leaves the features in the units of the image.
+        channels: C.
+        size: (T, H, W) for the two layer normalizations.
+
+    Raises:
+        NetworkConfigError: for another name.
+    """
+    if norm in ("layer", "layer3d"):
+        return FixedLayerNorm(channels, size, with_time=norm == "layer3d")
+    if norm in ("batch2d", "batch3d"):
+        return BatchFrameNorm(channels)
+    if norm in ("instance2d", "instance3d"):
+        return InstanceFrameNorm(with_time=norm == "instance3d")
+    if norm == "none":
+        return nn.Identity()
+    raise NetworkConfigError(f"norm must be one of {get_args(NormName)}, got {norm!r}.")

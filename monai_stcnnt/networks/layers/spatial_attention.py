@@ -1,0 +1,280 @@
+# Copyright (c) monai_stcnnt contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Attention between patches, windows or voxels: local, global, ViT and Swin, per frame or in 3D."""
+
+from typing import Literal, Optional
+
+import torch
+from torch import nn
+
+from monai_stcnnt.errors import NetworkConfigError
+from monai_stcnnt.networks.layers.attention import (
+    PositionBias,
+    QKVConv,
+    Similarity,
+    attend,
+    check_choice,
+    check_heads,
+)
+from monai_stcnnt.networks.layers.frames import FrameConv, crop_frames, pad_frames
+from monai_stcnnt.networks.layers.position_bias import RelativePositionBias
+from monai_stcnnt.networks.layers.windows import WindowSize, merge_tokens, split_tokens
+
+__all__ = ["Projection", "SpatialAttention", "SpatialKind", "shift_mask"]
+
+SpatialKind = Literal["local", "global", "vit", "swin"]
+Projection = Literal["conv", "linear"]
+
+
+def shift_mask(
+    size: tuple[int, int, int], window: tuple[int, int, int], shift: tuple[int, int, int], device: torch.device
+) -> torch.Tensor:
+    """What a token may not see in cyclically shifted windows.
+
+    Args:
+        size: (T, H, W), multiples of the window.
+        window: (t, h, w).
+        shift: voxels by which the image was rolled back along each axis.
+        device: where to put the result.
+
+    Returns:
+        (windows, N, N) with N the voxels of a window: 0 between voxels that were neighbors before the shift, -100 between
+        voxels that the roll brought together.
+    """
+    region = torch.zeros([1, 1, 1], device=device)
+    for axis in range(3):
+        place = torch.arange(size[axis], device=device)
+        edge = (place >= size[axis] - window[axis]).float() + (place >= size[axis] - shift[axis]).float()
+        shape = [1, 1, 1]
+        shape[axis] = size[axis]
+        region = region * 3.0 + (edge if shift[axis] > 0 else torch.zeros_like(edge)).reshape(shape)
+    groups = split_tokens(region[None, :, :, :, None], window, (1, 1, 1), False)[:, :, 0]
+    return (groups[:, :, None] != groups[:, None, :]).float() * -100.0
+
+
+class SpatialAttention(nn.Module):
+    """Attention inside or across the windows of an image; queries, keys and values keep their pixels.
+
+    Four kinds, one mechanism:
+
+    - ``local``: the patches of one window attend to each other;
+    - ``global``: the patches at the same place of all windows attend to each other;
+    - ``vit``: whole windows attend to whole windows;
+    - ``swin``: the voxels of one window attend to each other, in windows that may be shifted (with the wrap mask).
+
+    Any input size is accepted: what the windows need is added by reflection and cropped again. ``local`` and ``swin`` keep
+    the window's size, ``global`` and ``vit`` keep the number of windows (with linear projections ``vit`` keeps the size,
+    because its weights have it).
+
+    Args:
+        in_channels: channels of the input.
+        out_channels: channels of the output.
+        size: (T, H, W) that the module is built for.
+        windows: window and patch, each dividing the next larger (see
+            :func:`~monai_stcnnt.networks.layers.windows.resolve_windows`).
+        kind: one of the four above.
+        num_heads: heads, which share the numbers of a token: pixels of the patch first, channels within a pixel.
+        spatial_dims: 2 treats every frame by itself; 3 treats T, H and W together, with 3D convolutions.
+        shifted: shift the windows of ``swin`` by half their size along every axis that has more than one.
+        qkv: ``conv`` (3x3 or 3x3x3) or ``linear`` (a linear map of a token).
+        similarity: see :func:`~monai_stcnnt.networks.layers.attention.attend`.
+        position_bias: relative position bias added before or after the softmax, or none.
+        qk_stride: step of queries and keys along H and W (convolutions only).
+        output_proj: end with a convolution.
+        attention_dropout: probability of dropping a weight in training.
+        kernel_size: of the convolutions.
+
+    Shapes: (B, T, in_channels, H, W) to (B, T, out_channels, H, W).
+
+    Raises:
+        NetworkConfigError: for options that do not fit.
+
+    See also:
+        Xue et al., 2024, https://doi.org/10.48550/arXiv.2404.02382; Dosovitskiy et al., ViT, 2020,
+        https://doi.org/10.48550/arXiv.2010.11929; Liu et al., Swin Transformer, 2021,
+        https://doi.org/10.1109/ICCV48922.2021.00986. Departures from the published code: 2D and 3D share one split and
+        merge, the 3D bias is indexed in the order of its tokens, Swin uses its value projection, windows need not be square.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        size: tuple[int, int, int],
+        windows: WindowSize,
+        kind: SpatialKind,
+        num_heads: int = 8,
+        *,
+        spatial_dims: int = 2,
+        shifted: bool = False,
+        qkv: Projection = "conv",
+        similarity: Similarity = "cosine",
+        position_bias: PositionBias = "after_softmax",
+        qk_stride: int = 1,
+        output_proj: bool = True,
+        attention_dropout: float = 0.0,
+        kernel_size: int = 3,
+    ) -> None:
+        super().__init__()
+        for name, value, choices in (
+            ("kind", kind, SpatialKind),
+            ("qkv", qkv, Projection),
+            ("similarity", similarity, Similarity),
+            ("position_bias", position_bias, PositionBias),
+        ):
+            check_choice(name, value, choices)
+        self.volume = spatial_dims == 3
+        self.kind, self.similarity, self.linear = str(kind), str(similarity), qkv == "linear"
+        self.num_heads, self.shifted, self.attention_dropout = num_heads, shifted, attention_dropout
+        self.across = kind in ("global", "vit")
+        self.keep_count = kind == "global" or (kind == "vit" and qkv == "conv")
+        self.out_channels, self.qk_stride = out_channels, qk_stride
+        self.window = windows.window if self.volume else (1, windows.window[1], windows.window[2])
+        patch = {"vit": self.window, "swin": (1, 1, 1)}.get(kind, windows.patch)
+        self.patch = patch if self.volume else (1, patch[1], patch[2])
+        built = size if self.volume else (1, size[1], size[2])
+        self.count = (
+            max(built[0] // self.window[0], 1),
+            max(built[1] // self.window[1], 1),
+            max(built[2] // self.window[2], 1),
+        )
+        voxels = self.patch[0] * self.patch[1] * self.patch[2]
+        check_heads(out_channels * voxels, num_heads, f"a token of {kind} attention")
+        self._check_stride()
+        self.bias_before = position_bias == "before_softmax"
+        self.position_bias = (
+            None if position_bias == "none" else RelativePositionBias(self.token_grid(self.count, self.window, self.patch), num_heads)
+        )
+        self.project_tokens = nn.Linear(in_channels * voxels, 3 * out_channels * voxels) if self.linear else None
+        self.project = None if self.linear else QKVConv(in_channels, out_channels, kernel_size, qk_stride, spatial_dims)
+        self.output_proj = (
+            FrameConv(out_channels, out_channels, kernel_size, spatial_dims=spatial_dims) if output_proj else nn.Identity()
+        )
+
+    def _check_stride(self) -> None:
+        """Refuse a stride on queries and keys that their tokens cannot follow."""
+        stride = self.qk_stride
+        if stride == 1:
+            return
+        if self.linear or self.patch[1] % stride or self.patch[2] % stride:
+            raise NetworkConfigError(
+                f"qk_stride={stride} needs qkv='conv' and a patch that it divides; the patch (t, h, w) of this "
+                f"{self.kind} attention is {self.patch}, qkv is {'linear' if self.linear else 'conv'}."
+            )
+        check_heads(
+            self.out_channels * self.patch[0] * self.patch[1] * self.patch[2] // stride**2,
+            self.num_heads,
+            f"a strided token of {self.kind} attention",
+        )
+
+    def token_grid(
+        self, count: tuple[int, int, int], window: tuple[int, int, int], patch: tuple[int, int, int]
+    ) -> tuple[int, int, int]:
+        """Tokens along (t, h, w) that meet: the windows, or the patches of a window."""
+        if self.across:
+            return count
+        return window[0] // patch[0], window[1] // patch[1], window[2] // patch[2]
+
+    def fit_windows(
+        self, size: tuple[int, int, int]
+    ) -> tuple[tuple[int, int, int], tuple[int, int, int], tuple[int, int, int]]:
+        """Padded size, window and patch for an input of ``size`` = (T, H, W)."""
+        if not self.keep_count:
+            n = [-(-size[i] // self.window[i]) for i in range(3)]
+            w = self.window
+            return (n[0] * w[0], n[1] * w[1], n[2] * w[2]), w, self.patch
+        unit = [1, 1, 1] if self.kind == "vit" else [self.patch[0], self.patch[1], self.patch[2]]
+        grown = [-(-size[i] // (self.count[i] * unit[i])) * unit[i] for i in range(3)]
+        if self.kind == "vit":
+            step = self.qk_stride
+            grown[1], grown[2] = -(-grown[1] // step) * step, -(-grown[2] // step) * step
+            while (self.out_channels * grown[0] * grown[1] * grown[2] // step**2) % self.num_heads != 0:
+                grown[2] += step
+        window = (grown[0], grown[1], grown[2])
+        padded = (self.count[0] * window[0], self.count[1] * window[1], self.count[2] * window[2])
+        return padded, window, window if self.kind == "vit" else self.patch
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Attend over (B, T, C, H, W)."""
+        frames = x if self.volume else x.flatten(0, 1).unsqueeze(1)
+        size = (frames.shape[1], frames.shape[3], frames.shape[4])
+        padded, window, patch = self.fit_windows(size)
+        shift = self.shift_of(padded, window)
+        q, k, v = self.tokens(frames, padded, window, patch, shift)
+        logit_bias, weight_bias = self.biases(padded, window, patch, shift, q)
+        dropout = self.attention_dropout if self.training else 0.0
+        y = attend(self.heads(q), self.heads(k), self.heads(v), self.similarity, logit_bias, weight_bias, dropout)
+        y = merge_tokens(y.transpose(1, 2).flatten(2), padded, window, patch, self.across)
+        y = torch.roll(y, shift, (1, 2, 3)) if max(shift) > 0 else y
+        y = crop_frames(y.permute(0, 1, 4, 2, 3), size)
+        return self.output_proj(y if self.volume else y.reshape(x.shape[0], x.shape[1], -1, x.shape[3], x.shape[4]))
+
+    def tokens(
+        self,
+        x: torch.Tensor,
+        padded: tuple[int, int, int],
+        window: tuple[int, int, int],
+        patch: tuple[int, int, int],
+        shift: tuple[int, int, int],
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Queries, keys and values (groups, N, features) of (B, T, C, H, W)."""
+        if self.project_tokens is not None:
+            q, k, v = self.project_tokens(self.split(x, padded, window, patch, shift)).chunk(3, dim=-1)
+            return q, k, v
+        assert self.project is not None
+        s = self.qk_stride
+        q, k, v = self.project(x)
+        small = (padded[0], padded[1] // s, padded[2] // s)
+        small_window = (window[0], window[1] // s, window[2] // s)
+        small_patch = (patch[0], patch[1] // s, patch[2] // s)
+        small_shift = (shift[0], shift[1] // s, shift[2] // s)
+        q = self.split(q, small, small_window, small_patch, small_shift)
+        k = self.split(k, small, small_window, small_patch, small_shift)
+        return q, k, self.split(v, padded, window, patch, shift)
+
+    def split(
+        self,
+        x: torch.Tensor,
+        padded: tuple[int, int, int],
+        window: tuple[int, int, int],
+        patch: tuple[int, int, int],
+        shift: tuple[int, int, int],
+    ) -> torch.Tensor:
+        """Tokens (groups, N, features) of (B, T, C, H, W), padded and shifted."""
+        y = pad_frames(x, padded).permute(0, 1, 3, 4, 2)
+        y = torch.roll(y, (-shift[0], -shift[1], -shift[2]), (1, 2, 3)) if max(shift) > 0 else y
+        return split_tokens(y, window, patch, self.across)
+
+    def heads(self, tokens: torch.Tensor) -> torch.Tensor:
+        """(groups, N, features) to (groups, heads, N, features / heads)."""
+        return tokens.unflatten(2, (self.num_heads, -1)).transpose(1, 2)
+
+    def shift_of(self, padded: tuple[int, int, int], window: tuple[int, int, int]) -> tuple[int, int, int]:
+        """Half a window along every axis that has more than one window, if this module shifts."""
+        if not self.shifted:
+            return 0, 0, 0
+        half = [max(window[i] // 2, 1) if padded[i] > window[i] else 0 for i in range(3)]
+        return half[0], half[1], half[2]
+
+    def biases(
+        self,
+        padded: tuple[int, int, int],
+        window: tuple[int, int, int],
+        patch: tuple[int, int, int],
+        shift: tuple[int, int, int],
+        q: torch.Tensor,
+    ) -> tuple[Optional[torch.Tensor], Optional[torch.Tensor]]:  # noqa: UP045 - torch.jit.script wants Optional
+        """What is added before and after the softmax."""
+        logit_bias: Optional[torch.Tensor] = None  # noqa: UP045
+        weight_bias: Optional[torch.Tensor] = None  # noqa: UP045
+        if max(shift) > 0:
+            mask = shift_mask(padded, window, shift, q.device).to(q.dtype)
+            logit_bias = mask.repeat(q.shape[0] // mask.shape[0], 1, 1).unsqueeze(1)
+        if self.position_bias is not None:
+            count = (padded[0] // window[0], padded[1] // window[1], padded[2] // window[2])
+            bias = self.position_bias(self.token_grid(count, window, patch)).to(q.dtype)
+            if not self.bias_before:
+                weight_bias = bias
+            else:
+                logit_bias = bias if logit_bias is None else logit_bias + bias
+        return logit_bias, weight_bias

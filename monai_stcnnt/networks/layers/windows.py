@@ -1,0 +1,178 @@
+# Copyright (c) monai_stcnnt contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Windows and patches: sizes, and the pair of pure functions that split an image into tokens and merge it again.
+
+Everything here is written for (T, H, W); a module that treats every frame by itself folds T into the batch first.
+"""
+
+from dataclasses import dataclass
+
+import torch
+
+from monai_stcnnt.errors import NetworkConfigError
+
+__all__ = [
+    "WINDOW_SIZING",
+    "WindowSize",
+    "keep_window_count",
+    "keep_window_size",
+    "level_windows",
+    "merge_tokens",
+    "resolve_windows",
+    "split_tokens",
+]
+
+WINDOW_SIZING = ("mixed", "keep_window_size", "keep_num_window")
+"""How window sizes follow the resolution levels of a backbone; see :func:`level_windows`."""
+
+
+@dataclass(frozen=True)
+class WindowSize:
+    """A window and the patches inside it, both (t, h, w) in voxels."""
+
+    window: tuple[int, int, int]
+    patch: tuple[int, int, int]
+
+
+def split_tokens(
+    x: torch.Tensor, window: tuple[int, int, int], patch: tuple[int, int, int], across: bool
+) -> torch.Tensor:
+    """Cut an image into windows of patches and lay the patches out as tokens.
+
+    Args:
+        x: image (B, T, H, W, C); each extent is a multiple of the window, the window a multiple of the patch.
+        window: (t, h, w) of a window.
+        patch: (t, h, w) of a patch.
+        across: False makes the patches of one window the tokens that meet (one group per window); True makes the patches
+            that stand at one position of all windows the tokens that meet (one group per position).
+
+    Returns:
+        Tokens (B * groups, tokens, t * h * w * C): the feature is a patch flattened as (t, h, w, C), channel fastest.
+    """
+    b, t, h, w, c = x.shape
+    pt, ph, pw = patch
+    mt, mh, mw = window[0] // pt, window[1] // ph, window[2] // pw
+    nt, nh, nw = t // window[0], h // window[1], w // window[2]
+    x = x.reshape(b, nt, mt, pt, nh, mh, ph, nw, mw, pw, c)
+    if across:
+        x = x.permute(0, 2, 5, 8, 1, 4, 7, 3, 6, 9, 10)
+        return x.reshape(b * mt * mh * mw, nt * nh * nw, pt * ph * pw * c)
+    x = x.permute(0, 1, 4, 7, 2, 5, 8, 3, 6, 9, 10)
+    return x.reshape(b * nt * nh * nw, mt * mh * mw, pt * ph * pw * c)
+
+
+def merge_tokens(
+    tokens: torch.Tensor,
+    size: tuple[int, int, int],
+    window: tuple[int, int, int],
+    patch: tuple[int, int, int],
+    across: bool,
+) -> torch.Tensor:
+    """Undo :func:`split_tokens`.
+
+    Args:
+        tokens: (B * groups, tokens, t * h * w * C).
+        size: (T, H, W) of the image.
+        window: (t, h, w) of a window.
+        patch: (t, h, w) of a patch.
+        across: as it was split.
+
+    Returns:
+        The image (B, T, H, W, C).
+    """
+    pt, ph, pw = patch
+    mt, mh, mw = window[0] // pt, window[1] // ph, window[2] // pw
+    nt, nh, nw = size[0] // window[0], size[1] // window[1], size[2] // window[2]
+    c = tokens.shape[2] // (pt * ph * pw)
+    groups = mt * mh * mw if across else nt * nh * nw
+    b = tokens.shape[0] // groups
+    if across:
+        x = tokens.reshape(b, mt, mh, mw, nt, nh, nw, pt, ph, pw, c)
+        x = x.permute(0, 4, 1, 7, 5, 2, 8, 6, 3, 9, 10)
+    else:
+        x = tokens.reshape(b, nt, nh, nw, mt, mh, mw, pt, ph, pw, c)
+        x = x.permute(0, 1, 4, 7, 2, 5, 8, 3, 6, 9, 10)
+    return x.reshape(b, size[0], size[1], size[2], c)
+
+
+def resolve_windows(size: tuple[int, int, int], wanted: WindowSize) -> WindowSize:
+    """Fit a wanted window and patch to an image.
+
+    The image is cut into as many windows as fit (one at least), the window into as many patches as fit; where the division
+    leaves a rest the window grows to share it out, and a patch never has a fraction of a voxel.
+
+    Args:
+        size: (T, H, W) of the image.
+        wanted: window and patch that were asked for.
+    """
+    windows, patches = [], []
+    for extent, window, patch in zip(size, wanted.window, wanted.patch, strict=True):
+        count = max(extent // window, 1)
+        per_window = max(window // patch, 1)
+        grown = max(extent // count, 1)
+        per_window = min(per_window, grown)
+        fitted = grown // per_window
+        patches.append(fitted)
+        windows.append(fitted * per_window)
+    return WindowSize((windows[0], windows[1], windows[2]), (patches[0], patches[1], patches[2]))
+
+
+def keep_window_count(size: tuple[int, int, int], full_size: tuple[int, int, int], wanted: WindowSize, shrink: int) -> WindowSize:
+    """Window sizes for a level that keeps the number of windows of the full resolution, divided by ``shrink`` (at least 2).
+
+    Only H and W follow; T keeps what was asked for. Returns the window and patch for an image of ``size``.
+    """
+    window, patch = [wanted.window[0]], [wanted.patch[0]]
+    for axis in (1, 2):
+        count = max(full_size[axis] // wanted.window[axis] // shrink, 2)
+        per_window = max(wanted.window[axis] // wanted.patch[axis], 1)
+        window.append(max(size[axis] // count, 1))
+        patch.append(max(window[-1] // per_window, 1))
+    return WindowSize((window[0], window[1], window[2]), (patch[0], patch[1], patch[2]))
+
+
+def keep_window_size(size: tuple[int, int, int], wanted: WindowSize) -> WindowSize:
+    """Window sizes for a level that keeps the window, halved where fewer than two windows or patches would fit.
+
+    Only H and W follow; T keeps what was asked for.
+    """
+    window, patch = [wanted.window[0]], [wanted.patch[0]]
+    for axis in (1, 2):
+        fits = size[axis] // wanted.window[axis] >= 2
+        window.append(wanted.window[axis] if fits else max(size[axis] // 2, 1))
+        fits = window[-1] // wanted.patch[axis] >= 2
+        patch.append(wanted.patch[axis] if fits else max(window[-1] // 2, 1))
+    return WindowSize((window[0], window[1], window[2]), (patch[0], patch[1], patch[2]))
+
+
+def level_windows(
+    sizes: list[tuple[int, int, int]], wanted: WindowSize, sizing: str
+) -> tuple[list[WindowSize], list[WindowSize]]:
+    """Window sizes of every resolution level of a backbone.
+
+    ``keep_num_window`` keeps the number of windows, so that they shrink with the image; ``keep_window_size`` keeps their
+    size, so that there are fewer; ``mixed`` alternates, even levels by number (halved every second level) and odd levels
+    by size. The first block of a level follows the rule; the later blocks of that level keep its window size.
+
+    Args:
+        sizes: (T, H, W) per level, full resolution first.
+        wanted: window and patch at full resolution.
+        sizing: one of :data:`WINDOW_SIZING`.
+
+    Returns:
+        Sizes for the first block of every level, and for the later blocks of every level.
+
+    Raises:
+        NetworkConfigError: for another rule.
+    """
+    if sizing not in WINDOW_SIZING:
+        raise NetworkConfigError(f"window_sizing must be one of {WINDOW_SIZING}, got {sizing!r}.")
+    first: list[WindowSize] = []
+    for level, size in enumerate(sizes):
+        by_count = sizing == "keep_num_window" or (sizing == "mixed" and level % 2 == 0)
+        if by_count:
+            shrink = 2 ** (level // 2) if sizing == "mixed" else 1
+            first.append(keep_window_count(size, sizes[0], wanted, shrink))
+        else:
+            first.append(keep_window_size(size, first[-1] if first else wanted))
+    return first, [keep_window_size(size, window) for size, window in zip(sizes, first, strict=True)]

@@ -1,0 +1,91 @@
+# Copyright (c) monai_stcnnt contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The denoising network: stem, backbone, residual, head."""
+
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from monai_stcnnt.errors import NetworkConfigError
+from monai_stcnnt.networks.layers.frames import FrameConv
+from monai_stcnnt.networks.nets.base import BackboneName, FrameLayout, FrameNet, build_backbone
+
+__all__ = ["STCNNTDenoiser"]
+
+
+class STCNNTDenoiser(FrameNet):
+    """Denoise MR images in SNR units with an imaging transformer.
+
+    A 3x3 stem, a backbone whose last tensor has full resolution, the stem's features added to its first ``channels``
+    channels, a 3x3 head. Complex images come as (real, imaginary, g-factor) and leave as (real, imaginary); magnitude images
+    as (magnitude, g-factor) and leave as magnitude. SNR units: the noise has sigma 1 per real and imaginary component.
+
+    Args:
+        in_channels: image channels and the g-factor map; 3 for complex, 2 for magnitude images.
+        out_channels: 2 for complex, 1 for magnitude images.
+        channels: channels of the stem and of the backbone at full resolution.
+        backbone: ``hrnet``, ``unet``, or ``soanet`` (without downsampling).
+        residual: ``features`` adds the stem's features only (the published form); ``image`` also adds the image, the first
+            ``out_channels`` input channels, to the output, so that the network learns minus the noise.
+        layout: ``BCTHW`` takes and returns MONAI's layout (B, C, T, H, W), ``BTCHW`` frame layout.
+        **backbone_options: keywords of :class:`~monai_stcnnt.networks.backbones.STCNNTHRNet`,
+            :class:`~monai_stcnnt.networks.backbones.STCNNTUNet` or
+            :class:`~monai_stcnnt.networks.backbones.STCNNTSOANet`.
+
+    Shapes: (B, in_channels, T, H, W) to (B, out_channels, T, H, W), or (B, T, C, H, W) by ``layout``.
+
+    Raises:
+        NetworkConfigError: for options that do not fit.
+        LayoutError: in forward, for a tensor in another layout.
+        ImageSizeError: in forward, for a size that ``norm`` cannot take.
+
+    Example:
+        >>> net = STCNNTDenoiser(3, 2, 16, img_size=(8, 32, 32), block_strings="T1L1G1", num_heads=4, norm="instance2d")
+        >>> net(torch.randn(1, 3, 5, 30, 41)).shape
+        torch.Size([1, 2, 5, 30, 41])
+
+    See also:
+        Xue et al., Imaging transformer for MRI denoising with the SNR unit training, 2024,
+        https://doi.org/10.48550/arXiv.2404.02382.
+    """
+
+    def __init__(
+        self,
+        in_channels: int = 3,
+        out_channels: int = 2,
+        channels: int = 32,
+        *,
+        backbone: BackboneName = "hrnet",
+        residual: Literal["features", "image"] = "features",
+        layout: FrameLayout = "BCTHW",
+        **backbone_options: Any,  # noqa: ANN401 - checked by the backbone's constructor
+    ) -> None:
+        super().__init__(in_channels, out_channels, layout)
+        if residual not in ("features", "image"):
+            raise NetworkConfigError(f"residual must be 'features' or 'image', got {residual!r}.")
+        if residual == "image" and out_channels > in_channels:
+            raise NetworkConfigError(
+                f"residual='image' adds input channels to the output, but out_channels={out_channels} is more than "
+                f"in_channels={in_channels}."
+            )
+        if backbone == "soanet":
+            backbone_options.setdefault("downsample", False)
+        self.image_residual = residual == "image"
+        self.channels = channels
+        self.stem = FrameConv(in_channels, channels)
+        self.backbone = build_backbone(backbone, channels, channels, **backbone_options)
+        if self.backbone.strides[-1] != 1:
+            raise NetworkConfigError("A denoiser needs a backbone whose last tensor has full resolution.")
+        self.head = FrameConv(self.backbone.out_channels[-1], out_channels)
+        if self.image_residual:
+            nn.init.zeros_(self.head.conv.weight)  # type: ignore[arg-type]  # a parameter, typed through nn.Module
+            nn.init.zeros_(self.head.conv.bias)  # type: ignore[arg-type]
+
+    def forward_frames(self, x: torch.Tensor) -> torch.Tensor:
+        """Denoise (B, T, in_channels, H, W)."""
+        stem = self.stem(x)
+        features = self.backbone(stem)[-1]
+        c = self.channels
+        y = self.head(torch.cat([features[:, :, :c] + stem, features[:, :, c:]], dim=2))
+        return y + x[:, :, : y.shape[2]] if self.image_residual else y
