@@ -1,0 +1,55 @@
+# Targets for a checkout. Each makes .venv first when it is missing or out of date.
+#   make demo      denoise a real scan and write the results to demo_output/
+#   make test      the quick tests        make test-all   the slow ones as well
+#   make lint      ruff                   make types      mypy
+#   make clean     remove what was built; .venv stays (make distclean removes it too)
+# Options: PYTHON=python3.12 (3.11 or later), JOBS=2 (test processes), ARGS="..." (more options for pytest or the demo).
+
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3 python; do \
+	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$p" && break; done)
+JOBS ?= 2
+ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
+# One thread for each test process: several threads in several processes slow each other down.
+PYTEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS)
+
+.PHONY: venv demo test test-all lint types clean distclean
+.DELETE_ON_ERROR:
+
+venv: $(STAMP)
+
+# torch comes first and pinned, so that no later requirement can pull in another build of it.
+$(STAMP): setup.cfg pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or later is needed: make PYTHON=/path/to/python" >&2; exit 1; }
+	@echo "Making $(VENV) with $$($(PYTHON) --version); the first time this takes some minutes"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(PIP) install -q -c constraints.txt setuptools torch </dev/null
+	@$(PIP) install -q -c constraints.txt --no-build-isolation -e ".[dev]" </dev/null
+	@touch $@
+
+demo: $(STAMP)
+	$(BIN)/python -m monai_stcnnt.apps.demo --output demo_output $(ARGS)
+
+test: $(STAMP)
+	$(PYTEST) -m "not slow" $(ARGS)
+
+test-all: $(STAMP)
+	$(PYTEST) $(ARGS)
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(STAMP)
+	$(BIN)/mypy
+
+clean:
+	rm -rf build dist *.egg-info demo_output .coverage .mypy_cache .pytest_cache .ruff_cache
+	find monai_stcnnt tests bundles -name __pycache__ -type d -prune -exec rm -rf {} +
+
+distclean: clean
+	rm -rf $(VENV)
