@@ -15,7 +15,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 # One thread for each test process: several threads in several processes slow each other down.
-PYTEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS)
+PYTEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS)
 
 .PHONY: venv demo test test-all lint types clean distclean
 .DELETE_ON_ERROR:
@@ -27,8 +27,8 @@ $(STAMP): setup.cfg pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or later is needed: make PYTHON=/path/to/python" >&2; exit 1; }
 	@echo "Making $(VENV) with $$($(PYTHON) --version); the first time this takes some minutes"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(PIP) install -q -c constraints.txt setuptools torch </dev/null
-	@$(PIP) install -q -c constraints.txt --no-build-isolation -e ".[dev]" </dev/null
+	@$(PIP) install -qq -c constraints.txt setuptools torch </dev/null
+	@$(PIP) install -qq -c constraints.txt --no-build-isolation -e ".[dev]" </dev/null
 	@touch $@
 
 demo: $(STAMP)
