@@ -25,8 +25,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--golden", metavar="DIR", default=None, help="folder of reference values for the parity tests")
 
 
-def pytest_configure() -> None:
-    """Give each of several pytest-xdist workers one thread, so that they do not slow each other down."""
+def pytest_configure(config: pytest.Config) -> None:
+    """Complete the option ``--golden``, and give each of several test processes one thread.
+
+    From here on ``config.getoption("--golden")`` is the folder's path as text, or None where there is no such folder, so that
+    tests can be generated from its content. Threads of several processes would slow each other down.
+    """
+    folder = optional_folder(config.getoption("--golden"), "MONAI_STCNNT_GOLDEN", "../shared/golden")
+    config.option.golden = None if folder is None else str(folder)
     if "PYTEST_XDIST_WORKER" in os.environ:
         torch.set_num_threads(1)
 
@@ -66,10 +72,10 @@ def shared_data() -> Path:
 @pytest.fixture(scope="session")
 def shared_golden(request: pytest.FixtureRequest) -> Path:
     """Folder of reference values: ``--golden``, ``MONAI_STCNNT_GOLDEN``, or beside the repository; skips if absent."""
-    folder = optional_folder(request.config.getoption("--golden"), "MONAI_STCNNT_GOLDEN", "../shared/golden")
+    folder = request.config.getoption("--golden")
     if folder is None:
         pytest.skip("no folder of reference values: give --golden DIR or set MONAI_STCNNT_GOLDEN")
-    return folder
+    return Path(folder)
 
 
 @pytest.fixture(autouse=True)
