@@ -40,8 +40,7 @@ class PatchMerging(nn.Module):
         x = pad_frames(x, (t + t % 2 if self.volume else t, h + h % 2, w + w % 2))
         x = x.unflatten(4, (-1, 2)).unflatten(3, (-1, 2)).permute(0, 1, 6, 4, 2, 3, 5)
         if self.volume:
-            x = x.unflatten(1, (-1, 2)).transpose(2, 3).transpose(2, 4).transpose(3, 4)
-            return self.conv(x.flatten(2, 5))
+            return self.conv(x.unflatten(1, (-1, 2)).flatten(2, 5))
         return self.conv(x.flatten(2, 4))
 
 

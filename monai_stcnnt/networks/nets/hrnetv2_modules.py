@@ -3,8 +3,8 @@
 """Parts of the convolutional HRNet: residual blocks, transitions, and modules whose branches exchange information.
 
 All of them compute on (N, C, *spatial) with two or three spatial axes. Branch ``i`` works at ``1 / 2**i`` of the first
-branch's resolution: an axis of ``n`` elements has ``ceil(n / 2**i)`` there, so that any size passes through. The names of
-the submodules are those of the published weights.
+branch's resolution: an axis of ``n`` elements has ``ceil(n / 2**i)`` there, so that any size passes through. The names
+of the submodules are those of the published weights.
 
 Reference: Wang et al., "Deep high-resolution representation learning for visual recognition", IEEE TPAMI 2021,
 https://doi.org/10.1109/TPAMI.2020.2983686
@@ -34,6 +34,7 @@ __all__ = [
     "HighResolutionModule",
     "NormSpec",
     "block_expansion",
+    "interpolation_name",
     "make_conv",
     "make_conv_norm",
     "make_layer",
@@ -106,6 +107,17 @@ def resize(x: torch.Tensor, size: list[int], mode: str, align_corners: bool) -> 
     if mode == "nearest":
         return F.interpolate(x, size=size, mode=mode)
     return F.interpolate(x, size=size, mode=mode, align_corners=align_corners)
+
+
+def interpolation_name(mode: str, spatial_dims: int) -> str:
+    """Torch's name of an interpolation: ``nearest``, and ``bilinear`` or ``trilinear`` by the number of axes.
+
+    Raises:
+        NetworkConfigError: for another mode than ``nearest`` or ``bilinear``.
+    """
+    if mode not in ("nearest", "bilinear"):
+        raise NetworkConfigError(f"fuse_mode must be 'nearest' or 'bilinear' (trilinear in 3D), got {mode!r}.")
+    return "trilinear" if mode == "bilinear" and spatial_dims == 3 else mode
 
 
 class HRNetBasicBlock(nn.Module):
@@ -256,7 +268,13 @@ class HRNetFuse(nn.ModuleList):
     """
 
     def __init__(
-        self, spatial_dims: int, channels: Sequence[int], level: int, norm: NormSpec, mode: FuseMode, align_corners: bool
+        self,
+        spatial_dims: int,
+        channels: Sequence[int],
+        level: int,
+        norm: NormSpec,
+        mode: FuseMode,
+        align_corners: bool,
     ) -> None:
         super().__init__()
         self.level = level
@@ -274,7 +292,7 @@ class HRNetFuse(nn.ModuleList):
 
     def forward(self, xs: list[torch.Tensor]) -> torch.Tensor:
         """Sum the branches ``xs``, finest first, and apply a ReLU."""
-        size = xs[self.level].shape[2:]
+        size = list(xs[self.level].shape[2:])
         terms: list[torch.Tensor] = []
         for j, layer in enumerate(self):
             y = layer(xs[j])
@@ -296,7 +314,7 @@ class HighResolutionModule(nn.Module):
         channels: channels per branch inside the blocks (the output has ``channels`` times the block's expansion).
         block: ``basic`` or ``bottleneck``.
         norm: normalization as MONAI's ``get_norm_layer`` takes it.
-        fuse_mode: how coarse branches are brought to a finer resolution: ``nearest``, or ``bilinear`` (trilinear in 3D).
+        fuse_mode: how coarse branches are brought to a finer size: ``nearest``, or ``bilinear`` (trilinear in 3D).
         align_corners: see :func:`resize`.
         multi_scale_output: return all branches; False returns the finest only.
 
@@ -356,24 +374,53 @@ class HRNetStage(nn.ModuleList):
     """High-resolution modules in a row.
 
     Args:
-        modules: the modules, each with the branches that the one before returns.
+        num_modules: how many.
+        num_blocks: residual blocks per branch.
+        channels: channels per branch inside the blocks.
+        spatial_dims: 2 or 3.
+        block: ``basic`` or ``bottleneck``.
+        norm: see :class:`HighResolutionModule`, as for the next two.
+        fuse_mode: interpolation of coarse branches.
+        align_corners: see :func:`resize`.
+        multi_scale_output: return all branches; False returns the finest of the last module only.
 
-    Shapes: a list of (N, in_channels[i], *spatial / 2**i) to a list of (N, out_channels[i], *spatial / 2**i).
+    Shapes: a list of (N, in_channels[i], *spatial / 2**i) to a list of (N, out_channels[i], *spatial / 2**i); both are
+    attributes.
     """
+
+    def __init__(
+        self,
+        num_modules: int,
+        num_blocks: Sequence[int],
+        channels: Sequence[int],
+        *,
+        spatial_dims: int,
+        block: BlockName = "basic",
+        norm: NormSpec = "batch",
+        fuse_mode: FuseMode = "bilinear",
+        align_corners: bool = False,
+        multi_scale_output: bool = True,
+    ) -> None:
+        super().__init__()
+        self.in_channels = [width * block_expansion(block) for width in channels]
+        self.out_channels = self.in_channels if multi_scale_output else self.in_channels[:1]
+        for index in range(num_modules):
+            module = HighResolutionModule(
+                spatial_dims,
+                len(channels),
+                num_blocks,
+                self.in_channels,
+                channels,
+                block=block,
+                norm=norm,
+                fuse_mode=fuse_mode,
+                align_corners=align_corners,
+                multi_scale_output=multi_scale_output or index < num_modules - 1,
+            )
+            self.append(module)
 
     def forward(self, xs: list[torch.Tensor]) -> list[torch.Tensor]:
         """Transform the branches ``xs``, finest first."""
         for module in self:
             xs = module(xs)
         return xs
-
-
-def interpolation_name(mode: str, spatial_dims: int) -> str:
-    """Torch's name of an interpolation: ``nearest``, and ``bilinear`` or ``trilinear`` by the number of axes.
-
-    Raises:
-        NetworkConfigError: for another mode than ``nearest`` or ``bilinear``.
-    """
-    if mode not in ("nearest", "bilinear"):
-        raise NetworkConfigError(f"fuse_mode must be 'nearest' or 'bilinear' (trilinear in 3D), got {mode!r}.")
-    return "trilinear" if mode == "bilinear" and spatial_dims == 3 else mode

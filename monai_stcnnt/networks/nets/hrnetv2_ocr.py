@@ -8,6 +8,8 @@ https://doi.org/10.1007/978-3-030-58539-6_11
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from monai.networks.layers.factories import Dropout
 from monai.networks.layers.utils import get_norm_layer
@@ -95,7 +97,7 @@ class OCRDistribution(nn.Module):
 def _pointwise(spatial_dims: int, widths: list[int], norm: NormSpec) -> nn.Sequential:
     """1x1 convolutions along ``widths``, each followed by a pair of norm and ReLU."""
     layers = nn.Sequential()
-    for before, after in zip(widths[:-1], widths[1:], strict=True):
+    for before, after in pairwise(widths):
         layers.append(make_conv(spatial_dims, before, after, 1))
         norm_layer = get_norm_layer(norm, spatial_dims=spatial_dims, channels=after)
         layers.append(nn.Sequential(norm_layer, nn.ReLU(inplace=True)))

@@ -1,0 +1,337 @@
+# Copyright (c) monai_stcnnt contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Published SNRAware checkpoints: their names, their options, and loading them.
+
+The names of the published state dicts are turned into ours by rule, in one place; derived buffers (causal masks, position
+indices) and parameters that never had an effect are dropped; queries, keys and values become one projection.
+
+See also: Xue et al., 2024, https://doi.org/10.48550/arXiv.2404.02382 (code and weights under the MIT licence).
+"""
+
+from __future__ import annotations
+
+import pickle
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from torch import nn
+
+from monai_stcnnt.errors import CheckpointMismatchError, MissingFileError, UnreadableFileError
+from monai_stcnnt.networks.block_string import parse_block_string
+from monai_stcnnt.networks.nets.denoiser import STCNNTDenoiser
+
+__all__ = [
+    "convert_snraware_state",
+    "load_snraware",
+    "load_state_strictly",
+    "snraware_cell_options",
+    "snraware_denoiser_options",
+    "snraware_name",
+]
+
+_PREFIXES = ("module.", "model.", "base_model.")
+_DERIVED = ("mask", "relative_position_index")
+_FIXED_HEADS = 8
+"""ViT and Swin cells of the published code run with 8 heads whatever their configuration says."""
+
+_CELL_RULES: tuple[tuple[str, str], ...] = (
+    (r"^attn\.n1\.(?:ln|bn)\.", "attn.norm."),
+    (r"^attn\.act_func\.", "attn.act."),
+    (r"^attn\.relative_position_bias_table$", "attn.position_bias.table"),
+    (r"^attn\.(query|key|value)\.conv\.", r"attn.project.\1.conv."),
+    (r"^attn\.(query|key|value)\.linear\.", r"attn.project_tokens.\1."),
+    (r"^n([12])\.(?:ln|bn)\.", r"norm\1."),
+    (r"^input_proj\.", "proj."),
+    (r"^mlp\.0\.conv\.", "mixer.conv1.conv."),
+    (r"^mlp\.2\.conv\.", "mixer.conv2.conv."),
+    (r"^mlp\.0\.", "mixer.linear1."),
+    (r"^mlp\.2\.", "mixer.linear2."),
+    (r"^mlp\.1\.", "mixer.act."),
+)
+_BATCH_NORM = re.compile(r"(^|\.)(n1|n2)\.bn\.")
+
+
+def snraware_name(name: str) -> str:
+    """Our name of a published parameter of a cell, block, backbone or denoiser.
+
+    Queries, keys and values keep their own names here (``...project.query.conv.weight``);
+    :func:`convert_snraware_state` joins them. The decoder of a U-Net is numbered from the bridge up, which needs to know
+    the number of levels, so its names come out as ``decoder.-<level>``.
+    """
+    for pattern, ours in (
+        (r"^pre\.", "stem."),
+        (r"^post\.", "head."),
+        (r"^bk\.", "backbone."),
+    ):
+        name = re.sub(pattern, ours, name)
+    prefix = "backbone." if name.startswith("backbone.") else ""
+    name = _backbone_name(name.removeprefix(prefix))
+    found = re.match(r"^(.*?)(?:block\.)?cell_(\d+)\.(.*)$", name)
+    if found:
+        return f"{prefix}{found[1]}cells.{found[2]}.{_cell_name(found[3])}"
+    return prefix + _resample_name(_cell_name(name))
+
+
+def _backbone_name(name: str) -> str:
+    """Blocks, resampling modules and gates of the three backbones."""
+    rules: tuple[tuple[str, str], ...] = (
+        (r"^B(\d)(\d)\.", r"stages.\2.blocks.\1."),
+        (r"^output_B(\d)\.", r"fusion.blocks.\1."),
+        (r"^down_(\d)\d_(\d)(\d)\.", r"stages.\3.downs.\2.\1."),
+        (r"^down_(\d)_(\d)\.", r"fusion.downs.\2.\1."),
+        (r"^D(\d)\.", r"encoder.\1."),
+        (r"^U(\d)\.", r"decoder.-\1.block."),
+        (r"^down_(\d)\.", r"downs.\1."),
+        (r"^attention_(\d)\.conv_query\.", r"decoder.-\1.gate.query."),
+        (r"^attention_(\d)\.conv_x\.", r"decoder.-\1.gate.skip."),
+        (r"^attention_(\d)\.conv_gate\.", r"decoder.-\1.gate.gate."),
+        (r"^conv_query\.", "query."),
+        (r"^conv_x\.", "skip."),
+        (r"^conv_gate\.", "gate."),
+    )
+    for pattern, ours in rules:
+        name = re.sub(pattern, ours, name)
+    return re.sub(r"^up_(\d)_(\d)\.", lambda m: f"fusion.ups.{m[2]}.{int(m[1]) - int(m[2]) - 1}.", name)
+
+
+def _cell_name(name: str) -> str:
+    """Parameters of a cell; batch norms are one module deeper with us than layer norms."""
+    deeper = _BATCH_NORM.search(name) is not None
+    for pattern, ours in _CELL_RULES:
+        name = re.sub(pattern, ours, name)
+    if deeper:
+        head, _, tail = name.rpartition(".")
+        name = f"{head}.bn.{tail}"
+    return name
+
+
+def _resample_name(name: str) -> str:
+    """Steps of a resampling module: a merge is one module, an interpolation with its convolution two."""
+    name = re.sub(r"block\.D2_(\d)\.", r"\1.", name)
+    return re.sub(r"block\.U2_(\d)\.conv\.conv\.", lambda m: f"{2 * int(m[1]) + 1}.conv.", name)
+
+
+def _numbered(names: Mapping[str, Any]) -> dict[str, str]:
+    """Names with the parts that depend on the whole state dict filled in."""
+    levels = 1 + max((int(m[1]) for n in names if (m := re.search(r"(?:^|\.)U(\d)\.", n))), default=-1)
+    downsampled = any("D2_" in n and re.search(r"(?:^|\.)layers\.\d+\.", n) for n in names)
+    result = {}
+    for name in names:
+        ours = snraware_name(name)
+        up = re.search(r"(^|\.)up_(\d)\.(.*)$", ours)
+        if up:
+            place = f"decoder.-{up[2]}.up." if levels else f"fusion.finals.{up[2]}."
+            ours = f"{ours[: up.start()]}{up[1]}{place}{up[3]}"
+        ours = re.sub(r"decoder\.-(\d)\.", lambda m: f"decoder.{levels - 1 - int(m[1])}.", ours)
+        layer = re.search(r"(^|\.)layers\.(\d+)\.(.*)$", ours)
+        if layer:
+            k, kind = int(layer[2]), "blocks"
+            if downsampled:
+                k, kind = ((k // 2), "blocks") if k % 2 == 0 else ((k + 1) // 2, "downs")
+            ours = f"{ours[: layer.start()]}{layer[1]}{kind}.{k}.{layer[3]}"
+        result[name] = ours
+    return result
+
+
+def convert_snraware_state(state: Mapping[str, torch.Tensor], used: nn.Module) -> dict[str, torch.Tensor]:
+    """Turn a published state dict into ours.
+
+    Args:
+        state: published names and tensors, with or without the prefixes that training wrappers put in front.
+        used: the module that will load them; tells which parameters it has no use for (a second normalization without a
+            mixer or in a parallel cell, published but never used).
+
+    Returns:
+        Our names, queries, keys and values joined into one projection.
+    """
+    plain: dict[str, torch.Tensor] = {}
+    for name, tensor in state.items():
+        short = name
+        while short.startswith(_PREFIXES):
+            short = short.removeprefix(next(p for p in _PREFIXES if short.startswith(p)))
+        if short.rsplit(".", 1)[-1] not in _DERIVED and not re.search(r"(^|\.)downsample\.", short):
+            plain[short] = tensor
+    ours = {new: plain[old] for old, new in _numbered(plain).items()}
+    wanted = set(used.state_dict())
+    unused = [name for name in ours if name not in wanted and re.search(r"(^|\.)norm2\.", name)]
+    for name in unused:
+        del ours[name]
+    return _join_projections(ours, wanted)
+
+
+def _join_projections(state: dict[str, torch.Tensor], wanted: set[str]) -> dict[str, torch.Tensor]:
+    """Stack the weights of queries, keys and values (or of queries and keys, where those are strided)."""
+    joined = {n: t for n, t in state.items() if not re.search(r"\.(query|key|value)\.(conv\.)?(weight|bias)$", n)}
+    joined.update({n: t for n, t in state.items() if n.endswith(("gate.query.conv.weight",)) or n == "query.conv.weight"})
+    for name, query in state.items():
+        found = re.match(r"^(.*project(?:_tokens)?)\.query\.(conv\.)?(weight|bias)$", name)
+        if not found:
+            continue
+        parts = [query, *(state[name.replace(".query.", f".{other}.")] for other in ("key", "value"))]
+        root, leaf = found[1], found[3]
+        if not found[2]:
+            joined[f"{root}.{leaf}"] = torch.cat(parts)
+        elif f"{root}.qkv.conv.{leaf}" in wanted:
+            joined[f"{root}.qkv.conv.{leaf}"] = torch.cat(parts)
+        else:
+            joined[f"{root}.qk.conv.{leaf}"] = torch.cat(parts[:2])
+            joined[f"{root}.v.conv.{leaf}"] = parts[2]
+    return joined
+
+
+def snraware_cell_options(cell: Mapping[str, Any], block_strings: list[str]) -> dict[str, Any]:
+    """Keywords of our cells from a published cell configuration.
+
+    Args:
+        cell: the configuration; sizes are (H, W, T).
+        block_strings: the block strings it is used with; ViT and Swin cells get the 8 heads they always had.
+
+    Raises:
+        CheckpointMismatchError: when the strings mix cells that were published with different numbers of heads.
+    """
+    kinds = {spec.kind for string in block_strings for spec in parse_block_string(string)}
+    fixed, free = kinds & {"vit", "swin"}, kinds & {"temporal", "local", "global"}
+    heads = _FIXED_HEADS if fixed else int(cell["n_head"])
+    if fixed and free and int(cell["n_head"]) != _FIXED_HEADS:
+        raise CheckpointMismatchError(
+            f"Block strings {block_strings} mix cells with {cell['n_head']} heads and ViT or Swin cells with {_FIXED_HEADS}; "
+            "a block has one number of heads."
+        )
+    acts: dict[str, Any] = {
+        "gelu": ("gelu", {"approximate": "tanh"}),
+        "leakyrelu": ("leakyrelu", {"negative_slope": 0.1}),
+    }
+    similarity = "cosine" if cell["cosine_att"] else "normalized" if cell["normalize_Q_K"] else "dot"
+    return {
+        "window_size": _from_hwt(cell["window_size"]),
+        "patch_size": _from_hwt(cell["patch_size"]),
+        "num_heads": heads,
+        "norm": cell["norm_mode"],
+        "act": acts.get(cell["activation_func"], cell["activation_func"]),
+        "mixer": {"conv": "conv", "lin": "linear"}[cell["mixer_type"]],
+        "mixer_ratio": float(cell["scale_ratio_in_mixer"]),
+        "qkv": {"conv": "conv", "lin": "linear"}[cell["attention_type"]],
+        "similarity": similarity,
+        "position_bias": "after_softmax" if cell.get("att_with_relative_position_bias", True) else "none",
+        "output_proj": bool(cell.get("att_with_output_proj", True)),
+        "attention_dropout": float(cell.get("att_dropout_p", 0.0)),
+        "drop_path": float(cell.get("dropout_p", 0.0)),
+    }
+
+
+def _from_hwt(size: list[int]) -> tuple[int, int, int]:
+    return size[2], size[0], size[1]
+
+
+def snraware_backbone_options(backbone: Mapping[str, Any]) -> dict[str, Any]:
+    """Keywords of our backbones, with ``backbone`` naming which, from a published backbone configuration."""
+    name = {"hrnet": "hrnet", "unet": "unet", "soanet": "soanet"}[str(backbone["name"]).lower()]
+    block = backbone["block"]
+    strings = [backbone["block_str"]] if isinstance(backbone["block_str"], str) else list(backbone["block_str"])
+    options = snraware_cell_options(block["cell"], strings)
+    options |= {
+        "backbone": name,
+        "channels": int(backbone["num_of_channels"]),
+        "block_strings": strings,
+        "window_sizing": block["cell"]["window_sizing_method"],
+        "interpolation": {"linear": "bilinear", "NN": "nearest"}[block["cell"]["upsample_method"]],
+        "cell_type": block["cell_type"],
+        "dense": bool(block["block_dense_connection"]),
+    }
+    if name == "soanet":
+        return options | {"stages": int(backbone["num_stages"]), "downsample": bool(backbone["downsample"])}
+    options["levels"] = int(backbone["num_resolution_levels"])
+    return options | ({"gated": bool(backbone["use_unet_attention"])} if name == "unet" else {})
+
+
+def snraware_denoiser_options(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Keywords of :class:`~monai_stcnnt.networks.nets.STCNNTDenoiser` from a published training configuration."""
+    height, width, frames = config["dataset"]["cutout_shape"]
+    return {
+        "in_channels": 3,
+        "out_channels": 2,
+        "img_size": (int(frames), int(height), int(width)),
+        **snraware_backbone_options(config["backbone"]),
+    }
+
+
+def load_state_strictly(net: nn.Module, state: Mapping[str, torch.Tensor], source: str) -> None:
+    """Load a state dict, all names and all shapes.
+
+    Raises:
+        CheckpointMismatchError: lists what is missing, unknown or of another shape: the first ten, and how many more.
+    """
+    own = net.state_dict()
+    problems = [f"missing {name}" for name in own if name not in state]
+    problems += [f"unknown {name}" for name in state if name not in own]
+    problems += [
+        f"{name} has shape {list(state[name].shape)}, wanted {list(own[name].shape)}"
+        for name in own
+        if name in state and state[name].shape != own[name].shape
+    ]
+    if problems:
+        more = f"\n  and {len(problems) - 10} more" if len(problems) > 10 else ""
+        raise CheckpointMismatchError(
+            f"{source} does not fit the network:\n  " + "\n  ".join(problems[:10]) + more
+        )
+    net.load_state_dict(dict(state))
+
+
+def _read_weights(weights: Path, *, trust: bool) -> Mapping[str, torch.Tensor]:
+    """Tensors of a checkpoint file, without running any code of it unless it is trusted."""
+    if not weights.is_file():
+        raise MissingFileError(f"No checkpoint at {weights}.")
+    if weights.suffix == ".pts":
+        if not trust:
+            raise UnreadableFileError(
+                f"{weights} is a TorchScript archive, which holds code; load it with trust=True if you know its source."
+            )
+        return dict(torch.jit.load(str(weights), map_location="cpu").state_dict())
+    try:
+        content = torch.load(weights, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise UnreadableFileError(
+            f"{weights} holds more than tensors and could run code when it is loaded; it is refused."
+        ) from error
+    except (RuntimeError, EOFError, ValueError) as error:
+        raise UnreadableFileError(f"{weights} is not a checkpoint that PyTorch can read.") from error
+    for key in ("state_dict", "model"):
+        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
+            content = content[key]
+    if not isinstance(content, Mapping) or not all(torch.is_tensor(v) for v in content.values()):
+        raise UnreadableFileError(f"{weights} holds no state dict: names and tensors.")
+    return content
+
+
+def load_snraware(weights: str | Path, config_yaml: str | Path, *, trust: bool = False) -> STCNNTDenoiser:
+    """Build a denoiser from a published SNRAware checkpoint.
+
+    Args:
+        weights: ``.pth`` or Lightning-style checkpoint (tensors only), or a TorchScript ``.pts``.
+        config_yaml: the configuration that was published with it.
+        trust: allow a TorchScript archive, which holds code.
+
+    Returns:
+        The network in eval mode; (B, 3, T, H, W) to (B, 2, T, H, W).
+
+    Raises:
+        MissingFileError: when a file does not exist.
+        UnreadableFileError: for files that are no checkpoint or hold code.
+        CheckpointMismatchError: when names or shapes do not fit the configuration.
+    """
+    config_path = Path(config_yaml)
+    if not config_path.is_file():
+        raise MissingFileError(f"No configuration at {config_path}.")
+    try:
+        config = yaml.safe_load(config_path.read_text(encoding="utf-8"))
+        options = snraware_denoiser_options(config)
+    except (yaml.YAMLError, KeyError, TypeError, UnicodeDecodeError) as error:
+        raise UnreadableFileError(f"{config_path} is not a published training configuration ({error}).") from error
+    net = STCNNTDenoiser(**options)
+    state = _read_weights(Path(weights), trust=trust)
+    load_state_strictly(net, convert_snraware_state(state, net), str(weights))
+    return net.eval()
