@@ -28,8 +28,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Complete the option ``--golden``, and give each of several test processes one thread.
 
-    From here on ``config.getoption("--golden")`` is the folder's path as text, or None where there is no such folder, so that
-    tests can be generated from its content. Threads of several processes would slow each other down.
+    From here on ``config.getoption("--golden")`` is the folder's path as text, or None where there is none, also while
+    tests are generated from its content. Threads of several processes would slow each other down.
     """
     folder = optional_folder(config.getoption("--golden"), "MONAI_STCNNT_GOLDEN", "../shared/golden")
     config.option.golden = None if folder is None else str(folder)
