@@ -1,0 +1,83 @@
+# Copyright (c) monai_stcnnt contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Laws of the sliding window."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from monai_stcnnt.errors import ImageSizeError, LayoutError
+from monai_stcnnt.inferers import FrameSlidingWindowInferer, pad_to_window
+
+SHAPES = [(1, 2, 1, 5, 7), (2, 1, 3, 20, 31), (1, 1, 25, 33, 16), (1, 3, 16, 16, 16), (1, 1, 2, 1, 40)]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("shrink", [True, False])
+@pytest.mark.parametrize("mode", ["gaussian", "constant"])
+def test_a_pointwise_network_comes_out_as_without_windows(shape: tuple[int, ...], shrink: bool, mode: str) -> None:
+    x = torch.randn(shape)
+    inferer = FrameSlidingWindowInferer((8, 16, 16), 3, (0.5, 0.25, 0.25), mode, shrink_to_image=shrink)
+    torch.testing.assert_close(inferer(x, lambda p: 2.0 * p + 1.0), 2.0 * x + 1.0)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_windows_have_the_asked_size_unless_they_shrink(shape: tuple[int, ...]) -> None:
+    seen: set[tuple[int, ...]] = set()
+
+    def network(patch: torch.Tensor) -> torch.Tensor:
+        seen.add(tuple(patch.shape[2:]))
+        return patch + 0.0
+
+    FrameSlidingWindowInferer((8, 16, 16))(torch.randn(shape), network)
+    assert seen == {(8, 16, 16)}
+    seen.clear()
+    FrameSlidingWindowInferer((8, 16, 16), shrink_to_image=True)(torch.randn(shape), network)
+    assert seen == {tuple(min(a, b) for a, b in zip((8, 16, 16), shape[2:], strict=True))}
+
+
+def test_a_whole_extent_is_one_window() -> None:
+    seen = []
+    inferer = FrameSlidingWindowInferer((-1, 8, 8), overlap=0.0)
+    inferer(torch.randn(1, 1, 11, 16, 8), lambda p: seen.append(tuple(p.shape[2:])) or p + 0.0)
+    assert seen == [(11, 8, 8)] * 2
+
+
+@pytest.mark.parametrize("dtype", [torch.int16, torch.float16, torch.float64])
+def test_any_type_is_computed_in_float32(dtype: torch.dtype) -> None:
+    x = (100 * torch.rand(1, 1, 3, 20, 20)).to(dtype)
+    y = FrameSlidingWindowInferer((4, 16, 16))(x, lambda p: p * 0.5)
+    assert y.dtype == torch.float32
+    torch.testing.assert_close(y, x.float() * 0.5)
+
+
+def test_a_network_that_returns_its_input_leaves_the_image_alone() -> None:
+    x = torch.rand(1, 1, 4, 20, 20)
+    before = x.clone()
+    y = FrameSlidingWindowInferer((4, 16, 16))(x, lambda p: p)
+    torch.testing.assert_close(x, before, rtol=0, atol=0)
+    torch.testing.assert_close(y, before)
+
+
+def test_more_channels_out_than_in() -> None:
+    y = FrameSlidingWindowInferer((4, 8, 8))(torch.ones(1, 1, 5, 9, 9), lambda p: p.repeat(1, 3, 1, 1, 1))
+    assert y.shape == (1, 3, 5, 9, 9)
+
+
+def test_reflection_folds_as_often_as_it_must() -> None:
+    x = torch.arange(3.0).reshape(1, 1, 3, 1, 1)
+    assert pad_to_window(x, (8, 1, 2))[0, 0, :, 0, 1].tolist() == [0, 1, 2, 1, 0, 1, 2, 1]
+
+
+def test_wrong_use_is_refused() -> None:
+    with pytest.raises(ImageSizeError, match="t, h, w"):
+        FrameSlidingWindowInferer((8, 8))
+    with pytest.raises(LayoutError, match="shape"):
+        FrameSlidingWindowInferer((8, 8, 8))(torch.ones(1, 4, 8, 8), lambda p: p)
+
+
+def test_the_bar_can_be_turned_on(capsys: pytest.CaptureFixture[str]) -> None:
+    FrameSlidingWindowInferer((4, 8, 8), progress=True)(torch.ones(1, 1, 4, 16, 8), lambda p: p + 0)
+    assert "%" in capsys.readouterr().err
+    FrameSlidingWindowInferer((4, 8, 8))(torch.ones(1, 1, 4, 16, 8), lambda p: p + 0)
+    assert not capsys.readouterr().err
