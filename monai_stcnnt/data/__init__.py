@@ -1,0 +1,45 @@
+# Copyright (c) monai_stcnnt contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Readers and writers of scanner files, with one array contract: :class:`SeriesRecord`."""
+
+from __future__ import annotations
+
+from monai_stcnnt.data.atomic import write_aside
+from monai_stcnnt.data.checks import check_exists, check_gfactor_map, check_image, check_output_folder
+from monai_stcnnt.data.collate import series_collate, series_decollate
+from monai_stcnnt.data.gfactor import read_gfactor_map
+from monai_stcnnt.data.listing import list_series, output_path, series_datalist
+from monai_stcnnt.data.nifti import OutputDtype, read_nifti, write_nifti
+from monai_stcnnt.data.reader import SeriesReader
+from monai_stcnnt.data.record import ImageKind, record_from_channel_first, regular_frame_times
+from monai_stcnnt.data.series import SeriesRecord, can_read, read_series
+from monai_stcnnt.data.writer import SaveSeries, SaveSeriesD, SaveSeriesd, SaveSeriesDict, record_from_metatensor
+
+__all__ = [
+    "ImageKind",
+    "OutputDtype",
+    "SaveSeries",
+    "SaveSeriesD",
+    "SaveSeriesDict",
+    "SaveSeriesd",
+    "SeriesReader",
+    "SeriesRecord",
+    "can_read",
+    "check_exists",
+    "check_gfactor_map",
+    "check_image",
+    "check_output_folder",
+    "list_series",
+    "output_path",
+    "read_gfactor_map",
+    "read_nifti",
+    "read_series",
+    "record_from_channel_first",
+    "record_from_metatensor",
+    "regular_frame_times",
+    "series_collate",
+    "series_datalist",
+    "series_decollate",
+    "write_aside",
+    "write_nifti",
+]

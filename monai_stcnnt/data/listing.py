@@ -1,0 +1,134 @@
+# Copyright (c) monai_stcnnt contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What to read and where to write: lists of series, data lists for MONAI, names of output files."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from monai_stcnnt.data.checks import check_exists
+from monai_stcnnt.data.nifti import NIFTI_SUFFIXES
+from monai_stcnnt.data.series import can_read
+from monai_stcnnt.errors import EmptyImageError, GFactorMapError, NotAnImageError, OutputNotWritableError
+
+__all__ = ["list_series", "output_path", "series_datalist"]
+
+
+def list_series(path: str | Path) -> list[Path]:
+    """List the images in a file or folder.
+
+    Args:
+        path: a file, which is its own list, or a folder, which is searched with its sub folders. Names that start
+            with a dot are passed over, and so are files of other kinds.
+
+    Returns:
+        Paths in alphabetical order, the same on every machine.
+
+    Raises:
+        MissingFileError: if there is no such file or folder.
+        NotAnImageError: if it is a file of another kind.
+        EmptyImageError: if the folder holds no image.
+    """
+    path = check_exists(path)
+    if path.is_file():
+        if not can_read(path):
+            raise NotAnImageError(f"{path} is not an image of a known format. Give a NIfTI file (.nii, .nii.gz).")
+        return [path]
+    found = [
+        Path(folder) / name
+        for folder, names in _walk(path)
+        for name in names
+        if not name.startswith(".") and can_read(name)
+    ]
+    if not found:
+        raise EmptyImageError(f"{path} holds no image (.nii, .nii.gz). Check the folder.")
+    return sorted(found, key=lambda file: file.relative_to(path).parts)
+
+
+def series_datalist(path: str | Path, gmap: str | Path | None = None) -> list[dict[str, str]]:
+    """Make the list of items that MONAI's data sets take.
+
+    Args:
+        path: a file or folder of images, see :func:`list_series`.
+        gmap: the g-factor map of all images, or a folder with a map for each, under the image's own relative name.
+
+    Returns:
+        One ``{"image": path}`` per image, with ``"gmap": path`` where maps are given.
+
+    Raises:
+        GFactorMapError: if an image has no map in the folder of maps.
+        MissingFileError: and the other errors of :func:`list_series`.
+    """
+    root = check_exists(path)
+    images = list_series(root)
+    items = [{"image": str(image)} for image in images]
+    if gmap is None:
+        return items
+    maps = check_exists(gmap)
+    for item, image in zip(items, images, strict=True):
+        item["gmap"] = str(maps if maps.is_file() else _map_of(image, root, maps))
+    return items
+
+
+def output_path(
+    input_file: str | Path, input_root: str | Path, output_dir: str | Path, suffix: str = "_denoised"
+) -> Path:
+    """Name the output of an image: same sub folder, same name with a suffix, same format.
+
+    Different images below one root never get the same name, and none leaves the output folder or is the input itself.
+
+    Args:
+        input_file: the image.
+        input_root: the file or folder that was given to :func:`list_series`.
+        output_dir: folder of the results.
+        suffix: what to add to the name; ``"denoised"`` and ``"_denoised"`` are the same.
+
+    Returns:
+        The path to write to; nothing is made on disk.
+
+    Raises:
+        OutputNotWritableError: if the image is not below the root, the suffix is not part of a name, or the output
+            would replace the image.
+    """
+    file, root, out = (Path(os.path.abspath(Path(p).expanduser())) for p in (input_file, input_root, output_dir))
+    root = root.parent if root == file else root
+    if not file.is_relative_to(root):
+        raise OutputNotWritableError(f"{file} is not below {root}, so its place below {out} is unknown.")
+    if "/" in suffix or os.sep in suffix or "\0" in suffix:
+        raise OutputNotWritableError(f"{suffix!r} is no part of a file name. Choose a suffix such as 'denoised'.")
+    relative = file.relative_to(root)
+    stem, extension = _split_name(relative.name)
+    ending = f"_{suffix.lstrip('_')}" if suffix.strip("_") else ""
+    target = out / relative.parent / f"{stem}{ending}{extension}"
+    if os.path.realpath(target) == os.path.realpath(file):
+        raise OutputNotWritableError(f"{target} is the input itself. Choose another output folder, or a suffix.")
+    return target
+
+
+def _walk(root: Path) -> list[tuple[str, list[str]]]:
+    """Folders below ``root`` and their files, without hidden folders."""
+    result = []
+    for folder, folders, names in os.walk(root):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        result.append((folder, sorted(names)))
+    return result
+
+
+def _split_name(name: str) -> tuple[str, str]:
+    """Split a file name into stem and extension, ``.nii.gz`` being one extension."""
+    for extension in NIFTI_SUFFIXES:
+        if name.lower().endswith(extension) and len(name) > len(extension):
+            return name[: -len(extension)], name[-len(extension) :]
+    return name, ".nii.gz"
+
+
+def _map_of(image: Path, root: Path, maps: Path) -> Path:
+    relative = image.relative_to(root) if root.is_dir() else Path(image.name)
+    stem = _split_name(relative.name)[0]
+    names = [relative.name, *(stem + extension for extension in NIFTI_SUFFIXES)]
+    for name in names:
+        candidate = maps / relative.parent / name
+        if candidate.is_file():
+            return candidate
+    raise GFactorMapError(f"{image} has no g-factor map {maps / relative}. Add it, or give one map for all images.")

@@ -1,0 +1,151 @@
+# Copyright (c) monai_stcnnt contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The one array contract of all readers and writers: a series with its geometry, its frame times and its origin."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import numpy as np
+
+from monai_stcnnt.errors import GeometryError, LayoutError
+
+__all__ = ["ImageKind", "SeriesRecord", "record_from_channel_first", "regular_frame_times"]
+
+ImageKind = Literal["magnitude", "complex"]
+
+
+@dataclass(frozen=True, eq=False)
+class SeriesRecord:
+    """One image or series of images, whatever file it came from.
+
+    Args:
+        array: ``(C, T, Z, Y, X)`` float32; C = 1 for magnitude (or any real image), 2 for real and imaginary.
+        affine: 4x4, from voxel indices (x, y, z) to millimeters in RAS orientation.
+        frame_times: ``(T,)`` in milliseconds; NaN where the file does not tell.
+        metadata: where the image came from and what a writer needs to give back the same kind of file. All readers set
+            ``source`` (path), ``file_format``, ``file_ndim`` (axes of the image in the file, without a channel axis),
+            ``file_shape``, ``file_dtype`` and ``units`` (of space and time in the file). Values are strings, numbers,
+            or arrays of these.
+
+    Raises:
+        LayoutError: if the array or the frame times do not have these shapes.
+        GeometryError: if the affine is not 4x4, finite and invertible.
+    """
+
+    array: np.ndarray
+    affine: np.ndarray
+    frame_times: np.ndarray
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Check the shapes and settle the dtypes."""
+        array = np.asarray(self.array, np.float32)
+        affine = np.asarray(self.affine, np.float64)
+        times = np.asarray(self.frame_times, np.float64)
+        source = self.metadata.get("source", "the image")
+        if array.ndim != 5 or array.shape[0] not in (1, 2):
+            raise LayoutError(
+                f"{source}: a record has the axes (C, T, Z, Y, X), C = 1 or 2, not the shape {array.shape}"
+            )
+        if times.shape != (array.shape[1],):
+            raise LayoutError(
+                f"{source}: {array.shape[1]} frames need as many frame times, not the shape {times.shape}"
+            )
+        if affine.shape != (4, 4) or not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-12:
+            raise GeometryError(
+                f"{source}: the affine is not an invertible 4x4 matrix of finite numbers: {affine.tolist()}. "
+                "Repair the position, orientation or spacing in the file's header."
+            )
+        for name, value in (("array", array), ("affine", affine), ("frame_times", times)):
+            object.__setattr__(self, name, value)
+
+    @property
+    def kind(self) -> ImageKind:
+        """``"complex"`` for two channels, else ``"magnitude"``."""
+        return "complex" if self.array.shape[0] == 2 else "magnitude"
+
+    @property
+    def frame_time(self) -> float:
+        """Median time from frame to frame in milliseconds; NaN for one frame or unknown times."""
+        return float(np.median(np.diff(self.frame_times))) if len(self.frame_times) > 1 else float("nan")
+
+    @property
+    def spacing(self) -> np.ndarray:
+        """Voxel spacing along x, y, z in millimeters, shape ``(3,)``."""
+        return np.sqrt((self.affine[:3, :3] ** 2).sum(axis=0))
+
+    def with_array(self, array: np.ndarray) -> SeriesRecord:
+        """Record of other values with the same geometry, times and metadata.
+
+        Args:
+            array: ``(C, T, Z, Y, X)`` with any C of 1 or 2.
+
+        Returns:
+            The new record.
+        """
+        return replace(self, array=array)
+
+    def to_spatial(self) -> np.ndarray:
+        """Array in MONAI's spatial order and without a channel axis.
+
+        Returns:
+            ``(X, Y)``, ``(X, Y, Z)`` or ``(X, Y, Z, T)``: as many axes as the file had, more where it needs them;
+            float32, or complex64 for a complex image.
+        """
+        values = self.array[0] if self.kind == "magnitude" else self.array[0] + 1j * self.array[1]
+        spatial = values.transpose(3, 2, 1, 0)
+        ndim = min(4, max(int(self.metadata.get("file_ndim", 2)), _needed_ndim(spatial.shape)))
+        return spatial.reshape(spatial.shape[:ndim])
+
+
+def _needed_ndim(shape: Sequence[int]) -> int:
+    """Axes that cannot be left away at the end of (X, Y, Z, T), at least two."""
+    return max([2, *(i + 1 for i, n in enumerate(shape) if n > 1)])
+
+
+def record_from_channel_first(
+    array: np.ndarray, affine: np.ndarray, frame_times: np.ndarray | None, metadata: dict[str, Any]
+) -> SeriesRecord:
+    """Make a record of an array as MONAI transforms hold it.
+
+    Args:
+        array: ``(C, X, Y[, Z[, T]])``; complex with C = 1, or real with C = 1 or 2 (real and imaginary).
+        affine: 4x4, from voxel indices to millimeters in RAS orientation.
+        frame_times: ``(T,)`` in milliseconds, or None where unknown.
+        metadata: see :class:`SeriesRecord`.
+
+    Returns:
+        The record.
+
+    Raises:
+        LayoutError: if the array has other axes, or a number of frames other than that of the times.
+    """
+    array = np.asarray(array)
+    if not 3 <= array.ndim <= 5:
+        raise LayoutError(f"An image to write has the axes (C, X, Y[, Z[, T]]), not the shape {array.shape}.")
+    if np.iscomplexobj(array):
+        if array.shape[0] != 1:
+            raise LayoutError(f"A complex image has one channel, but the shape is {array.shape}.")
+        array = np.concatenate([array.real, array.imag])
+    full: np.ndarray = np.reshape(array, (*array.shape, 1, 1)[:5]).transpose(0, 4, 3, 2, 1)
+    times = np.full(full.shape[1], np.nan) if frame_times is None else frame_times
+    return SeriesRecord(full, affine, times, metadata)
+
+
+def regular_frame_times(frames: int, frame_time: float, start: float = 0.0) -> np.ndarray:
+    """Times of equally spaced frames.
+
+    Args:
+        frames: number of frames T.
+        frame_time: milliseconds from frame to frame; unknown where not a positive number.
+        start: time of the first frame in milliseconds.
+
+    Returns:
+        ``(T,)`` in milliseconds; NaN for several frames of unknown spacing.
+    """
+    if frames == 1:
+        return np.array([start])
+    return start + np.arange(frames) * (frame_time if np.isfinite(frame_time) and frame_time > 0 else np.nan)
