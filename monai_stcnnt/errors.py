@@ -23,6 +23,7 @@ __all__ = [
     "NonFiniteValuesError",
     "NotAnImageError",
     "OutputNotWritableError",
+    "PickledCodeError",
     "SeriesMismatchError",
     "SeriesSelectionError",
     "StcnntError",
@@ -100,3 +101,7 @@ class SeriesSelectionError(StcnntError, ValueError):
 
 class SeriesMismatchError(StcnntError, ValueError):
     """The files of a series do not make one image: frames missing, duplicated, or of mixed size."""
+
+
+class PickledCodeError(UnreadableFileError):
+    """A checkpoint holds more than tensors: loading it could run code that came with it."""

@@ -356,7 +356,8 @@ def _stage_widths(channels: Sequence[int] | Sequence[Sequence[int]]) -> list[lis
         return [flat[: stage + 2] for stage in range(STAGES)]
     if flat or len(nested) != STAGES:
         raise NetworkConfigError(
-            f"channels needs {STAGES + 1} numbers (one per branch) or {STAGES} sequences (one per stage), got {channels!r}."
+            f"channels needs {STAGES + 1} numbers, one per branch, or {STAGES} sequences, one per stage; "
+            f"got {channels!r}."
         )
     return nested
 
