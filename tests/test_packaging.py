@@ -147,15 +147,18 @@ def test_every_package_is_listed() -> None:
     assert set(configuration()["options"]["packages"].split()) == packages | {"monai_stcnnt.bundles"}
 
 
-def test_every_import_is_declared() -> None:
-    declared = {canonicalize_name(item.name) for item in requirements(configuration()["options"]["install_requires"])}
+@pytest.mark.parametrize("folder", ["monai_stcnnt", "tests"])
+def test_every_import_is_declared(folder: str) -> None:
+    text = configuration()["options"]["install_requires"]
+    text += configuration()["options.extras_require"]["test"] if folder == "tests" else ""
+    known = {canonicalize_name(item.name) for item in requirements(text)} | {"monai-stcnnt"}
     undeclared = set()
-    for path in (REPOSITORY / "monai_stcnnt").rglob("*.py"):
+    for path in (REPOSITORY / folder).rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             names += [node.module] if isinstance(node, ast.ImportFrom) and node.module and not node.level else []
-            for top in {name.split(".")[0] for name in names} - sys.stdlib_module_names - {"monai_stcnnt"}:
-                if canonicalize_name(DISTRIBUTIONS.get(top, top)) not in declared:
+            for top in {name.split(".")[0] for name in names} - sys.stdlib_module_names - {"tests"}:
+                if canonicalize_name(DISTRIBUTIONS.get(top, top)) not in known:
                     undeclared.add(f"{path.relative_to(REPOSITORY)}: {top}")
     assert undeclared == set()
 
