@@ -22,7 +22,7 @@ __all__: list[str] = []
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 # Where the name to import is not the name to install.
-DISTRIBUTIONS = {"ignite": "pytorch-ignite", "skimage": "scikit-image", "yaml": "pyyaml"}
+DISTRIBUTIONS = {"PIL": "pillow", "ignite": "pytorch-ignite", "skimage": "scikit-image", "yaml": "pyyaml"}
 # A bundle with one file of each kind that bundles have, so that every pattern of setup.cfg is tried.
 PROBE = [
     "LICENSE",
