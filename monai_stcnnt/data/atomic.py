@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from monai_stcnnt.errors import OutputNotWritableError
+from monai_stcnnt.errors import OutputNotWritableError, StcnntError
 
 __all__ = ["write_aside"]
 
@@ -37,7 +37,7 @@ def write_aside(path: str | Path) -> Iterator[Path]:
         if aside.is_dir() and path.exists():
             raise OutputNotWritableError(f"{path} exists already. Choose another folder, or remove it.")
         os.replace(aside, path)
-    except OutputNotWritableError:
+    except StcnntError:
         raise
     except OSError as error:
         raise OutputNotWritableError(
@@ -50,5 +50,5 @@ def write_aside(path: str | Path) -> Iterator[Path]:
 def _remove(path: Path) -> None:
     if path.is_dir():
         shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
+    elif os.path.lexists(path):
+        path.unlink()

@@ -9,6 +9,7 @@ same number of axes, qform, sform, units and frame time as what was read.
 
 from __future__ import annotations
 
+import gzip
 import logging
 import math
 import zlib
@@ -83,6 +84,8 @@ def read_nifti(path: str | Path) -> SeriesRecord:
     image = _load(path)
     _check_header(path, image)
     try:
+        if path.name.lower().endswith(".gz"):
+            _check_gzip(path)
         values = np.asarray(image.dataobj)
     except _READ_FAILURES as error:
         raise _unreadable(path, error) from error
@@ -176,6 +179,13 @@ def _check_header(path: Path, image: nib.Nifti1Image) -> None:
         raise UnreadableFileError(
             f"{path} is too short for the shape {shape} of {dtype}. It is incomplete; copy it anew."
         )
+
+
+def _check_gzip(path: Path) -> None:
+    """Read a compressed file to its end, where its checksum stands; nibabel stops at the last voxel."""
+    with gzip.open(path) as file:
+        while file.read(1 << 20):
+            pass
 
 
 def _intent_known(image: nib.Nifti1Image) -> bool:
