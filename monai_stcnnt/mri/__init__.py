@@ -1,0 +1,107 @@
+# Copyright (c) monai_stcnnt contributors
+# SPDX-License-Identifier: Apache-2.0
+"""MR physics as pure tensor functions: Fourier transforms, k-space filters, noise, SNR units, g-factor, phase."""
+
+from __future__ import annotations
+
+from monai_stcnnt.mri.channels import (
+    channels_to_complex,
+    complex_to_channels,
+    image_magnitude,
+)
+from monai_stcnnt.mri.fft import (
+    fftc,
+    ifftc,
+)
+from monai_stcnnt.mri.gfactor import (
+    check_gfactor_map,
+    coil_sensitivities,
+    draw_gfactor_map,
+    sense_gfactor,
+)
+from monai_stcnnt.mri.kspace_filter import (
+    Normalization,
+    apply_kspace_filter,
+    asymmetric_filter,
+    elliptic_support,
+    filter_image,
+    gaussian_filter,
+    hanning_taper,
+    noise_gain,
+    normalize_filter,
+    partial_fourier_filter,
+    resolution_filter,
+)
+from monai_stcnnt.mri.noise import (
+    ColoringStep,
+    NoiseColoring,
+    RandomSource,
+    amplify_noise,
+    color_noise,
+    coloring_weights,
+    complex_noise,
+    draw_coloring,
+    filter_signal,
+    rician_magnitude,
+)
+from monai_stcnnt.mri.noise_level import (
+    NoiseEstimate,
+    background_noise_level,
+    estimate_noise_level,
+    rician_variance_factor,
+    wavelet_noise_level,
+)
+from monai_stcnnt.mri.phase import (
+    smooth_field,
+    smooth_phase,
+)
+from monai_stcnnt.mri.snr import (
+    foreground_mask,
+    foreground_mean,
+    image_snr,
+    snr_scale,
+)
+
+__all__ = [
+    "ColoringStep",
+    "NoiseColoring",
+    "NoiseEstimate",
+    "Normalization",
+    "RandomSource",
+    "amplify_noise",
+    "apply_kspace_filter",
+    "asymmetric_filter",
+    "background_noise_level",
+    "channels_to_complex",
+    "check_gfactor_map",
+    "coil_sensitivities",
+    "color_noise",
+    "coloring_weights",
+    "complex_noise",
+    "complex_to_channels",
+    "draw_coloring",
+    "draw_gfactor_map",
+    "elliptic_support",
+    "estimate_noise_level",
+    "fftc",
+    "filter_image",
+    "filter_signal",
+    "foreground_mask",
+    "foreground_mean",
+    "gaussian_filter",
+    "hanning_taper",
+    "ifftc",
+    "image_magnitude",
+    "image_snr",
+    "noise_gain",
+    "normalize_filter",
+    "partial_fourier_filter",
+    "resolution_filter",
+    "rician_magnitude",
+    "rician_variance_factor",
+    "sense_gfactor",
+    "smooth_field",
+    "smooth_phase",
+    "snr_scale",
+    "wavelet_noise_level",
+]
