@@ -2,16 +2,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Published SNRAware checkpoints: their names, their options, and loading them.
 
-The names of the published state dicts are turned into ours by rule, in one place; derived buffers (causal masks, position
-indices) and parameters that never had an effect are dropped; queries, keys and values become one projection.
+The names of the published state dicts are turned into ours by rule, in one place; derived buffers (causal masks,
+position indices) and parameters that never had an effect are dropped; queries, keys and values become one projection.
 
 See also: Xue et al., 2024, https://doi.org/10.48550/arXiv.2404.02382 (code and weights under the MIT licence).
 """
 
 from __future__ import annotations
 
-import pickle
 import re
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,14 +20,16 @@ import torch
 import yaml
 from torch import nn
 
-from monai_stcnnt.errors import CheckpointMismatchError, MissingFileError, UnreadableFileError
+from monai_stcnnt.checkpoints.states import load_strictly, read_state_dict
+from monai_stcnnt.errors import CheckpointMismatchError, MissingFileError, PickledCodeError, UnreadableFileError
 from monai_stcnnt.networks.block_string import parse_block_string
 from monai_stcnnt.networks.nets.denoiser import STCNNTDenoiser
 
 __all__ = [
     "convert_snraware_state",
+    "is_torchscript",
     "load_snraware",
-    "load_state_strictly",
+    "snraware_backbone_options",
     "snraware_cell_options",
     "snraware_denoiser_options",
     "snraware_name",
@@ -52,6 +54,7 @@ _CELL_RULES: tuple[tuple[str, str], ...] = (
     (r"^mlp\.2\.", "mixer.linear2."),
     (r"^mlp\.1\.", "mixer.act."),
 )
+_PROJECTION = re.compile(r"^(.*project(?:_tokens)?)\.(query|key|value)\.(conv\.)?(weight|bias)$")
 _BATCH_NORM = re.compile(r"(^|\.)(n1|n2)\.bn\.")
 
 
@@ -59,8 +62,8 @@ def snraware_name(name: str) -> str:
     """Our name of a published parameter of a cell, block, backbone or denoiser.
 
     Queries, keys and values keep their own names here (``...project.query.conv.weight``);
-    :func:`convert_snraware_state` joins them. The decoder of a U-Net is numbered from the bridge up, which needs to know
-    the number of levels, so its names come out as ``decoder.-<level>``.
+    :func:`convert_snraware_state` joins them. The decoder of a U-Net is numbered from the bridge up, which needs to
+    know the number of levels, so its names come out as ``decoder.-<level>``.
     """
     for pattern, ours in (
         (r"^pre\.", "stem."),
@@ -164,22 +167,26 @@ def convert_snraware_state(state: Mapping[str, torch.Tensor], used: nn.Module) -
 
 
 def _join_projections(state: dict[str, torch.Tensor], wanted: set[str]) -> dict[str, torch.Tensor]:
-    """Stack the weights of queries, keys and values (or of queries and keys, where those are strided)."""
-    joined = {n: t for n, t in state.items() if not re.search(r"\.(query|key|value)\.(conv\.)?(weight|bias)$", n)}
-    joined.update({n: t for n, t in state.items() if n.endswith(("gate.query.conv.weight",)) or n == "query.conv.weight"})
-    for name, query in state.items():
-        found = re.match(r"^(.*project(?:_tokens)?)\.query\.(conv\.)?(weight|bias)$", name)
-        if not found:
-            continue
-        parts = [query, *(state[name.replace(".query.", f".{other}.")] for other in ("key", "value"))]
-        root, leaf = found[1], found[3]
-        if not found[2]:
-            joined[f"{root}.{leaf}"] = torch.cat(parts)
-        elif f"{root}.qkv.conv.{leaf}" in wanted:
-            joined[f"{root}.qkv.conv.{leaf}"] = torch.cat(parts)
+    """Stack the weights of queries, keys and values (or of queries and keys, where those are strided).
+
+    What is not complete, or not of one shape, keeps its name, which no network knows: the strict loader will list it.
+    """
+    joined: dict[str, torch.Tensor] = {}
+    groups: dict[tuple[str, str, str], dict[str, torch.Tensor]] = {}
+    for name, tensor in state.items():
+        found = _PROJECTION.match(name)
+        if found:
+            groups.setdefault((found[1], found[3] or "", found[4]), {})[found[2]] = tensor
         else:
-            joined[f"{root}.qk.conv.{leaf}"] = torch.cat(parts[:2])
-            joined[f"{root}.v.conv.{leaf}"] = parts[2]
+            joined[name] = tensor
+    for (root, conv, leaf), parts in groups.items():
+        stacked = [parts[which] for which in ("query", "key", "value") if which in parts]
+        if len(stacked) < 3 or len({tensor.shape for tensor in stacked}) > 1:
+            joined |= {f"{root}.{which}.{conv}{leaf}": tensor for which, tensor in parts.items()}
+        elif conv and f"{root}.qkv.conv.{leaf}" not in wanted:
+            joined |= {f"{root}.qk.conv.{leaf}": torch.cat(stacked[:2]), f"{root}.v.conv.{leaf}": stacked[2]}
+        else:
+            joined[f"{root}.qkv.conv.{leaf}" if conv else f"{root}.{leaf}"] = torch.cat(stacked)
     return joined
 
 
@@ -191,15 +198,20 @@ def snraware_cell_options(cell: Mapping[str, Any], block_strings: list[str]) -> 
         block_strings: the block strings it is used with; ViT and Swin cells get the 8 heads they always had.
 
     Raises:
-        CheckpointMismatchError: when the strings mix cells that were published with different numbers of heads.
+        CheckpointMismatchError: when the strings mix cells that were published with different numbers of heads, or
+            queries and keys are strided, by which published attention loses resolution.
     """
     kinds = {spec.kind for string in block_strings for spec in parse_block_string(string)}
     fixed, free = kinds & {"vit", "swin"}, kinds & {"temporal", "local", "global"}
     heads = _FIXED_HEADS if fixed else int(cell["n_head"])
     if fixed and free and int(cell["n_head"]) != _FIXED_HEADS:
         raise CheckpointMismatchError(
-            f"Block strings {block_strings} mix cells with {cell['n_head']} heads and ViT or Swin cells with {_FIXED_HEADS}; "
-            "a block has one number of heads."
+            f"Block strings {block_strings} mix cells with {cell['n_head']} heads and ViT or Swin cells with "
+            f"{_FIXED_HEADS}; a block has one number of heads."
+        )
+    if max(cell.get("temporal", {}).get("stride_qk", [1])) > 1:
+        raise CheckpointMismatchError(
+            "The configuration strides queries and keys (stride_qk above 1); no network here loses resolution by that."
         )
     acts: dict[str, Any] = {
         "gelu": ("gelu", {"approximate": "tanh"}),
@@ -259,59 +271,35 @@ def snraware_denoiser_options(config: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def load_state_strictly(net: nn.Module, state: Mapping[str, torch.Tensor], source: str) -> None:
-    """Load a state dict, all names and all shapes.
-
-    Raises:
-        CheckpointMismatchError: lists what is missing, unknown or of another shape: the first ten, and how many more.
-    """
-    own = net.state_dict()
-    problems = [f"missing {name}" for name in own if name not in state]
-    problems += [f"unknown {name}" for name in state if name not in own]
-    problems += [
-        f"{name} has shape {list(state[name].shape)}, wanted {list(own[name].shape)}"
-        for name in own
-        if name in state and state[name].shape != own[name].shape
-    ]
-    if problems:
-        more = f"\n  and {len(problems) - 10} more" if len(problems) > 10 else ""
-        raise CheckpointMismatchError(
-            f"{source} does not fit the network:\n  " + "\n  ".join(problems[:10]) + more
-        )
-    net.load_state_dict(dict(state))
+def is_torchscript(path: Path) -> bool:
+    """Tell whether a file is a TorchScript archive, which holds code beside its tensors."""
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return any(name.endswith("/constants.pkl") for name in archive.namelist())
 
 
-def _read_weights(weights: Path, *, trust: bool) -> Mapping[str, torch.Tensor]:
+def _read_weights(weights: Path, *, trust: bool) -> dict[str, torch.Tensor]:
     """Tensors of a checkpoint file, without running any code of it unless it is trusted."""
-    if not weights.is_file():
-        raise MissingFileError(f"No checkpoint at {weights}.")
-    if weights.suffix == ".pts":
-        if not trust:
-            raise UnreadableFileError(
-                f"{weights} is a TorchScript archive, which holds code; load it with trust=True if you know its source."
-            )
-        return dict(torch.jit.load(str(weights), map_location="cpu").state_dict())
+    if not (weights.is_file() and is_torchscript(weights)):
+        return read_state_dict(weights)
+    if not trust:
+        raise PickledCodeError(
+            f"{weights} is a TorchScript archive, which holds code; if you trust where it comes from, load it with "
+            "trust=True (on the command line: --trust)."
+        )
     try:
-        content = torch.load(weights, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise UnreadableFileError(
-            f"{weights} holds more than tensors and could run code when it is loaded; it is refused."
-        ) from error
-    except (RuntimeError, EOFError, ValueError) as error:
-        raise UnreadableFileError(f"{weights} is not a checkpoint that PyTorch can read.") from error
-    for key in ("state_dict", "model"):
-        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
-            content = content[key]
-    if not isinstance(content, Mapping) or not all(torch.is_tensor(v) for v in content.values()):
-        raise UnreadableFileError(f"{weights} holds no state dict: names and tensors.")
-    return content
+        return dict(torch.jit.load(str(weights), map_location="cpu").state_dict())
+    except RuntimeError as error:
+        raise UnreadableFileError(f"{weights} cannot be read by torch.jit.load; it is damaged.") from error
 
 
 def load_snraware(weights: str | Path, config_yaml: str | Path, *, trust: bool = False) -> STCNNTDenoiser:
     """Build a denoiser from a published SNRAware checkpoint.
 
     Args:
-        weights: ``.pth`` or Lightning-style checkpoint (tensors only), or a TorchScript ``.pts``.
+        weights: ``.pth``, ``.safetensors`` or Lightning-style checkpoint (tensors only), or a TorchScript ``.pts``;
+            names may start with ``module.``, ``model.`` or ``base_model.``, as wrappers make them.
         config_yaml: the configuration that was published with it.
         trust: allow a TorchScript archive, which holds code.
 
@@ -320,7 +308,8 @@ def load_snraware(weights: str | Path, config_yaml: str | Path, *, trust: bool =
 
     Raises:
         MissingFileError: when a file does not exist.
-        UnreadableFileError: for files that are no checkpoint or hold code.
+        PickledCodeError: for weights that hold code and are not trusted.
+        UnreadableFileError: for files that are no checkpoint, or no published configuration.
         CheckpointMismatchError: when names or shapes do not fit the configuration.
     """
     config_path = Path(config_yaml)
@@ -329,9 +318,9 @@ def load_snraware(weights: str | Path, config_yaml: str | Path, *, trust: bool =
     try:
         config = yaml.safe_load(config_path.read_text(encoding="utf-8"))
         options = snraware_denoiser_options(config)
-    except (yaml.YAMLError, KeyError, TypeError, UnicodeDecodeError) as error:
-        raise UnreadableFileError(f"{config_path} is not a published training configuration ({error}).") from error
+    except (yaml.YAMLError, KeyError, TypeError, AttributeError, ValueError) as error:
+        raise UnreadableFileError(f"{config_path} is not a published training configuration ({error!r}).") from error
     net = STCNNTDenoiser(**options)
     state = _read_weights(Path(weights), trust=trust)
-    load_state_strictly(net, convert_snraware_state(state, net), str(weights))
+    load_strictly(net, convert_snraware_state(state, net), str(weights))
     return net.eval()

@@ -4,4 +4,26 @@
 
 from __future__ import annotations
 
-__all__: list[str] = []
+from monai_stcnnt.networks.backbones import STCNNTHRNet, STCNNTSOANet, STCNNTUNet
+from monai_stcnnt.networks.block_string import parse_block_string
+from monai_stcnnt.networks.nets import (
+    VARIANTS,
+    HRNetV2,
+    STCNNTClassifier,
+    STCNNTDenoiser,
+    STCNNTSegmenter,
+    build_variant,
+)
+
+__all__ = [
+    "VARIANTS",
+    "HRNetV2",
+    "STCNNTClassifier",
+    "STCNNTDenoiser",
+    "STCNNTHRNet",
+    "STCNNTSOANet",
+    "STCNNTSegmenter",
+    "STCNNTUNet",
+    "build_variant",
+    "parse_block_string",
+]

@@ -77,7 +77,8 @@ def parse_block_string(block_string: str) -> tuple[CellSpec, ...]:
         code = block_string[position : position + 2]
         if code not in CELL_CODES:
             raise BlockStringError(
-                f"Block string {block_string!r} has {code!r} at position {position}; known pairs: {' '.join(CELL_CODES)}."
+                f"Block string {block_string!r} has {code!r} at position {position}; "
+                f"known pairs: {' '.join(CELL_CODES)}."
             )
         specs.append(CELL_CODES[code])
     return tuple(specs)

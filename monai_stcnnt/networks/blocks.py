@@ -2,15 +2,24 @@
 # SPDX-License-Identifier: Apache-2.0
 """Blocks: stacks of cells named by a block string."""
 
+import inspect
 from typing import Any
 
 import torch
 from torch import nn
 
+from monai_stcnnt.errors import NetworkConfigError
 from monai_stcnnt.networks.block_string import parse_block_string
 from monai_stcnnt.networks.cells import AttentionCell
 
-__all__ = ["CellBlock"]
+__all__ = ["CELL_OPTIONS", "CellBlock"]
+
+CELL_OPTIONS = frozenset(
+    name
+    for name, parameter in inspect.signature(AttentionCell).parameters.items()
+    if parameter.kind is parameter.KEYWORD_ONLY
+)
+"""Names of the keywords of a cell."""
 
 
 class CellBlock(nn.Module):
@@ -25,6 +34,10 @@ class CellBlock(nn.Module):
         **cell_options: keywords of :class:`~monai_stcnnt.networks.cells.AttentionCell`.
 
     Shapes: (B, T, in_channels, H, W) to (B, T, out_channels, H, W).
+
+    Raises:
+        BlockStringError: for a string that names a cell that does not exist.
+        NetworkConfigError: for a keyword that a cell does not know, or options that do not fit.
     """
 
     def __init__(
@@ -38,6 +51,12 @@ class CellBlock(nn.Module):
         **cell_options: Any,  # noqa: ANN401 - checked by the cell's constructor
     ) -> None:
         super().__init__()
+        unknown = sorted(set(cell_options) - CELL_OPTIONS)
+        if unknown:
+            raise NetworkConfigError(
+                f"Unknown option {', '.join(unknown)}; it belongs neither to this network or backbone nor to its "
+                f"cells, which know {', '.join(sorted(CELL_OPTIONS))}."
+            )
         self.dense = dense
         self.cells = nn.ModuleList(
             AttentionCell(spec, in_channels if i == 0 else out_channels, out_channels, size, **cell_options)

@@ -11,7 +11,7 @@ from torch import nn
 
 from monai_stcnnt.errors import NetworkConfigError
 from monai_stcnnt.networks.block_string import CellSpec
-from monai_stcnnt.networks.layers.attention import PositionBias, Similarity, check_choice
+from monai_stcnnt.networks.layers.attention import PositionBias, Similarity, check_choice, check_probability
 from monai_stcnnt.networks.layers.frames import FrameConv, crop_frames, pad_frames, to_triple
 from monai_stcnnt.networks.layers.norms import NormName, build_norm
 from monai_stcnnt.networks.layers.spatial_attention import Projection, SpatialAttention
@@ -110,8 +110,8 @@ class PatchMixer(nn.Module):
 def cell_windows(spec: CellSpec, size: tuple[int, int, int], wanted: WindowSize) -> WindowSize:
     """Window and patch that a cell of a block works with.
 
-    The wanted sizes are fitted to the image; a 2D global cell then halves its window (never below its patch), so that twice
-    as many windows meet along each axis.
+    The wanted sizes are fitted to the image; a 2D global cell then halves its window (never below its patch), so that
+    twice as many windows meet along each axis.
     """
     fitted = resolve_windows(size, wanted)
     if spec.kind != "global" or spec.spatial_dims == 3:
@@ -190,6 +190,8 @@ class AttentionCell(nn.Module):
         super().__init__()
         check_choice("cell_type", cell_type, Literal["sequential", "parallel"])
         check_choice("mixer", mixer, Literal["conv", "linear"])
+        check_probability("drop_path", drop_path)
+        check_probability("attention_dropout", attention_dropout)
         self.parallel = cell_type == "parallel"
         wanted = WindowSize(to_triple(window_size, "window_size"), to_triple(patch_size, "patch_size"))
         windows = cell_windows(spec, size, wanted)
@@ -202,7 +204,13 @@ class AttentionCell(nn.Module):
         }
         if spec.kind == "conv":
             self.attn: nn.Module = ConvNormAct(
-                in_channels, out_channels, size, spatial_dims=spec.spatial_dims, norm=norm, act=act, kernel_size=kernel_size
+                in_channels,
+                out_channels,
+                size,
+                spatial_dims=spec.spatial_dims,
+                norm=norm,
+                act=act,
+                kernel_size=kernel_size,
             )
         elif spec.kind == "temporal":
             self.attn = TemporalAttention(

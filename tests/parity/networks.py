@@ -12,16 +12,16 @@ from torch import nn
 
 from monai_stcnnt.checkpoints.snraware import (
     convert_snraware_state,
-    load_state_strictly,
     snraware_backbone_options,
     snraware_cell_options,
 )
+from monai_stcnnt.checkpoints.states import load_strictly
 from monai_stcnnt.networks.backbones import STCNNTHRNet, STCNNTSOANet, STCNNTUNet
 from monai_stcnnt.networks.block_string import CellSpec, parse_block_string
 from monai_stcnnt.networks.blocks import CellBlock
 from monai_stcnnt.networks.cells import AttentionCell, ConvNormAct
 from monai_stcnnt.networks.layers.frames import FrameConv
-from monai_stcnnt.networks.layers.resample import AttentionGate, InterpolateFrames, PatchMerging
+from monai_stcnnt.networks.layers.resample import AttentionGate, InterpolateFrames, FramePatchMerging
 from monai_stcnnt.networks.layers.spatial_attention import SpatialAttention
 from monai_stcnnt.networks.layers.temporal_attention import TemporalAttention
 from monai_stcnnt.networks.layers.windows import WindowSize
@@ -169,7 +169,7 @@ def updown(config: dict[str, Any]) -> nn.Module:
     for step in range(kwargs["N"]):
         channels = kwargs["C_in"] if step == 0 else kwargs["C_out"]
         if name == "DownSample":
-            modules.append(PatchMerging(channels, kwargs["C_out"], spatial_dims=3 if kwargs.get("is_3D") else 2))
+            modules.append(FramePatchMerging(channels, kwargs["C_out"], spatial_dims=3 if kwargs.get("is_3D") else 2))
         elif name == "UpSample":
             if kwargs["method"] not in ("linear", "NN"):
                 raise LeftOut("B-spline upsampling")
@@ -233,7 +233,7 @@ def check(case: Any) -> tuple[str, str]:  # noqa: ANN401
     state = {n.removeprefix("param."): t for n, t in case.tensors.items() if n.startswith("param.")}
     if case.kind == "attention":
         state = {f"attn.{name}": tensor for name, tensor in state.items()}
-    load_state_strictly(net, convert_snraware_state(state, net), case.name)
+    load_strictly(net, convert_snraware_state(state, net), case.name)
     frames_in = case.config["layout"].startswith("[B, T, C")
     inputs = [t for n, t in sorted(case.tensors.items()) if n == "input" or n.startswith("input.")]
     inputs = inputs if frames_in else [t.transpose(1, 2) for t in inputs]

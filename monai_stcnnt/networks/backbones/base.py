@@ -13,7 +13,7 @@ from monai_stcnnt.networks.blocks import CellBlock
 from monai_stcnnt.networks.layers.attention import check_choice
 from monai_stcnnt.networks.layers.frames import FrameConv, check_frames, level_size, pad_frames, to_triple
 from monai_stcnnt.networks.layers.norms import fixes_image_size
-from monai_stcnnt.networks.layers.resample import InterpolateFrames, Interpolation, PatchMerging
+from monai_stcnnt.networks.layers.resample import InterpolateFrames, Interpolation, FramePatchMerging
 from monai_stcnnt.networks.layers.windows import WindowSize, level_windows
 
 __all__ = ["FrameBackbone", "Resampling", "extend_strings", "frame_sum"]
@@ -53,7 +53,8 @@ class FrameBackbone(nn.Module):
 
     Args:
         in_channels: channels of the input.
-        img_size: (T, H, W) that windows and bias tables are built for; another size works too, unless ``norm`` fixes it.
+        img_size: (T, H, W) that windows and bias tables are built for; another size works too, unless ``norm`` fixes
+            it.
         levels: number of resolutions.
         window_size: window (t, h, w) at full resolution.
         patch_size: patch (t, h, w) at full resolution.
@@ -118,7 +119,7 @@ class FrameBackbone(nn.Module):
         for step in range(steps):
             channels = in_channels if step == 0 else out_channels
             if self._resample == "merge":
-                modules.append(PatchMerging(channels, out_channels))
+                modules.append(FramePatchMerging(channels, out_channels))
             else:
                 modules.append(InterpolateFrames(0.5, self._interpolation))
                 modules.append(self._after_resampling(channels, out_channels, level + step + 1))

@@ -15,20 +15,27 @@ from monai_stcnnt.networks.layers.resample import Interpolation
 __all__ = ["STCNNTHRNet"]
 
 
+def running_sums(sums: list[torch.Tensor], new: list[torch.Tensor]) -> list[torch.Tensor]:
+    """Sums per level with the new outputs added; a level that is new starts its sum."""
+    return [sums[i] + x if i < len(sums) else x for i, x in enumerate(new)]
+
+
 class _Stage(nn.Module):
     """One stage j: every level i <= j runs its block on the sum of its own earlier outputs and of what comes down.
 
-    ``sums[i]`` is the sum of x[i, m] over the earlier stages m (the image for the first stage), ``last[k]`` is x[k, j - 1].
+    ``sums[i]`` is the sum of x[i, m] over the earlier stages m (the image for the first stage), ``last[k]`` is
+    x[k, j - 1].
     """
 
     def __init__(self, blocks: list[nn.Module], downs: list[nn.ModuleList]) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(blocks)
-        self.downs = nn.ModuleList(downs)
+        self.downs: Any = nn.ModuleList(downs)  # a list of lists of modules, which ModuleList cannot say
 
     def forward(self, sums: list[torch.Tensor], last: list[torch.Tensor]) -> list[torch.Tensor]:
         new: list[torch.Tensor] = []
-        for i, (block, downs) in enumerate(zip(self.blocks, self.downs)):  # noqa: B905 - torch.jit.script knows no strict
+        # torch.jit.script knows no strict zip.
+        for i, (block, downs) in enumerate(zip(self.blocks, self.downs)):  # noqa: B905
             terms = sums[i : i + 1]
             for k, down in enumerate(downs):
                 terms.append(down(last[k]))
@@ -37,15 +44,18 @@ class _Stage(nn.Module):
 
 
 class _Fusion(nn.Module):
-    """The last exchange: every level receives all others, runs an output block, and is brought to full resolution."""
+    """The last exchange: every level receives all others and runs an output block.
+
+    Where there are ``finals`` every level is also brought to full resolution, and all are appended as one tensor.
+    """
 
     def __init__(
         self, blocks: list[nn.Module], downs: list[nn.ModuleList], ups: list[nn.ModuleList], finals: list[nn.Module]
     ) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(blocks)
-        self.downs = nn.ModuleList(downs)
-        self.ups = nn.ModuleList(ups)
+        self.downs: Any = nn.ModuleList(downs)  # a list of lists of modules, which ModuleList cannot say
+        self.ups: Any = nn.ModuleList(ups)
         self.finals = nn.ModuleList(finals)
 
     def forward(self, x: list[torch.Tensor]) -> list[torch.Tensor]:
@@ -57,9 +67,11 @@ class _Fusion(nn.Module):
             for k, up in enumerate(ups):
                 terms.append(up(x[i + 1 + k]))
             outputs.append(block(frame_sum(terms)))
+        if len(self.finals) == 0:
+            return outputs
         full: list[torch.Tensor] = []
         for i, final in enumerate(self.finals):
-            full.append(final(outputs[i]))  # noqa: PERF401 - torch.jit.script comprehends no modules
+            full.append(final(outputs[i]))
         return outputs + [torch.cat(full, dim=2)]  # noqa: RUF005 - torch.jit.script unpacks no lists
 
 
@@ -76,11 +88,15 @@ class STCNNTHRNet(FrameBackbone):
         channels: channels at full resolution; they double per level.
         block_strings: one string per level, the last repeats; a level uses its string at every stage and at the output.
         levels: number of resolutions (and of stages), 2 to 5.
-        img_size: (T, H, W) that windows and bias tables are built for; another size works too, unless ``norm`` fixes it.
+        aggregate: also return all levels brought to full resolution by learned upsampling and concatenated; a head that
+            combines the levels by itself does without.
+        img_size: (T, H, W) that windows and bias tables are built for; another size works too, unless ``norm`` fixes
+            it.
         window_size: window (t, h, w) at full resolution.
         patch_size: patch (t, h, w) inside a window.
         window_sizing: ``mixed``, ``keep_window_size`` or ``keep_num_window``.
-        resample: ``merge``, ``conv`` or ``attention``, see :class:`~monai_stcnnt.networks.backbones.base.FrameBackbone`.
+        resample: ``merge``, ``conv`` or ``attention``, see
+            :class:`~monai_stcnnt.networks.backbones.base.FrameBackbone`.
         resample_kernel_size: 1 or 3.
         resample_block_string: cells of the ``attention`` resampling.
         interpolation: ``bilinear`` or ``nearest``.
@@ -88,14 +104,15 @@ class STCNNTHRNet(FrameBackbone):
             :class:`~monai_stcnnt.networks.cells.AttentionCell`.
 
     Shapes: (B, T, in_channels, H, W) to ``[y_0, ..., y_J, y]``: y_i is (B, T, channels * 2^i, ceil(H / 2^i),
-        ceil(W / 2^i)), y holds all levels at full resolution, (B, T, channels * (2^levels - 1), H, W).
+        ceil(W / 2^i)), y (if ``aggregate``) holds all levels at full resolution, (B, T, channels * (2^levels - 1), H,
+        W).
 
     Raises:
         NetworkConfigError: for options that do not fit.
         LayoutError: in forward, for a tensor that is not in frame layout.
         ImageSizeError: in forward, for a size that ``norm`` cannot take.
 
-    See also:
+    See Also:
         Wang et al., HRNet, 2020, https://doi.org/10.1109/TPAMI.2020.2983686; Xue et al., 2024,
         https://doi.org/10.48550/arXiv.2404.02382. Departures: any image size, 2 to 5 levels by one rule.
     """
@@ -107,6 +124,7 @@ class STCNNTHRNet(FrameBackbone):
         block_strings: str | Sequence[str] = ("T1L1G1", "T1L1G1"),
         levels: int = 2,
         *,
+        aggregate: bool = True,
         img_size: Sequence[int] = (16, 64, 64),
         window_size: Sequence[int] | int = (2, 8, 8),
         patch_size: Sequence[int] | int = (1, 4, 4),
@@ -126,14 +144,14 @@ class STCNNTHRNet(FrameBackbone):
         )  # fmt: skip
         c = [channels * 2**i for i in range(levels)]
         strings = extend_strings(block_strings, levels)
-        self.out_channels = (*c, sum(c))
-        self.strides = (*(2**i for i in range(levels)), 1)
+        self.out_channels = (*c, sum(c)) if aggregate else tuple(c)
+        self.strides = (*(2**i for i in range(levels)), 1)[: len(self.out_channels)]
         self.stages = nn.ModuleList(self._stage(j, strings, c) for j in range(levels))
         self.fusion = _Fusion(
             [self.build_block(strings[i], c[i], c[i], i, self.later_windows[i]) for i in range(levels)],
             [nn.ModuleList(self.build_down(c[k], c[i], k, i - k) for k in range(i)) for i in range(levels)],
             [nn.ModuleList(self.build_up(c[k], c[i], k, k - i) for k in range(i + 1, levels)) for i in range(levels)],
-            [self.build_up(c[i], c[i], i, i) for i in range(levels)],
+            [self.build_up(c[i], c[i], i, i) for i in range(levels)] if aggregate else [],
         )
 
     def _stage(self, stage: int, strings: list[str], channels: list[int]) -> _Stage:
@@ -159,5 +177,5 @@ class STCNNTHRNet(FrameBackbone):
         sums = last
         for j, stage in enumerate(self.stages):
             last = stage(sums, last)
-            sums = last if j == 0 else [frame_sum(sums[i : i + 1] + [x_i]) for i, x_i in enumerate(last)]
+            sums = last if j == 0 else running_sums(sums, last)
         return self.leave(self.fusion(last), height, width)

@@ -18,8 +18,9 @@ __all__ = ["STCNNTSOANet"]
 class STCNNTSOANet(FrameBackbone):
     """Stack of attention: one block per stage, with or without downsampling between the stages.
 
-    Channels double from stage to stage. With ``["S3ShS3Sh", "S3ShS3Sh", "S3Sh" * 6, "S3ShS3Sh"]`` it has the form of a 3D
-    Swin transformer, with ``["V2" * 12]`` that of ViT-base, with ``["V3" * 3, "V3" * 6, "V3" * 12]`` of a 3-stage 3D ViT.
+    Channels double from stage to stage. With ``["S3ShS3Sh", "S3ShS3Sh", "S3Sh" * 6, "S3ShS3Sh"]`` it has the form of a
+    3D Swin transformer, with ``["V2" * 12]`` that of ViT-base, with ``["V3" * 3, "V3" * 6, "V3" * 12]`` of a 3-stage 3D
+    ViT.
 
     Args:
         in_channels: channels of the input.
@@ -27,11 +28,13 @@ class STCNNTSOANet(FrameBackbone):
         block_strings: one string per stage, the last repeats.
         stages: number of stages; by default as many as there are block strings.
         downsample: halve H and W between stages.
-        img_size: (T, H, W) that windows and bias tables are built for; another size works too, unless ``norm`` fixes it.
+        img_size: (T, H, W) that windows and bias tables are built for; another size works too, unless ``norm`` fixes
+            it.
         window_size: window (t, h, w) at full resolution.
         patch_size: patch (t, h, w) inside a window.
         window_sizing: ``keep_window_size`` (``mixed`` is the same here) or ``keep_num_window``.
-        resample: ``merge``, ``conv`` or ``attention``, see :class:`~monai_stcnnt.networks.backbones.base.FrameBackbone`.
+        resample: ``merge``, ``conv`` or ``attention``, see
+            :class:`~monai_stcnnt.networks.backbones.base.FrameBackbone`.
         resample_kernel_size: 1 or 3.
         resample_block_string: cells of the ``attention`` resampling.
         interpolation: ``bilinear`` or ``nearest``.
@@ -46,9 +49,10 @@ class STCNNTSOANet(FrameBackbone):
         LayoutError: in forward, for a tensor that is not in frame layout.
         ImageSizeError: in forward, for a size that ``norm`` cannot take.
 
-    See also:
+    See Also:
         Liu et al., Swin Transformer, 2021, https://doi.org/10.1109/ICCV48922.2021.00986; Dosovitskiy et al., ViT, 2020,
-        https://doi.org/10.48550/arXiv.2010.11929. Departure: the downsampled tensors between the stages are not returned.
+        https://doi.org/10.48550/arXiv.2010.11929. Departure: the downsampled tensors between the stages are not
+        returned.
     """
 
     def __init__(
@@ -85,7 +89,8 @@ class STCNNTSOANet(FrameBackbone):
         self.out_channels, self.strides = tuple(c), tuple(2**level for level in levels)
         incoming = [in_channels, *(c[1:] if downsample else c[:-1])]
         self.blocks = nn.ModuleList(
-            self.build_block(strings[i], incoming[i], c[i], levels[i], self.first_windows[levels[i]]) for i in range(stages)
+            self.build_block(strings[i], incoming[i], c[i], levels[i], self.first_windows[levels[i]])
+            for i in range(stages)
         )
         self.downs = nn.ModuleList(
             self.build_down(c[i - 1], c[i], i - 1, 1) if downsample and i > 0 else nn.Identity() for i in range(stages)

@@ -37,17 +37,19 @@ class STCNNTUNet(FrameBackbone):
 
     Args:
         in_channels: channels of the input.
-        channels: channels per level, or those of full resolution (then they double per level); the bridge has those of the
-            lowest level.
-        block_strings: one string per encoder level and one for the bridge; the last repeats. A decoder block uses the string
-            of its level.
+        channels: channels per level, or those of full resolution (then they double per level); the bridge has those of
+            the lowest level.
+        block_strings: one string per encoder level and one for the bridge; the last repeats. A decoder block uses the
+            string of its level.
         levels: number of encoder levels, 1 to 5.
         gated: scale the skip connections by an attention gate.
-        img_size: (T, H, W) that windows and bias tables are built for; another size works too, unless ``norm`` fixes it.
+        img_size: (T, H, W) that windows and bias tables are built for; another size works too, unless ``norm`` fixes
+            it.
         window_size: window (t, h, w) at full resolution.
         patch_size: patch (t, h, w) inside a window.
         window_sizing: ``mixed``, ``keep_window_size`` or ``keep_num_window``.
-        resample: ``merge``, ``conv`` or ``attention``, see :class:`~monai_stcnnt.networks.backbones.base.FrameBackbone`.
+        resample: ``merge``, ``conv`` or ``attention``, see
+            :class:`~monai_stcnnt.networks.backbones.base.FrameBackbone`.
         resample_kernel_size: 1 or 3.
         resample_block_string: cells of the ``attention`` resampling.
         interpolation: ``bilinear`` or ``nearest``.
@@ -61,11 +63,11 @@ class STCNNTUNet(FrameBackbone):
         LayoutError: in forward, for a tensor that is not in frame layout.
         ImageSizeError: in forward, for a size that ``norm`` cannot take.
 
-    See also:
+    See Also:
         Oktay et al., Attention U-Net, 2018, https://doi.org/10.48550/arXiv.1804.03999; Xue et al., 2024,
-        https://doi.org/10.48550/arXiv.2404.02382. Departure: from three levels on, the published code sizes the decoder's
-        windows by a list it changes on the way; here a decoder block takes the windows of the next finer level, as there
-        up to two levels.
+        https://doi.org/10.48550/arXiv.2404.02382. Departure: from three levels on, the published code sizes the
+        decoder's windows by a list it changes on the way; here a decoder block takes the windows of the next finer
+        level, as there up to two levels.
     """
 
     def __init__(

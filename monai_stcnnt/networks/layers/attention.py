@@ -12,7 +12,7 @@ from torch import nn
 from monai_stcnnt.errors import NetworkConfigError
 from monai_stcnnt.networks.layers.frames import FrameConv
 
-__all__ = ["PositionBias", "QKVConv", "Similarity", "attend", "check_choice", "check_heads"]
+__all__ = ["PositionBias", "QKVConv", "Similarity", "attend", "check_choice", "check_heads", "check_probability"]
 
 Similarity = Literal["cosine", "dot", "normalized"]
 PositionBias = Literal["none", "before_softmax", "after_softmax"]
@@ -29,6 +29,16 @@ def check_choice(name: str, value: str, choices: object) -> None:
         raise NetworkConfigError(f"{name} must be one of {allowed}, got {value!r}.")
 
 
+def check_probability(name: str, value: float) -> None:
+    """Refuse what is no probability below one.
+
+    Raises:
+        NetworkConfigError: with the value.
+    """
+    if not 0.0 <= value < 1.0:
+        raise NetworkConfigError(f"{name} must be at least 0 and below 1, got {value}.")
+
+
 def check_heads(features: int, num_heads: int, what: str) -> None:
     """Refuse a number of heads that does not divide the token's features.
 
@@ -41,7 +51,9 @@ def check_heads(features: int, num_heads: int, what: str) -> None:
 
 def standardize(x: torch.Tensor) -> torch.Tensor:
     """Zero mean and unit (unbiased) variance along the last axis; float32's epsilon keeps the division finite."""
-    return (x - x.mean(-1, keepdim=True)) * torch.rsqrt(x.var(-1, unbiased=x.shape[-1] > 1, keepdim=True) + 1.1920929e-07)
+    return (x - x.mean(-1, keepdim=True)) * torch.rsqrt(
+        x.var(-1, unbiased=x.shape[-1] > 1, keepdim=True) + 1.1920929e-07
+    )
 
 
 def attend(
@@ -98,7 +110,9 @@ class QKVConv(nn.Module):
         v (B, T, out_channels, H, W).
     """
 
-    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, qk_stride: int, spatial_dims: int) -> None:
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel_size: int, qk_stride: int, spatial_dims: int
+    ) -> None:
         super().__init__()
         self.strided = qk_stride > 1
         if qk_stride < 1:

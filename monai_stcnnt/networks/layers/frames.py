@@ -11,7 +11,16 @@ from torch import nn
 
 from monai_stcnnt.errors import LayoutError, NetworkConfigError
 
-__all__ = ["FrameConv", "check_frames", "crop_frames", "fit_frames", "level_size", "pad_frames", "reflect_index", "to_triple"]
+__all__ = [
+    "FrameConv",
+    "check_frames",
+    "crop_frames",
+    "fit_frames",
+    "level_size",
+    "pad_frames",
+    "reflect_index",
+    "to_triple",
+]
 
 
 def to_triple(value: int | Sequence[int], name: str) -> tuple[int, int, int]:

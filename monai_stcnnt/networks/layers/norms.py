@@ -52,7 +52,8 @@ class BatchFrameNorm(nn.Module):
 class InstanceFrameNorm(nn.Module):
     """Instance normalization without weights, over H, W of a frame or T, H, W of a clip.
 
-    Where only one element is normalized the result is zero. Shapes: (B, T, C, H, W) to the same.
+    Where only one element is normalized the result is zero. Half precision is normalized in single precision, because
+    squares of large values leave its range. Shapes: (B, T, C, H, W) to the same.
     """
 
     def __init__(self, *, with_time: bool, eps: float = 1e-5) -> None:
@@ -63,6 +64,8 @@ class InstanceFrameNorm(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Normalize (B, T, C, H, W)."""
         axes = [1, 3, 4] if self.with_time else [3, 4]
+        if x.dtype == torch.float16 or x.dtype == torch.bfloat16:
+            x = x.float()
         centered = x - x.mean(axes, keepdim=True)
         return centered * torch.rsqrt(centered.square().mean(axes, keepdim=True) + self.eps)
 
@@ -76,9 +79,9 @@ def build_norm(norm: NormName, channels: int, size: tuple[int, int, int]) -> nn.
     """Build a normalization of (B, T, C, H, W).
 
     Args:
-        norm: ``layer`` over [C, H, W] and ``layer3d`` over [C, T, H, W] (both fix the size), ``batch2d`` and ``batch3d``
-            (the same statistics: frames are part of the batch), ``instance2d`` per frame, ``instance3d`` per clip, ``none``
-            leaves the features in the units of the image.
+        norm: ``layer`` over [C, H, W] and ``layer3d`` over [C, T, H, W] (both fix the size), ``batch2d`` and
+            ``batch3d`` (the same statistics: frames are part of the batch), ``instance2d`` per frame, ``instance3d``
+            per clip, ``none`` leaves the features in the units of the image.
         channels: C.
         size: (T, H, W) for the two layer normalizations.
 

@@ -13,8 +13,8 @@ def relative_position_index(
 ) -> torch.Tensor:
     """Row of the bias table for every pair of tokens.
 
-    The offset query minus key, shifted to be non-negative, is numbered with t most significant. Offsets beyond those of the
-    table take its outermost row.
+    The offset query minus key, shifted to be non-negative, is numbered with t most significant. Offsets beyond those of
+    the table take its outermost row.
 
     Args:
         grid: tokens along (t, h, w); tokens are numbered with w fastest.
@@ -47,7 +47,7 @@ class RelativePositionBias(nn.Module):
 
     Shapes: returns (num_heads, N, N) with N = t * h * w. Another grid than the built one takes the same table.
 
-    See also:
+    See Also:
         Liu et al., Swin Transformer, 2021, https://doi.org/10.1109/ICCV48922.2021.00986 (there on two axes).
     """
 

@@ -1,6 +1,6 @@
 # Copyright (c) monai_stcnnt contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Down- and upsampling between resolution levels, and the gate of the attention U-Net. T is kept unless asked otherwise."""
+"""Down- and upsampling between resolution levels, and the gate of the attention U-Net; T is kept."""
 
 from typing import Literal
 
@@ -11,12 +11,12 @@ from torch import nn
 from monai_stcnnt.networks.layers.attention import check_choice
 from monai_stcnnt.networks.layers.frames import FrameConv, pad_frames
 
-__all__ = ["AttentionGate", "InterpolateFrames", "Interpolation", "PatchMerging"]
+__all__ = ["AttentionGate", "InterpolateFrames", "Interpolation", "FramePatchMerging"]
 
 Interpolation = Literal["bilinear", "nearest"]
 
 
-class PatchMerging(nn.Module):
+class FramePatchMerging(nn.Module):
     """Halve H and W by moving each 2x2 neighborhood into the channels, then mix them by a 1x1 convolution.
 
     The neighborhood is listed as (even, even), (odd, even), (even, odd), (odd, odd) of (row, column); with
@@ -24,7 +24,7 @@ class PatchMerging(nn.Module):
 
     Shapes: (B, T, in_channels, H, W) to (B, T, out_channels, ceil(H / 2), ceil(W / 2)), with ceil(T / 2) in 3D.
 
-    See also:
+    See Also:
         Liu et al., Swin Transformer, 2021, https://doi.org/10.1109/ICCV48922.2021.00986.
     """
 
@@ -45,13 +45,14 @@ class PatchMerging(nn.Module):
 
 
 class InterpolateFrames(nn.Module):
-    """Halve or double H and W of every frame by interpolation.
+    """Change H and W of every frame by interpolation.
 
     Args:
-        scale: 0.5 or 2.
+        scale: 0.5, or a whole number.
         mode: ``bilinear`` (corners not aligned) or ``nearest``.
 
-    Shapes: (B, T, C, H, W) to (B, T, C, scale * H, scale * W); an odd extent is padded by reflection before it is halved.
+    Shapes: (B, T, C, H, W) to (B, T, C, scale * H, scale * W); an odd extent is padded by reflection before it is
+        halved.
     """
 
     def __init__(self, scale: float, mode: Interpolation = "bilinear") -> None:
@@ -74,7 +75,7 @@ class AttentionGate(nn.Module):
 
     Shapes: query and x (B, T, channels, H, W) to (B, T, channels, H, W).
 
-    See also:
+    See Also:
         Oktay et al., Attention U-Net, 2018, https://doi.org/10.48550/arXiv.1804.03999.
     """
 

@@ -38,8 +38,8 @@ def shift_mask(
         device: where to put the result.
 
     Returns:
-        (windows, N, N) with N the voxels of a window: 0 between voxels that were neighbors before the shift, -100 between
-        voxels that the roll brought together.
+        (windows, N, N) with N the voxels of a window: 0 between voxels that were neighbors before the shift, -100
+        between voxels that the roll brought together.
     """
     region = torch.zeros([1, 1, 1], device=device)
     for axis in range(3):
@@ -62,9 +62,9 @@ class SpatialAttention(nn.Module):
     - ``vit``: whole windows attend to whole windows;
     - ``swin``: the voxels of one window attend to each other, in windows that may be shifted (with the wrap mask).
 
-    Any input size is accepted: what the windows need is added by reflection and cropped again. ``local`` and ``swin`` keep
-    the window's size, ``global`` and ``vit`` keep the number of windows (with linear projections ``vit`` keeps the size,
-    because its weights have it).
+    Any input size is accepted: what the windows need is added by reflection and cropped again. ``local`` and ``swin``
+    keep the window's size, ``global`` and ``vit`` keep the number of windows (with linear projections ``vit`` keeps the
+    size, because its weights have it).
 
     Args:
         in_channels: channels of the input.
@@ -89,11 +89,12 @@ class SpatialAttention(nn.Module):
     Raises:
         NetworkConfigError: for options that do not fit.
 
-    See also:
+    See Also:
         Xue et al., 2024, https://doi.org/10.48550/arXiv.2404.02382; Dosovitskiy et al., ViT, 2020,
         https://doi.org/10.48550/arXiv.2010.11929; Liu et al., Swin Transformer, 2021,
         https://doi.org/10.1109/ICCV48922.2021.00986. Departures from the published code: 2D and 3D share one split and
-        merge, the 3D bias is indexed in the order of its tokens, Swin uses its value projection, windows need not be square.
+        merge, the 3D bias is indexed in the order of its tokens, Swin uses its value projection, windows need not be
+        square.
     """
 
     def __init__(
@@ -143,12 +144,16 @@ class SpatialAttention(nn.Module):
         self._check_stride()
         self.bias_before = position_bias == "before_softmax"
         self.position_bias = (
-            None if position_bias == "none" else RelativePositionBias(self.token_grid(self.count, self.window, self.patch), num_heads)
+            None
+            if position_bias == "none"
+            else RelativePositionBias(self.token_grid(self.count, self.window, self.patch), num_heads)
         )
         self.project_tokens = nn.Linear(in_channels * voxels, 3 * out_channels * voxels) if self.linear else None
         self.project = None if self.linear else QKVConv(in_channels, out_channels, kernel_size, qk_stride, spatial_dims)
         self.output_proj = (
-            FrameConv(out_channels, out_channels, kernel_size, spatial_dims=spatial_dims) if output_proj else nn.Identity()
+            FrameConv(out_channels, out_channels, kernel_size, spatial_dims=spatial_dims)
+            if output_proj
+            else nn.Identity()
         )
 
     def _check_stride(self) -> None:

@@ -40,7 +40,7 @@ class TemporalAttention(nn.Module):
     Raises:
         NetworkConfigError: for options that do not fit.
 
-    See also:
+    See Also:
         Xue et al., Imaging transformer for MRI denoising with the SNR unit training, 2024,
         https://doi.org/10.48550/arXiv.2404.02382. Departures: ``causal`` works, and T is not limited.
     """
@@ -62,7 +62,7 @@ class TemporalAttention(nn.Module):
         super().__init__()
         check_choice("similarity", similarity, Similarity)
         check_choice("heads", heads, TemporalHeads)
-        if heads == "channel":
+        if heads == "channel" or num_heads < 1:
             check_heads(out_channels, num_heads, "a temporal attention")
         self.num_heads, self.similarity, self.causal = num_heads, str(similarity), causal
         self.by_channel = out_channels % num_heads == 0

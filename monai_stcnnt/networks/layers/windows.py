@@ -43,8 +43,8 @@ def split_tokens(
         x: image (B, T, H, W, C); each extent is a multiple of the window, the window a multiple of the patch.
         window: (t, h, w) of a window.
         patch: (t, h, w) of a patch.
-        across: False makes the patches of one window the tokens that meet (one group per window); True makes the patches
-            that stand at one position of all windows the tokens that meet (one group per position).
+        across: False makes the patches of one window the tokens that meet (one group per window); True makes the
+            patches that stand at one position of all windows the tokens that meet (one group per position).
 
     Returns:
         Tokens (B * groups, tokens, t * h * w * C): the feature is a patch flattened as (t, h, w, C), channel fastest.
@@ -98,8 +98,8 @@ def merge_tokens(
 def resolve_windows(size: tuple[int, int, int], wanted: WindowSize) -> WindowSize:
     """Fit a wanted window and patch to an image.
 
-    The image is cut into as many windows as fit (one at least), the window into as many patches as fit; where the division
-    leaves a rest the window grows to share it out, and a patch never has a fraction of a voxel.
+    The image is cut into as many windows as fit (one at least), the window into as many patches as fit; where the
+    division leaves a rest the window grows to share it out, and a patch never has a fraction of a voxel.
 
     Args:
         size: (T, H, W) of the image.
@@ -117,10 +117,13 @@ def resolve_windows(size: tuple[int, int, int], wanted: WindowSize) -> WindowSiz
     return WindowSize((windows[0], windows[1], windows[2]), (patches[0], patches[1], patches[2]))
 
 
-def keep_window_count(size: tuple[int, int, int], full_size: tuple[int, int, int], wanted: WindowSize, shrink: int) -> WindowSize:
-    """Window sizes for a level that keeps the number of windows of the full resolution, divided by ``shrink`` (at least 2).
+def keep_window_count(
+    size: tuple[int, int, int], full_size: tuple[int, int, int], wanted: WindowSize, shrink: int
+) -> WindowSize:
+    """Window sizes for a level that keeps the number of windows of the full resolution, divided by ``shrink``.
 
-    Only H and W follow; T keeps what was asked for. Returns the window and patch for an image of ``size``.
+    At least 2 windows stay along an axis. Only H and W follow; T keeps what was asked for. Returns the window and
+    patch for an image of ``size``.
     """
     window, patch = [wanted.window[0]], [wanted.patch[0]]
     for axis in (1, 2):
@@ -150,9 +153,9 @@ def level_windows(
 ) -> tuple[list[WindowSize], list[WindowSize]]:
     """Window sizes of every resolution level of a backbone.
 
-    ``keep_num_window`` keeps the number of windows, so that they shrink with the image; ``keep_window_size`` keeps their
-    size, so that there are fewer; ``mixed`` alternates, even levels by number (halved every second level) and odd levels
-    by size. The first block of a level follows the rule; the later blocks of that level keep its window size.
+    ``keep_num_window`` keeps the number of windows, so that they shrink with the image; ``keep_window_size`` keeps
+    their size, so that there are fewer; ``mixed`` alternates, even levels by number (halved every second level) and odd
+    levels by size. The first block of a level follows the rule; the later blocks of that level keep its window size.
 
     Args:
         sizes: (T, H, W) per level, full resolution first.

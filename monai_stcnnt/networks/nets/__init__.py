@@ -4,6 +4,10 @@
 
 from __future__ import annotations
 
+from monai_stcnnt.networks.nets.classifier import STCNNTClassifier
 from monai_stcnnt.networks.nets.denoiser import STCNNTDenoiser
+from monai_stcnnt.networks.nets.hrnetv2 import HRNetV2
+from monai_stcnnt.networks.nets.segmenter import STCNNTSegmenter
+from monai_stcnnt.networks.nets.variants import VARIANTS, build_variant
 
-__all__ = ["STCNNTDenoiser"]
+__all__ = ["VARIANTS", "HRNetV2", "STCNNTClassifier", "STCNNTDenoiser", "STCNNTSegmenter", "build_variant"]

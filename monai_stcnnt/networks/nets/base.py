@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the networks share: the two layouts, and backbones by name."""
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 import torch
@@ -15,10 +16,15 @@ __all__ = ["BackboneName", "FrameLayout", "FrameNet", "build_backbone"]
 FrameLayout = Literal["BCTHW", "BTCHW"]
 BackboneName = Literal["hrnet", "unet", "soanet"]
 
-_BACKBONES: dict[str, type[FrameBackbone]] = {"hrnet": STCNNTHRNet, "unet": STCNNTUNet, "soanet": STCNNTSOANet}
+_BACKBONES: dict[str, Callable[..., FrameBackbone]] = {"hrnet": STCNNTHRNet, "unet": STCNNTUNet, "soanet": STCNNTSOANet}
 
 
-def build_backbone(name: BackboneName, in_channels: int, channels: int, **options: Any) -> FrameBackbone:  # noqa: ANN401
+def build_backbone(
+    name: BackboneName,
+    in_channels: int,
+    channels: int,
+    **options: Any,  # noqa: ANN401 - checked by the backbone's constructor
+) -> FrameBackbone:
     """Build a backbone by name.
 
     Args:
@@ -38,7 +44,7 @@ def build_backbone(name: BackboneName, in_channels: int, channels: int, **option
 class FrameNet(nn.Module):
     """Base of the networks: takes MONAI's layout or frame layout, computes in frame layout.
 
-    A subclass defines ``forward_frames`` for (B, T, C, H, W).
+    A subclass's ``forward`` calls :meth:`to_frames` first and, where it returns images, :meth:`from_frames` last.
 
     Args:
         in_channels: channels of the input.
@@ -56,8 +62,8 @@ class FrameNet(nn.Module):
         self.in_channels, self.out_channels = in_channels, out_channels
         self.channel_axis = 1 if layout == "BCTHW" else 2
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Run on a tensor in the layout that the network was built for.
+    def to_frames(self, x: torch.Tensor) -> torch.Tensor:
+        """Bring an input, in the layout that the network was built for, to (B, T, C, H, W).
 
         Raises:
             LayoutError: for a tensor in another layout.
@@ -67,6 +73,8 @@ class FrameNet(nn.Module):
                 f"This network takes 5 axes with {self.in_channels} channels on axis {self.channel_axis}, got shape "
                 f"{list(x.shape)}. Its layout (BCTHW or BTCHW) is an option of its constructor."
             )
-        if self.channel_axis == 2:
-            return self.forward_frames(x)
-        return self.forward_frames(x.transpose(1, 2)).transpose(1, 2)
+        return x if self.channel_axis == 2 else x.transpose(1, 2)
+
+    def from_frames(self, y: torch.Tensor) -> torch.Tensor:
+        """Bring (B, T, C, H, W) to the layout that the network was built for."""
+        return y if self.channel_axis == 2 else y.transpose(1, 2)

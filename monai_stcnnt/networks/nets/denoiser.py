@@ -18,16 +18,17 @@ class STCNNTDenoiser(FrameNet):
     """Denoise MR images in SNR units with an imaging transformer.
 
     A 3x3 stem, a backbone whose last tensor has full resolution, the stem's features added to its first ``channels``
-    channels, a 3x3 head. Complex images come as (real, imaginary, g-factor) and leave as (real, imaginary); magnitude images
-    as (magnitude, g-factor) and leave as magnitude. SNR units: the noise has sigma 1 per real and imaginary component.
+    channels, a 3x3 head. Complex images come as (real, imaginary, g-factor) and leave as (real, imaginary); magnitude
+    images as (magnitude, g-factor) and leave as magnitude. SNR units: the noise has sigma 1 per real and imaginary
+    component.
 
     Args:
         in_channels: image channels and the g-factor map; 3 for complex, 2 for magnitude images.
         out_channels: 2 for complex, 1 for magnitude images.
         channels: channels of the stem and of the backbone at full resolution.
         backbone: ``hrnet``, ``unet``, or ``soanet`` (without downsampling).
-        residual: ``features`` adds the stem's features only (the published form); ``image`` also adds the image, the first
-            ``out_channels`` input channels, to the output, so that the network learns minus the noise.
+        residual: ``features`` adds the stem's features only (the published form); ``image`` also adds the image, the
+            first ``out_channels`` input channels, to the output, so that the network learns minus the noise.
         layout: ``BCTHW`` takes and returns MONAI's layout (B, C, T, H, W), ``BTCHW`` frame layout.
         **backbone_options: keywords of :class:`~monai_stcnnt.networks.backbones.STCNNTHRNet`,
             :class:`~monai_stcnnt.networks.backbones.STCNNTUNet` or
@@ -45,7 +46,7 @@ class STCNNTDenoiser(FrameNet):
         >>> net(torch.randn(1, 3, 5, 30, 41)).shape
         torch.Size([1, 2, 5, 30, 41])
 
-    See also:
+    See Also:
         Xue et al., Imaging transformer for MRI denoising with the SNR unit training, 2024,
         https://doi.org/10.48550/arXiv.2404.02382.
     """
@@ -82,10 +83,11 @@ class STCNNTDenoiser(FrameNet):
             nn.init.zeros_(self.head.conv.weight)  # type: ignore[arg-type]  # a parameter, typed through nn.Module
             nn.init.zeros_(self.head.conv.bias)  # type: ignore[arg-type]
 
-    def forward_frames(self, x: torch.Tensor) -> torch.Tensor:
-        """Denoise (B, T, in_channels, H, W)."""
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Denoise images (B, in_channels, T, H, W), or (B, T, in_channels, H, W) by ``layout``."""
+        x = self.to_frames(x)
         stem = self.stem(x)
         features = self.backbone(stem)[-1]
         c = self.channels
         y = self.head(torch.cat([features[:, :, :c] + stem, features[:, :, c:]], dim=2))
-        return y + x[:, :, : y.shape[2]] if self.image_residual else y
+        return self.from_frames(y + x[:, :, : y.shape[2]] if self.image_residual else y)
