@@ -1,0 +1,158 @@
+# Copyright (c) monai_stcnnt contributors
+# SPDX-License-Identifier: Apache-2.0
+"""How good a denoised image is: noise on a scan whose truth is then known, PSNR and SSIM.
+
+Both figures are those of magnitudes, over the whole image, with the largest clean magnitude as the data range, computed
+by scikit-image. SSIM follows Wang et al. (2004, doi:10.1109/TIP.2003.819861): Gaussian windows with a standard
+deviation of 1.5 pixels in every two-dimensional image, then the mean over all slices and frames.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+
+from monai_stcnnt.data import SeriesRecord
+from monai_stcnnt.errors import ConstantImageError, ImageSizeError, LayoutError, NoiseLevelError
+from monai_stcnnt.mri.noise import complex_noise
+from monai_stcnnt.mri.phase import smooth_phase
+from monai_stcnnt.mri.snr import foreground_mean
+
+__all__ = ["ImageQuality", "NoisySeries", "add_series_noise", "image_quality", "magnitude_record", "magnitude_values"]
+
+_SSIM_SIGMA = 1.5
+_SSIM_WINDOW = 11  # pixels that the Gaussian window covers
+
+
+@dataclass(frozen=True)
+class ImageQuality:
+    """How close an image is to the truth.
+
+    Attributes:
+        psnr: peak signal-to-noise ratio in dB; infinite for the truth itself.
+        ssim: structural similarity, 1 for the truth itself.
+    """
+
+    psnr: float
+    ssim: float
+
+
+@dataclass(frozen=True, eq=False)
+class NoisySeries:
+    """A series with noise that was added to it, and the series without.
+
+    Attributes:
+        clean: complex record, in the units of the scan.
+        noisy: complex record, the same with white noise.
+        sigma: standard deviation of that noise per real and imaginary component, in the units of the scan.
+    """
+
+    clean: SeriesRecord
+    noisy: SeriesRecord
+    sigma: float
+
+
+def magnitude_values(record: SeriesRecord) -> np.ndarray:
+    """Magnitudes of a record.
+
+    Args:
+        record: complex, or magnitude, which is returned as it is.
+
+    Returns:
+        float32 array ``(T, Z, Y, X)``.
+    """
+    return record.array[0] if record.kind == "magnitude" else np.hypot(record.array[0], record.array[1])
+
+
+def magnitude_record(record: SeriesRecord) -> SeriesRecord:
+    """Record of the magnitudes ``(1, T, Z, Y, X)`` of a record, with the same geometry, times and metadata."""
+    return replace(record, array=magnitude_values(record)[None], metadata={**record.metadata, "kind": "magnitude"})
+
+
+def add_series_noise(record: SeriesRecord, snr: float, seed: int) -> NoisySeries:
+    """Add white complex noise to a scan, so that the scan is the truth.
+
+    The SNR is the mean magnitude over the foreground (where it exceeds a tenth of its 99th percentile), divided by the
+    noise standard deviation per component. A magnitude scan gets a smooth random phase first: another one for every
+    slice, or one for the whole volume where there is no time. Divide by ``sigma`` to have SNR units.
+
+    Args:
+        record: the scan, complex or magnitude; what noise it has itself counts as truth.
+        snr: the wanted SNR.
+        seed: of the phase and of the noise.
+
+    Returns:
+        Clean and noisy series, both complex, and the noise level.
+
+    Raises:
+        NoiseLevelError: if the SNR is not a positive number.
+        ConstantImageError: if the scan is empty of signal.
+    """
+    if not (np.isfinite(snr) and snr > 0):
+        raise NoiseLevelError(f"The SNR is {snr}. Give a positive number.")
+    signal = foreground_mean(torch.tensor(magnitude_values(record)))
+    if signal <= 0:
+        raise ConstantImageError(f"{record.metadata.get('source', 'The image')} has no signal to compare noise with.")
+    rng = np.random.RandomState(seed)
+    array = record.array if record.kind == "complex" else _with_phase(record.array[0], rng)
+    noise = complex_noise(array.shape[1:], rng, signal / snr)
+    noisy = array + np.stack([noise.real.numpy(), noise.imag.numpy()])
+    clean = replace(record, array=array, metadata={**record.metadata, "kind": "complex"})
+    return NoisySeries(clean, clean.with_array(noisy), signal / snr)
+
+
+def image_quality(truth: SeriesRecord, image: SeriesRecord) -> ImageQuality:
+    """Compare an image with the truth.
+
+    Args:
+        truth: the clean series, complex or magnitude.
+        image: series of the same size ``(T, Z, Y, X)`` and units, complex or magnitude.
+
+    Returns:
+        PSNR and SSIM of the magnitudes.
+
+    Raises:
+        LayoutError: if the sizes differ.
+        ConstantImageError: if the truth is zero everywhere.
+        ImageSizeError: if rows or columns are fewer than the 11 pixels of SSIM's window.
+    """
+    clean, other = magnitude_values(truth), magnitude_values(image)
+    if clean.shape != other.shape:
+        raise LayoutError(f"The image has (T, Z, Y, X) = {other.shape}, the truth {clean.shape}. Give two of one size.")
+    data_range = float(clean.max())
+    if data_range <= 0:
+        raise ConstantImageError("The truth is zero everywhere, so that there is nothing to compare with.")
+    if min(clean.shape[-2:]) < _SSIM_WINDOW:
+        raise ImageSizeError(
+            f"SSIM needs {_SSIM_WINDOW} rows and columns at least, and the image has (Y, X) = {clean.shape[-2:]}."
+        )
+    if np.array_equal(clean, other):
+        return ImageQuality(float("inf"), 1.0)
+    planes = zip(_planes(clean), _planes(other), strict=True)
+    ssim = np.mean(
+        [
+            structural_similarity(
+                one, two, data_range=data_range, gaussian_weights=True, sigma=_SSIM_SIGMA, use_sample_covariance=False
+            )
+            for one, two in planes
+        ]
+    )
+    return ImageQuality(float(peak_signal_noise_ratio(clean, other, data_range=data_range)), float(ssim))
+
+
+def _planes(values: np.ndarray) -> np.ndarray:
+    """All two-dimensional images of ``(T, Z, Y, X)``."""
+    return values.reshape(-1, *values.shape[-2:]).astype(np.float64)
+
+
+def _with_phase(magnitude: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
+    """Real and imaginary part ``(2, T, Z, Y, X)`` of magnitudes ``(T, Z, Y, X)`` with a smooth random phase."""
+    frames, slices, height, width = magnitude.shape
+    if frames == 1:
+        phase = smooth_phase(rng, (slices, height, width)).numpy()[None]
+    else:
+        phase = np.stack([smooth_phase(rng, (frames, height, width)).numpy() for _ in range(slices)], axis=1)
+    return np.stack([magnitude * np.cos(phase), magnitude * np.sin(phase)])
