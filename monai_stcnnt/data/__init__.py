@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from monai_stcnnt.data.atomic import write_aside
 from monai_stcnnt.data.checks import check_exists, check_gfactor_map, check_image, check_output_folder
+from monai_stcnnt.data.clips import PrepareClips, split_datalist
 from monai_stcnnt.data.collate import series_collate, series_decollate
 from monai_stcnnt.data.gfactor import read_gfactor_map
 from monai_stcnnt.data.listing import list_series, output_path, series_datalist
@@ -18,6 +19,7 @@ from monai_stcnnt.data.writer import SaveSeries, SaveSeriesD, SaveSeriesd, SaveS
 __all__ = [
     "ImageKind",
     "OutputDtype",
+    "PrepareClips",
     "SaveSeries",
     "SaveSeriesD",
     "SaveSeriesDict",
@@ -40,6 +42,7 @@ __all__ = [
     "series_collate",
     "series_datalist",
     "series_decollate",
+    "split_datalist",
     "write_aside",
     "write_nifti",
 ]

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+from monai.data.meta_tensor import MetaTensor
 from monai.inferers import SlidingWindowInferer
 from monai.utils import BlendMode, PytorchPadMode
 
@@ -102,7 +103,7 @@ class FrameSlidingWindowInferer(SlidingWindowInferer):
             **kwargs: passed to the network.
 
         Returns:
-            (B, C', T, H, W) in float32.
+            (B, C', T, H, W) in float32, without metadata.
         """
         if inputs.dim() != 5:
             raise LayoutError(f"The inferer takes (B, C, T, H, W), got shape {list(inputs.shape)}.")
@@ -110,7 +111,8 @@ class FrameSlidingWindowInferer(SlidingWindowInferer):
         window = [extent if r <= 0 else r for r, extent in zip(self.roi_size, size, strict=True)]
         if self.shrink_to_image:
             window = [min(w, extent) for w, extent in zip(window, size, strict=True)]
-        image = pad_to_window(inputs.float(), window)
+        plain = inputs.as_tensor() if isinstance(inputs, MetaTensor) else inputs
+        image = pad_to_window(plain.float(), window)
 
         def fresh(patch: torch.Tensor, *a: Any, **k: Any) -> torch.Tensor:  # noqa: ANN401
             out = network(patch, *a, **k)

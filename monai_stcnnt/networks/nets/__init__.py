@@ -7,7 +7,8 @@ from __future__ import annotations
 from monai_stcnnt.networks.nets.classifier import STCNNTClassifier
 from monai_stcnnt.networks.nets.denoiser import STCNNTDenoiser
 from monai_stcnnt.networks.nets.hrnetv2 import HRNetV2
+from monai_stcnnt.networks.nets.router import ChannelRouter
 from monai_stcnnt.networks.nets.segmenter import STCNNTSegmenter
 from monai_stcnnt.networks.nets.variants import VARIANTS, build_variant
 
-__all__ = ["VARIANTS", "HRNetV2", "STCNNTClassifier", "STCNNTDenoiser", "STCNNTSegmenter", "build_variant"]
+__all__ = ["VARIANTS", "ChannelRouter", "HRNetV2", "STCNNTClassifier", "STCNNTDenoiser", "STCNNTSegmenter", "build_variant"]

@@ -1,0 +1,11 @@
+# Copyright (c) monai_stcnnt contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Published checkpoints as networks of this package, loaded strictly and without running code."""
+
+from __future__ import annotations
+
+from monai_stcnnt.checkpoints.hrnet import HRNetReport, load_hrnet
+from monai_stcnnt.checkpoints.snraware import load_snraware
+from monai_stcnnt.checkpoints.weights import load_weights
+
+__all__ = ["HRNetReport", "load_hrnet", "load_snraware", "load_weights"]

@@ -1,0 +1,154 @@
+# Copyright (c) monai_stcnnt contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Random clips of a series for training."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from monai.config import KeysCollection, NdarrayOrTensor
+from monai.transforms import MapTransform, Randomizable, Transform
+from monai.utils import convert_to_dst_type, convert_to_tensor
+
+from monai_stcnnt.errors import LayoutError
+from monai_stcnnt.mri.snr import foreground_mean
+
+__all__ = [
+    "ForegroundReferenceD",
+    "ForegroundReferenceDict",
+    "ForegroundReferenced",
+    "RandFrameClip",
+    "RandFrameClipD",
+    "RandFrameClipDict",
+    "RandFrameClipd",
+]
+
+
+def reflected_range(start: int, length: int, extent: int) -> torch.Tensor:
+    """Positions start .. start + length - 1, folded back into 0 .. extent - 1 by reflection."""
+    period = max(2 * (extent - 1), 1)
+    place = torch.arange(start, start + length) % period
+    return torch.minimum(place, period - place) if extent > 1 else torch.zeros_like(place)
+
+
+class RandFrameClip(Randomizable, Transform):
+    """Cut a random clip out of a series.
+
+    One slice is drawn, then a place in (T, H, W). Places where less than ``min_foreground`` of the clip is brighter than a
+    tenth of the series' maximum are drawn again, a few times. A series that is smaller than the clip is reflected.
+
+    Args:
+        clip_size: (t, h, w).
+        min_foreground: share of the clip that should hold signal.
+        tries: how often a place is drawn at most.
+
+    Shapes: (Z, C, T, H, W) to (C, t, h, w).
+
+    Raises:
+        LayoutError: for an input without five axes.
+    """
+
+    def __init__(
+        self, clip_size: Sequence[int] = (12, 64, 64), min_foreground: float = 0.2, tries: int = 8
+    ) -> None:
+        self.clip_size = tuple(int(c) for c in clip_size)
+        self.min_foreground, self.tries = min_foreground, tries
+        self.place = (0, 0, 0, 0)
+
+    def randomize(self, data: Sequence[int]) -> None:
+        """Draw a slice and the start of the clip in a series of shape (Z, C, T, H, W)."""
+        starts = [int(self.R.randint(max(data[i + 2] - self.clip_size[i], 0) + 1)) for i in range(3)]
+        self.place = (int(self.R.randint(data[0])), starts[0], starts[1], starts[2])
+
+    def cut(self, series: torch.Tensor) -> torch.Tensor:
+        """The clip at the place that was drawn."""
+        clip = series[self.place[0]]
+        for axis in range(3):
+            index = reflected_range(self.place[axis + 1], self.clip_size[axis], clip.shape[axis + 1])
+            clip = clip.index_select(axis + 1, index)
+        return clip
+
+    def __call__(self, img: NdarrayOrTensor, randomize: bool = True) -> NdarrayOrTensor:
+        """Cut a clip out of (Z, C, T, H, W)."""
+        series = convert_to_tensor(img)
+        if series.dim() != 5:
+            raise LayoutError(f"RandFrameClip takes (Z, C, T, H, W), got shape {list(series.shape)}.")
+        bright = 0.1 * float(series.abs().max())
+        for _ in range(self.tries if randomize else 1):
+            if randomize:
+                self.randomize(series.shape)
+            clip = self.cut(series)
+            if float((clip.abs() > bright).float().mean()) >= self.min_foreground:
+                break
+        return convert_to_dst_type(clip, img)[0]
+
+
+class RandFrameClipd(MapTransform, Randomizable):
+    """Dictionary form of :class:`RandFrameClip`; all keys are cut at the place that the first one drew.
+
+    Args:
+        keys: series of one shape.
+        clip_size: see :class:`RandFrameClip`.
+        min_foreground: see :class:`RandFrameClip`.
+        tries: see :class:`RandFrameClip`.
+        allow_missing_keys: whether a missing key is no error.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        clip_size: Sequence[int] = (12, 64, 64),
+        min_foreground: float = 0.2,
+        tries: int = 8,
+        allow_missing_keys: bool = False,
+    ) -> None:
+        MapTransform.__init__(self, keys, allow_missing_keys)
+        self.clip = RandFrameClip(clip_size, min_foreground, tries)
+
+    def set_random_state(self, seed: int | None = None, state: np.random.RandomState | None = None) -> RandFrameClipd:
+        """Set the state that places are drawn from."""
+        super().set_random_state(seed, state)
+        self.clip.set_random_state(seed, state)
+        return self
+
+    def randomize(self, data: Sequence[int]) -> None:
+        """Draw a place in a series of shape (Z, C, T, H, W)."""
+        self.clip.randomize(data)
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Cut the clips."""
+        d = dict(data)
+        for n, key in enumerate(self.key_iterator(d)):
+            d[key] = self.clip(d[key], randomize=n == 0)
+        return d
+
+
+class ForegroundReferenced(MapTransform):
+    """Put the mean magnitude over a series' foreground beside it, so that a clip's SNR is that of its series.
+
+    Args:
+        keys: the series (Z, C, T, H, W); one key.
+        reference_key: where the number goes.
+        allow_missing_keys: whether a missing key is no error.
+    """
+
+    def __init__(
+        self, keys: KeysCollection, reference_key: str = "reference", allow_missing_keys: bool = False
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.reference_key = reference_key
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Add the number."""
+        d = dict(data)
+        for key in self.key_iterator(d):
+            series = convert_to_tensor(d[key], track_meta=False)
+            d[self.reference_key] = foreground_mean(series.square().sum(1).sqrt())
+        return d
+
+
+RandFrameClipD = RandFrameClipDict = RandFrameClipd
+ForegroundReferenceD = ForegroundReferenceDict = ForegroundReferenced
