@@ -13,7 +13,7 @@ from monai_stcnnt.networks.blocks import CellBlock
 from monai_stcnnt.networks.layers.attention import check_choice
 from monai_stcnnt.networks.layers.frames import FrameConv, check_frames, level_size, pad_frames, to_triple
 from monai_stcnnt.networks.layers.norms import fixes_image_size
-from monai_stcnnt.networks.layers.resample import InterpolateFrames, Interpolation, FramePatchMerging
+from monai_stcnnt.networks.layers.resample import FramePatchMerging, InterpolateFrames, Interpolation
 from monai_stcnnt.networks.layers.windows import WindowSize, level_windows
 
 __all__ = ["FrameBackbone", "Resampling", "extend_strings", "frame_sum"]

@@ -11,7 +11,7 @@ from torch import nn
 from monai_stcnnt.networks.layers.attention import check_choice
 from monai_stcnnt.networks.layers.frames import FrameConv, pad_frames
 
-__all__ = ["AttentionGate", "InterpolateFrames", "Interpolation", "FramePatchMerging"]
+__all__ = ["AttentionGate", "FramePatchMerging", "InterpolateFrames", "Interpolation"]
 
 Interpolation = Literal["bilinear", "nearest"]
 
