@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -143,9 +143,10 @@ def report_panels(
         note = "" if truth is None or record is truth else _quality_note(truth, record)
         return Panel(name, note, view.apply(magnitude_values(record)[:, middle]), window)
 
-    def difference(name: str, values: np.ndarray) -> Panel:
-        std = residual_statistics(values[:, middle], clean[:, middle], sigma).std
-        note = f"SD {std:.2f} σ in foreground" if sigma else f"SD {std:.3g} in foreground"
+    def difference(name: str, values: np.ndarray, measure: Literal["SD", "RMS"] = "SD") -> Panel:
+        statistics = residual_statistics(values[:, middle], clean[:, middle], sigma)
+        number = statistics.std if measure == "SD" else statistics.rms
+        note = f"{measure} {number:.2f} σ in foreground" if sigma else f"{measure} {number:.3g} in foreground"
         return Panel(name, note, view.apply(values[:, middle] / unit), (-reach, reach), is_difference=True)
 
     if truth is None:
@@ -155,7 +156,7 @@ def report_panels(
         image("Noisy", before),
         image("Denoised", after),
         difference("Removed", removed),
-        difference("Error", clean - magnitude_values(truth)),
+        difference("Error", clean - magnitude_values(truth), "RMS"),
     ]
 
 

@@ -72,6 +72,11 @@ class ResidualStatistics:
     std: float
     std_image: float
 
+    @property
+    def rms(self) -> float:
+        """Root mean square over the foreground, which counts a bias as well."""
+        return float(np.hypot(self.mean, self.std))
+
 
 def plane_view(affine: np.ndarray) -> PlaneView:
     """Find the view that brings a plane closest to the way that radiologists look at it.

@@ -81,6 +81,8 @@ def test_truth_adds_error_and_figures() -> None:
     assert panels[1].note == f"PSNR {quality.psnr:.1f} dB, SSIM {quality.ssim:.3f}"
     error = (magnitude_values(after) - magnitude_values(series.clean))[:, 1] / series.sigma
     np.testing.assert_allclose(panels[4].frames, error, atol=1e-4)
+    assert panels[3].note.startswith("SD ")
+    assert panels[4].note.startswith("RMS ")
 
 
 def test_small_image_goes_without_figures() -> None:

@@ -133,5 +133,6 @@ def test_statistics_are_of_the_foreground_and_in_sigmas() -> None:
     residual = rng.standard_normal((40, 40)) * np.where(after > 0, 4.0, 1.0) + 2
     found = residual_statistics(residual, after, sigma=2.0)
     assert (found.mean, found.std) == pytest.approx((residual[:20].mean() / 2, residual[:20].std() / 2))
+    assert found.rms == pytest.approx(np.sqrt((residual[:20] ** 2).mean()) / 2)
     assert found.std_image == pytest.approx(residual.std() / 2)
     assert residual_statistics(residual, after).std == pytest.approx(2 * found.std)
