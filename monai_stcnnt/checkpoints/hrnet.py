@@ -172,7 +172,7 @@ def adapt_hrnet_state_dict(
         Weights for the network, and the report.
 
     Raises:
-        CheckpointMismatchError: if 2D weights cannot be inflated because other things differ as well.
+        CheckpointMismatchError: if a kernel cannot be inflated because its other extents differ as well.
     """
     weights, prefix, outside = _without_prefix(state_dict)
     own = net.state_dict()
@@ -190,7 +190,7 @@ def adapt_hrnet_state_dict(
     counters = [name for name in own if name.endswith(COUNTER) and name not in result]
     result |= {name: own[name].clone() for name in counters}
     if net.spatial_dims == 3 and result["conv1.weight"].dim() == 4:
-        result = _inflated(result, net, inflation, source)
+        result = _inflated(result, net, inflation)
         notes.append(f"2D kernels inflated to 3D by {inflation!r}")
     report = HRNetReport(
         source=source,
@@ -279,12 +279,12 @@ def _classes_differ(tensor: torch.Tensor, own: torch.Tensor | None) -> bool:
     return own is not None and tensor.shape[0] != own.shape[0] and tensor.shape[1:2] == own.shape[1:2]
 
 
-def _inflated(
-    weights: dict[str, torch.Tensor], net: HRNetV2, mode: InflationMode, source: str
-) -> dict[str, torch.Tensor]:
-    if set(weights) != set(net.state_dict()):
-        raise mismatch_error(net, weights, source)
-    return inflate_2d_to_3d(weights, net, mode)
+def _inflated(weights: dict[str, torch.Tensor], net: HRNetV2, mode: InflationMode) -> dict[str, torch.Tensor]:
+    """Inflate the entries that the network knows and leave the others, for a strict loading to refuse."""
+    own = net.state_dict()
+    known = {name: weights.get(name, tensor) for name, tensor in own.items()}
+    inflated = inflate_2d_to_3d(known, net, mode)
+    return {name: inflated.get(name, tensor) for name, tensor in weights.items()}
 
 
 def _parts(names: Iterable[str]) -> list[str]:

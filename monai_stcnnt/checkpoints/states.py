@@ -7,6 +7,7 @@ from __future__ import annotations
 import pickle
 import re
 import struct
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,7 @@ def read_state_dict(weights: str | Path | Mapping[str, Any]) -> dict[str, torch.
         content = nested[0] if nested else None
     if not isinstance(content, Mapping) or not all(isinstance(value, torch.Tensor) for value in content.values()):
         raise UnreadableFileError(
-            f"{source} holds no state dict, that is, a mapping of names to tensors, at the top or under one of {NESTS}. "
+            f"{source} holds no state dict, a mapping of names to tensors, at the top or under one of {NESTS}. "
             "Save net.state_dict()."
         )
     return dict(content)
@@ -65,7 +66,9 @@ def _read_file(path: Path) -> object:
     if start != ZIP_MAGIC and not start.startswith(PICKLE_MAGIC):
         raise UnreadableFileError(f"{path} is no checkpoint of torch.save: it starts with {start!r}.")
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*looks like a TorchScript archive")  # it is refused below
+            return torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError) as error:
         found = re.search(r"GLOBAL (\S+)", str(error))
         if found or "TorchScript" in str(error):

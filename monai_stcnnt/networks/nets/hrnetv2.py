@@ -17,7 +17,6 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 import torch
-from monai.networks.layers.utils import get_norm_layer
 from torch import nn
 
 from monai_stcnnt.errors import LayoutError, NetworkConfigError
@@ -32,6 +31,7 @@ from monai_stcnnt.networks.nets.hrnetv2_modules import (
     make_conv,
     make_conv_norm,
     make_layer,
+    make_norm,
     resize,
 )
 from monai_stcnnt.networks.nets.hrnetv2_ocr import OCRDistribution, gather_regions
@@ -86,8 +86,7 @@ class HRNetV2(nn.Module):
             are always interpolated linearly.
         align_corners: of every linear interpolation. Published: True with OCR, False without.
         multi_scale_output: False ends the last module with the finest branch only, which then feeds the head.
-        norm: ``batch``, or ``instance`` (affine, no running statistics; in training the coarsest level then needs more
-            than one pixel).
+        norm: ``batch``, or ``instance`` (with weights, without running statistics).
         bn_momentum: weight of a new batch in the running statistics of ``batch`` (None: 0.1).
         final_kernel_size: 1 or 3, of the last convolution; the OCR head has no such choice.
         ocr: segment by object-contextual representations; an auxiliary head proposes the regions.
@@ -161,9 +160,9 @@ class HRNetV2(nn.Module):
         norm_spec = _norm_spec(norm, bn_momentum)
 
         self.conv1 = make_conv(spatial_dims, in_channels, stem_channels, 3, stride=2)
-        self.bn1 = get_norm_layer(norm_spec, spatial_dims=spatial_dims, channels=stem_channels)
+        self.bn1 = make_norm(norm_spec, spatial_dims, stem_channels)
         self.conv2 = make_conv(spatial_dims, stem_channels, stem_channels, 3, stride=2)
-        self.bn2 = get_norm_layer(norm_spec, spatial_dims=spatial_dims, channels=stem_channels)
+        self.bn2 = make_norm(norm_spec, spatial_dims, stem_channels)
         self.relu = nn.ReLU(inplace=True)
         self.layer1 = make_layer("bottleneck", spatial_dims, stem_channels, layer1_channels, layer1_blocks, norm_spec)
         stages = _make_stages(
@@ -331,7 +330,7 @@ def _norm_spec(norm: str, bn_momentum: float | None) -> NormSpec:
     if norm == "instance":
         if bn_momentum is not None:
             raise NetworkConfigError(f"bn_momentum={bn_momentum} belongs to norm='batch'; leave it out.")
-        return ("instance", {"affine": True})
+        return "instance"
     momentum = 0.1 if bn_momentum is None else bn_momentum
     if not 0 < momentum <= 1:
         raise NetworkConfigError(f"bn_momentum must be in (0, 1], got {bn_momentum}.")

@@ -29,6 +29,7 @@ __all__ = [
     "HRNetBasicBlock",
     "HRNetBottleneck",
     "HRNetFuse",
+    "HRNetInstanceNorm",
     "HRNetStage",
     "HRNetTransition",
     "HighResolutionModule",
@@ -38,6 +39,7 @@ __all__ = [
     "make_conv",
     "make_conv_norm",
     "make_layer",
+    "make_norm",
     "make_strided_chain",
     "resize",
 ]
@@ -56,6 +58,43 @@ def make_conv(
     )
 
 
+class HRNetInstanceNorm(nn.Module):
+    """Instance normalization with weights, which turns a single pixel into its bias where torch refuses it.
+
+    Args:
+        channels: channels of the input.
+        eps: added to the variance.
+
+    Shapes: (N, channels, *spatial) to the same.
+    """
+
+    def __init__(self, channels: int, eps: float = 1e-5) -> None:
+        super().__init__()
+        self.eps = eps
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Normalize every channel of (N, channels, *spatial) over its pixels."""
+        pixels = x.flatten(2)
+        normal = F.layer_norm(pixels, [pixels.shape[2]], eps=self.eps)
+        return (normal * self.weight.unsqueeze(-1) + self.bias.unsqueeze(-1)).reshape(x.shape)
+
+
+def make_norm(norm: NormSpec, spatial_dims: int, channels: int) -> nn.Module:
+    """Build a normalization.
+
+    Args:
+        norm: ``instance`` (see :class:`HRNetInstanceNorm`), or a name, alone or with keywords, as MONAI's
+            ``get_norm_layer`` takes it.
+        spatial_dims: 2 or 3.
+        channels: channels of its input.
+    """
+    if norm == "instance":
+        return HRNetInstanceNorm(channels)
+    return get_norm_layer(norm, spatial_dims=spatial_dims, channels=channels)
+
+
 def make_conv_norm(
     spatial_dims: int,
     in_channels: int,
@@ -69,7 +108,7 @@ def make_conv_norm(
 ) -> nn.Sequential:
     """Build a convolution, its normalization and, if asked for, a ReLU."""
     conv = make_conv(spatial_dims, in_channels, out_channels, kernel_size, stride=stride, bias=bias)
-    layers = [conv, get_norm_layer(norm, spatial_dims=spatial_dims, channels=out_channels)]
+    layers = [conv, make_norm(norm, spatial_dims, out_channels)]
     return nn.Sequential(*layers, nn.ReLU(inplace=True)) if relu else nn.Sequential(*layers)
 
 
@@ -83,7 +122,7 @@ def make_strided_chain(
         in_channels: channels of the input and of all steps but the last.
         out_channels: channels of the result.
         steps: how many times the resolution is halved.
-        norm: normalization as MONAI's ``get_norm_layer`` takes it.
+        norm: normalization as :func:`make_norm` takes it.
         last_relu: end with a ReLU (a transition) or without one (a fuse layer, whose sum gets the ReLU).
     """
     chain = nn.Sequential()
@@ -127,7 +166,7 @@ class HRNetBasicBlock(nn.Module):
         spatial_dims: 2 or 3.
         in_channels: channels of the input.
         channels: channels of both convolutions and of the output.
-        norm: normalization as MONAI's ``get_norm_layer`` takes it.
+        norm: normalization as :func:`make_norm` takes it.
 
     Shapes: (N, in_channels, *spatial) to (N, channels, *spatial).
     """
@@ -137,9 +176,9 @@ class HRNetBasicBlock(nn.Module):
     def __init__(self, spatial_dims: int, in_channels: int, channels: int, norm: NormSpec) -> None:
         super().__init__()
         self.conv1 = make_conv(spatial_dims, in_channels, channels, 3)
-        self.bn1 = get_norm_layer(norm, spatial_dims=spatial_dims, channels=channels)
+        self.bn1 = make_norm(norm, spatial_dims, channels)
         self.conv2 = make_conv(spatial_dims, channels, channels, 3)
-        self.bn2 = get_norm_layer(norm, spatial_dims=spatial_dims, channels=channels)
+        self.bn2 = make_norm(norm, spatial_dims, channels)
         self.relu = nn.ReLU(inplace=True)
         self.downsample = _skip(spatial_dims, in_channels, channels, norm)
 
@@ -157,7 +196,7 @@ class HRNetBottleneck(nn.Module):
         spatial_dims: 2 or 3.
         in_channels: channels of the input.
         channels: channels of the first two convolutions; the output has four times as many.
-        norm: normalization as MONAI's ``get_norm_layer`` takes it.
+        norm: normalization as :func:`make_norm` takes it.
 
     Shapes: (N, in_channels, *spatial) to (N, 4 * channels, *spatial).
     """
@@ -168,11 +207,11 @@ class HRNetBottleneck(nn.Module):
         super().__init__()
         widened = channels * self.expansion
         self.conv1 = make_conv(spatial_dims, in_channels, channels, 1)
-        self.bn1 = get_norm_layer(norm, spatial_dims=spatial_dims, channels=channels)
+        self.bn1 = make_norm(norm, spatial_dims, channels)
         self.conv2 = make_conv(spatial_dims, channels, channels, 3)
-        self.bn2 = get_norm_layer(norm, spatial_dims=spatial_dims, channels=channels)
+        self.bn2 = make_norm(norm, spatial_dims, channels)
         self.conv3 = make_conv(spatial_dims, channels, widened, 1)
-        self.bn3 = get_norm_layer(norm, spatial_dims=spatial_dims, channels=widened)
+        self.bn3 = make_norm(norm, spatial_dims, widened)
         self.relu = nn.ReLU(inplace=True)
         self.downsample = _skip(spatial_dims, in_channels, widened, norm)
 
@@ -223,7 +262,7 @@ class HRNetTransition(nn.ModuleList):
         spatial_dims: 2 or 3.
         in_channels: channels per branch of the stage before.
         out_channels: channels per branch of the stage to come, at least as many branches.
-        norm: normalization as MONAI's ``get_norm_layer`` takes it.
+        norm: normalization as :func:`make_norm` takes it.
 
     Shapes: a list of (N, in_channels[i], *spatial / 2**i) to a list of (N, out_channels[i], *spatial / 2**i).
     """
@@ -260,7 +299,7 @@ class HRNetFuse(nn.ModuleList):
         spatial_dims: 2 or 3.
         channels: channels per branch, finest first.
         level: index of the branch whose resolution the sum has.
-        norm: normalization as MONAI's ``get_norm_layer`` takes it.
+        norm: normalization as :func:`make_norm` takes it.
         mode: ``nearest``, or ``bilinear`` (trilinear in 3D).
         align_corners: see :func:`resize`.
 
@@ -313,7 +352,7 @@ class HighResolutionModule(nn.Module):
         in_channels: channels per branch of the input.
         channels: channels per branch inside the blocks (the output has ``channels`` times the block's expansion).
         block: ``basic`` or ``bottleneck``.
-        norm: normalization as MONAI's ``get_norm_layer`` takes it.
+        norm: normalization as :func:`make_norm` takes it.
         fuse_mode: how coarse branches are brought to a finer size: ``nearest``, or ``bilinear`` (trilinear in 3D).
         align_corners: see :func:`resize`.
         multi_scale_output: return all branches; False returns the finest only.

@@ -12,10 +12,9 @@ from itertools import pairwise
 
 import torch
 from monai.networks.layers.factories import Dropout
-from monai.networks.layers.utils import get_norm_layer
 from torch import nn
 
-from monai_stcnnt.networks.nets.hrnetv2_modules import NormSpec, make_conv
+from monai_stcnnt.networks.nets.hrnetv2_modules import NormSpec, make_conv, make_norm
 
 __all__ = ["OCRAttention", "OCRDistribution", "gather_regions"]
 
@@ -41,7 +40,7 @@ class OCRAttention(nn.Module):
         spatial_dims: 2 or 3.
         channels: channels of pixels and regions, and of the output.
         key_channels: channels of queries, keys and values; scores are divided by their square root.
-        norm: normalization as MONAI's ``get_norm_layer`` takes it.
+        norm: normalization as :func:`~monai_stcnnt.networks.nets.hrnetv2_modules.make_norm` takes it.
 
     Shapes: pixels (N, channels, *spatial) and regions (N, channels, classes) to (N, channels, *spatial).
     """
@@ -74,7 +73,7 @@ class OCRDistribution(nn.Module):
         spatial_dims: 2 or 3.
         channels: channels of pixels and regions, and of the output.
         key_channels: see :class:`OCRAttention`.
-        norm: normalization as MONAI's ``get_norm_layer`` takes it.
+        norm: normalization as :func:`~monai_stcnnt.networks.nets.hrnetv2_modules.make_norm` takes it.
         dropout_rate: probability that a channel is zeroed in training.
 
     Shapes: pixels (N, channels, *spatial) and regions (N, channels, classes) to (N, channels, *spatial).
@@ -99,6 +98,6 @@ def _pointwise(spatial_dims: int, widths: list[int], norm: NormSpec) -> nn.Seque
     layers = nn.Sequential()
     for before, after in pairwise(widths):
         layers.append(make_conv(spatial_dims, before, after, 1))
-        norm_layer = get_norm_layer(norm, spatial_dims=spatial_dims, channels=after)
+        norm_layer = make_norm(norm, spatial_dims, after)
         layers.append(nn.Sequential(norm_layer, nn.ReLU(inplace=True)))
     return layers
