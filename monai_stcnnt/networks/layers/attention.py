@@ -10,7 +10,7 @@ import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from torch import nn
 
 from monai_stcnnt.errors import NetworkConfigError
-from monai_stcnnt.networks.layers.frames import FrameConv
+from monai_stcnnt.networks.layers.frames import FrameConv, widen
 
 __all__ = ["PositionBias", "QKVConv", "Similarity", "attend", "check_choice", "check_heads", "check_probability"]
 
@@ -82,11 +82,11 @@ def attend(
     """
     scale = 1.0
     if similarity == "cosine":
-        q, k = F.normalize(q, dim=-1), F.normalize(k, dim=-1)
+        q, k = F.normalize(widen(q), dim=-1).to(v.dtype), F.normalize(widen(k), dim=-1).to(v.dtype)
     else:
         scale = 1.0 / math.sqrt(q.shape[-1])
         if similarity == "normalized":
-            q, k = standardize(q), standardize(k)
+            q, k = standardize(widen(q)).to(v.dtype), standardize(widen(k)).to(v.dtype)
     weights = torch.matmul(q * scale, k.transpose(-2, -1))
     if logit_bias is not None:
         weights = weights + logit_bias

@@ -20,6 +20,7 @@ __all__ = [
     "pad_frames",
     "reflect_index",
     "to_triple",
+    "widen",
 ]
 
 
@@ -85,6 +86,11 @@ def crop_frames(x: torch.Tensor, size: tuple[int, int, int]) -> torch.Tensor:
 def fit_frames(x: torch.Tensor, size: tuple[int, int, int]) -> torch.Tensor:
     """Pad or crop (B, T, C, H, W) at the end of each axis to ``size`` = (t, h, w)."""
     return crop_frames(pad_frames(x, size), size)
+
+
+def widen(x: torch.Tensor) -> torch.Tensor:
+    """Bring half precision to single precision, for squares and small constants that it cannot hold."""
+    return x.float() if x.dtype == torch.float16 or x.dtype == torch.bfloat16 else x
 
 
 class FrameConv(nn.Module):

@@ -9,6 +9,7 @@ import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from torch import nn
 
 from monai_stcnnt.errors import NetworkConfigError
+from monai_stcnnt.networks.layers.frames import widen
 
 __all__ = ["BatchFrameNorm", "FixedLayerNorm", "InstanceFrameNorm", "NormName", "build_norm", "fixes_image_size"]
 
@@ -64,8 +65,7 @@ class InstanceFrameNorm(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Normalize (B, T, C, H, W)."""
         axes = [1, 3, 4] if self.with_time else [3, 4]
-        if x.dtype == torch.float16 or x.dtype == torch.bfloat16:
-            x = x.float()
+        x = widen(x)
         centered = x - x.mean(axes, keepdim=True)
         return centered * torch.rsqrt(centered.square().mean(axes, keepdim=True) + self.eps)
 

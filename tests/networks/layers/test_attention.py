@@ -1,0 +1,117 @@
+# Copyright (c) monai_stcnnt contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The attention core, compared with torch's, and the projections."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F  # noqa: N812 - torch's own name for it
+
+from monai_stcnnt.errors import NetworkConfigError
+from monai_stcnnt.networks.layers.attention import QKVConv, attend, check_choice, check_heads, check_probability
+from monai_stcnnt.networks.layers.frames import FrameConv
+
+__all__: list[str] = []
+
+
+def tokens(features: int = 6) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Draw queries, keys and values (3, 2, 5, features)."""
+    q, k, v = torch.randn(3, 3, 2, 5, features)
+    return q, k, v
+
+
+def test_dot_is_scaled_dot_product_attention() -> None:
+    q, k, v = tokens()
+    torch.testing.assert_close(attend(q, k, v, "dot", None, None, 0.0), F.scaled_dot_product_attention(q, k, v))
+
+
+def test_bias_before_the_softmax_is_an_attention_mask() -> None:
+    q, k, v = tokens()
+    bias = torch.randn(2, 5, 5)
+    wanted = F.scaled_dot_product_attention(q, k, v, attn_mask=bias.expand(3, 2, 5, 5))
+    torch.testing.assert_close(attend(q, k, v, "dot", bias, None, 0.0), wanted)
+
+
+def test_bias_after_the_softmax_adds_to_the_weights() -> None:
+    q, k, v = tokens()
+    bias = torch.randn(2, 5, 5)
+    wanted = attend(q, k, v, "cosine", None, None, 0.0) + bias @ v
+    torch.testing.assert_close(attend(q, k, v, "cosine", None, bias, 0.0), wanted)
+
+
+def test_cosine_ignores_the_length_of_queries_and_keys() -> None:
+    q, k, v = tokens()
+    scaled = attend(3 * q, 0.1 * k, v, "cosine", None, None, 0.0)
+    torch.testing.assert_close(scaled, attend(q, k, v, "cosine", None, None, 0.0))
+    wanted = F.scaled_dot_product_attention(F.normalize(q, dim=-1), F.normalize(k, dim=-1), v, scale=1.0)
+    torch.testing.assert_close(scaled, wanted)
+
+
+def test_normalized_ignores_scale_and_offset_of_queries_and_keys() -> None:
+    q, k, v = tokens()
+    shifted = attend(3 * q + 1, 0.5 * k - 2, v, "normalized", None, None, 0.0)
+    torch.testing.assert_close(shifted, attend(q, k, v, "normalized", None, None, 0.0), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("similarity", ["cosine", "dot", "normalized"])
+@pytest.mark.parametrize("features", [1, 6])
+def test_zero_tokens_give_finite_values_and_gradients(similarity: str, features: int) -> None:
+    q, k, v = (torch.zeros(1, 1, 3, features, requires_grad=True) for _ in range(3))
+    y = attend(q, k, v, similarity, None, None, 0.0)
+    y.sum().backward()
+    assert bool(y.isfinite().all())
+    for x in (q, k, v):
+        assert x.grad is not None
+        assert bool(x.grad.isfinite().all())
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("similarity", ["cosine", "dot", "normalized"])
+def test_half_precision_is_near(similarity: str, dtype: torch.dtype) -> None:
+    q, k, v = tokens()
+    with torch.autocast("cpu", dtype=dtype):
+        half = attend(q.to(dtype), k.to(dtype), v.to(dtype), similarity, None, None, 0.0)
+        zero = attend(0 * q.to(dtype), k.to(dtype), v.to(dtype), similarity, None, None, 0.0)
+    torch.testing.assert_close(half.float(), attend(q, k, v, similarity, None, None, 0.0), rtol=0.1, atol=0.1)
+    assert bool(zero.isfinite().all())
+
+
+def test_dropout_drops_weights() -> None:
+    q, k, v = tokens()
+    assert not torch.allclose(attend(q, k, v, "dot", None, None, 0.5), attend(q, k, v, "dot", None, None, 0.0))
+
+
+@pytest.mark.parametrize("spatial_dims", [2, 3])
+@pytest.mark.parametrize("stride", [1, 2, 3])
+def test_queries_and_keys_are_strided_and_values_are_not(stride: int, spatial_dims: int) -> None:
+    project = QKVConv(2, 4, 3, stride, spatial_dims)
+    q, k, v = project(torch.randn(1, 3, 2, 7, 6))
+    small = (1, 3, 4, -(-7 // stride), -(-6 // stride))
+    assert (q.shape, k.shape, v.shape) == (small, small, (1, 3, 4, 7, 6))
+
+
+def test_one_projection_is_three() -> None:
+    project, x = QKVConv(2, 4, 3, 1, 2), torch.randn(1, 3, 2, 5, 5)
+    for i, part in enumerate(project(x)):
+        alone = FrameConv(2, 4)
+        alone.load_state_dict({name: tensor[4 * i : 4 * i + 4] for name, tensor in project.qkv.state_dict().items()})
+        torch.testing.assert_close(part, alone(x))
+
+
+@pytest.mark.parametrize(
+    ("check", "arguments", "said"),
+    [
+        (check_choice, ("kind", "x", ()), "kind must be one of"),
+        (check_heads, (6, 4, "a token"), "6 features of a token cannot be shared by num_heads=4"),
+        (check_heads, (6, 0, "a token"), "num_heads=0"),
+        (check_probability, ("drop", 1.0), "drop must be"),
+        (check_probability, ("drop", -0.1), "-0.1"),
+        (QKVConv, (2, 4, 3, 0, 2), "qk_stride must be at least 1, got 0"),
+    ],
+)
+def test_wrong_options_are_refused(check: Any, arguments: tuple[Any, ...], said: str) -> None:  # noqa: ANN401
+    with pytest.raises(NetworkConfigError, match=said):
+        check(*arguments)
