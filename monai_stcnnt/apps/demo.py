@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The demonstration: a real scan is denoised as it is, and once more with noise added, where the truth is known.
 
-``python -m monai_stcnnt.apps.demo --output demo_output`` takes the brain scan that comes with nibabel (EPI, two volumes),
-runs the denoising bundle on both, and writes NIfTI files and one picture. The bundle is told no noise level; it estimates
-it.
+``python -m monai_stcnnt.apps.demo --output demo_output`` takes the brain scan that comes with nibabel (EPI, two
+volumes), runs the denoising bundle on both, and writes NIfTI files and one picture. The bundle is told no noise level;
+it estimates it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Annotated
 import torch
 import typer
 
-from monai_stcnnt.apps.denoise import denoise
+from monai_stcnnt.apps.denoising import denoise
 from monai_stcnnt.apps.quality import ImageQuality, add_series_noise, image_quality, magnitude_record, magnitude_values
 from monai_stcnnt.apps.report import denoising_report
 from monai_stcnnt.apps.views import removed_signal, residual_statistics

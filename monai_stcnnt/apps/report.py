@@ -29,7 +29,7 @@ from monai_stcnnt.apps.views import (
 from monai_stcnnt.data import SeriesRecord, write_aside
 from monai_stcnnt.errors import ImageSizeError, LayoutError, NoiseLevelError, OutputNotWritableError
 
-__all__ = ["Panel", "denoising_report", "report_panels"]
+__all__ = ["Panel", "check_report_path", "denoising_report", "report_panels"]
 
 MIN_FRAMES_IN_TIME = 3
 RESIDUAL_RANGE = 4.0
@@ -103,13 +103,29 @@ def denoising_report(
         NoiseLevelError: if ``sigma`` is not a positive number.
         OutputNotWritableError: if the name does not end in ``.png`` or the picture cannot be written.
     """
-    path = Path(path).expanduser()
-    if path.suffix.lower() != ".png":
-        raise OutputNotWritableError(f"{path} does not end in .png, as the picture must. Choose such a name.")
+    path = check_report_path(path)
     panels = report_panels(before, after, truth=truth, sigma=sigma)
     figure = _draw(panels, after, title, "noise σ" if sigma else "image units")
     with write_aside(path) as aside:
         figure.savefig(aside, format="png", dpi=_DPI)
+    return path
+
+
+def check_report_path(path: str | Path) -> Path:
+    """Make sure of a picture's name, before the work that it is to show.
+
+    Args:
+        path: the picture to write; ``~`` is the home folder.
+
+    Returns:
+        The path.
+
+    Raises:
+        OutputNotWritableError: if the name does not end in ``.png``, or is that of a folder.
+    """
+    path = Path(path).expanduser()
+    if path.suffix.lower() != ".png" or path.is_dir():
+        raise OutputNotWritableError(f"{path} is no name for a picture. Choose one that ends in .png.")
     return path
 
 

@@ -1,0 +1,404 @@
+# Copyright (c) monai_stcnnt contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Measure how well methods denoise real scans that no network was trained on, with noise whose truth is known.
+
+``python benchmarks/denoising_quality.py --data DIR`` adds complex noise of standard deviation 1 per component to every
+scan, scaled to every asked SNR, and prints PSNR and SSIM (of magnitudes, whole image, data range the clean maximum) as
+tables. There are two comparisons: on complex images, of which a filter gets both components, and on magnitudes, whose
+noise is Rician. A method with a parameter is tuned for every single image, on the truth and for each figure on its own,
+which no user could do.
+
+To add a method, write a function from a :class:`Case` to its results and list it in :data:`METHODS`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import logging
+import platform
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from importlib.resources import files
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from scipy.ndimage import gaussian_filter
+from scipy.special import ive
+from skimage.restoration import denoise_tv_chambolle
+
+from monai_stcnnt import __version__
+from monai_stcnnt.apps.denoising import denoise
+from monai_stcnnt.apps.quality import add_series_noise, image_quality, magnitude_record, magnitude_values
+from monai_stcnnt.data import SeriesRecord, read_series, write_aside, write_nifti
+from monai_stcnnt.mri.snr import foreground_mask
+
+__all__ = [
+    "HELD_OUT",
+    "METHODS",
+    "Case",
+    "Method",
+    "Row",
+    "crop_series",
+    "evaluate",
+    "main",
+    "make_case",
+    "rician_signal",
+    "tables",
+]
+
+logger = logging.getLogger("denoising_quality")
+
+Kind = Literal["complex", "magnitude"]
+Candidate = tuple[str, SeriesRecord]
+
+HELD_OUT = {
+    "brain T1 3D (studyforrest)": "brain_t1_studyforrest/t1_crop_0p67mm.nii.gz",
+    "brain BOLD (studyforrest)": "fmri_studyforrest/bold_vol1-16.nii.gz",
+    "brain EPI (GE)": "dicom_ge_fmri_repeats/ref_run4.nii.gz",
+    "spinal cord T2 3D": "spine_sct/t2.nii.gz",
+    "brain DWI (Canon)": "dwi_canon_classic/own_conversion.nii.gz",
+}
+"""Scans of subjects that are in no training set: name -> path below the data folder. nibabel's brain EPI is added."""
+
+GAUSSIAN_IN_PLANE = (0.0, 0.4, 0.6, 0.8, 1.0, 1.3, 1.7, 2.2)
+GAUSSIAN_OVER_FRAMES = (0.4, 0.6, 0.9, 1.4, 2.2, 4.0)
+TV_WEIGHTS = (0.2, 0.3, 0.45, 0.7, 1.0, 1.5, 2.2, 3.3)
+_TV_ITERATIONS = 100
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """One noisy image and its truth, in SNR units: the noise has standard deviation 1 per component.
+
+    Attributes:
+        series: name of the scan.
+        snr: mean clean magnitude over the foreground.
+        seed: of the noise.
+        kind: whether the methods get the complex image or its magnitude.
+        truth: what it should be.
+        noisy: what the methods get.
+    """
+
+    series: str
+    snr: float
+    seed: int
+    kind: Kind
+    truth: SeriesRecord
+    noisy: SeriesRecord
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to denoise.
+
+    Attributes:
+        name: what the tables call it.
+        results: yields results for a case, several for a method that is to be tuned, each with its parameters in words.
+        kinds: the images that it is made for.
+    """
+
+    name: str
+    results: Callable[[Case], Iterator[Candidate]]
+    kinds: tuple[Kind, ...] = ("complex", "magnitude")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One result: a method on a case, with the parameters of its best PSNR and best SSIM; seconds for one of them."""
+
+    series: str
+    snr: float
+    seed: int
+    kind: Kind
+    method: str
+    psnr: float
+    ssim: float
+    psnr_parameters: str
+    ssim_parameters: str
+    seconds: float
+
+
+def rician_signal(mean: np.ndarray) -> np.ndarray:
+    """Signal of which a Rician magnitude with sigma 1 has this mean; 0 where the mean is that of noise alone or less.
+
+    The mean is inverted as by Koay and Basser (2006, doi:10.1016/j.jmr.2006.01.016), here with a table.
+
+    Args:
+        mean: means of magnitudes, any shape.
+
+    Returns:
+        Signals of the same shape.
+    """
+    signal = np.linspace(0, 60, 6001)
+    half = signal**2 / 2
+    means = np.sqrt(np.pi / 2) * ((1 + half) * ive(0, half / 2) + half * ive(1, half / 2))
+    return np.where(mean > means[-1], mean, np.interp(mean, means, signal)).astype(np.float32)
+
+
+def to_stacks(array: np.ndarray) -> np.ndarray:
+    """Lay ``(C, T, Z, Y, X)`` out as ``(stacks, C, frames, Y, X)``: frames are time, or depth where there is none."""
+    return array.transpose(2, 0, 1, 3, 4) if array.shape[1] > 1 else array.transpose(1, 0, 2, 3, 4)
+
+
+def from_stacks(stacks: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """The inverse of :func:`to_stacks` for an array of this shape."""
+    return stacks.transpose(1, 2, 0, 3, 4) if shape[1] > 1 else stacks.transpose(1, 0, 2, 3, 4)
+
+
+def filtered(case: Case, name: str, filter_image: Callable[[np.ndarray], np.ndarray]) -> Iterator[Candidate]:
+    """Filter every stack and component; a magnitude image also with its Rician bias taken off afterwards.
+
+    Args:
+        case: the noisy image.
+        name: the parameters in words.
+        filter_image: from ``(frames, Y, X)`` to the same.
+
+    Yields:
+        The result, and for magnitudes a second one.
+    """
+    stacks = to_stacks(case.noisy.array)
+    result = np.stack([np.stack([filter_image(component) for component in stack]) for stack in stacks])
+    array = from_stacks(result, case.noisy.array.shape)
+    yield name, case.noisy.with_array(array)
+    if case.kind == "magnitude":
+        yield f"{name}, bias corrected", case.noisy.with_array(rician_signal(array))
+
+
+def unchanged(case: Case) -> Iterator[Candidate]:
+    """The noisy image itself."""
+    yield "", case.noisy
+
+
+def gaussian_2d(case: Case) -> Iterator[Candidate]:
+    """Gaussian smoothing of every frame, over a grid of widths in pixels."""
+    for width in GAUSSIAN_IN_PLANE[1:]:
+        yield from filtered(case, f"sigma {width}", partial(gaussian_filter, sigma=(0, width, width)))
+
+
+def gaussian_3d(case: Case) -> Iterator[Candidate]:
+    """Gaussian smoothing of frames as well, over a grid of widths in the plane and over frames."""
+    for width, over_frames in itertools.product(GAUSSIAN_IN_PLANE, GAUSSIAN_OVER_FRAMES):
+        smooth = partial(gaussian_filter, sigma=(over_frames, width, width))
+        yield from filtered(case, f"sigma {width}, over frames {over_frames}", smooth)
+
+
+def total_variation_2d(case: Case) -> Iterator[Candidate]:
+    """Total variation of every frame, by weights (Chambolle, 2004, doi:10.1023/B:JMIV.0000011325.36760.1e)."""
+
+    def smooth(image: np.ndarray, weight: float) -> np.ndarray:
+        return np.stack([denoise_tv_chambolle(frame, weight, max_num_iter=_TV_ITERATIONS) for frame in image])
+
+    for weight in TV_WEIGHTS:
+        yield from filtered(case, f"weight {weight}", partial(smooth, weight=weight))
+
+
+def total_variation_3d(case: Case) -> Iterator[Candidate]:
+    """Total variation over frames as well."""
+    for weight in TV_WEIGHTS:
+        smooth = partial(denoise_tv_chambolle, weight=weight, max_num_iter=_TV_ITERATIONS)
+        yield from filtered(case, f"weight {weight}", smooth)
+
+
+def bundle_network(case: Case, bundle: Path | None = None, device: str = "auto") -> Iterator[Candidate]:
+    """The denoising bundle, through files as a user runs it; the noise level is told, as to the other methods."""
+    with tempfile.TemporaryDirectory() as folder:
+        noisy = write_nifti(case.noisy, Path(folder) / "noisy.nii.gz")
+        output = Path(folder) / "denoised.nii.gz"
+        denoise(noisy, output, noise_sigma=1.0, bundle=bundle, device=device, progress=False)
+        yield "", read_series(output)
+
+
+METHODS: dict[str, Method] = {
+    "noisy": Method("noisy", unchanged),
+    "gaussian_2d": Method("Gaussian 2D, tuned", gaussian_2d),
+    "gaussian_3d": Method("Gaussian 3D, tuned", gaussian_3d),
+    "tv_2d": Method("total variation 2D, tuned", total_variation_2d),
+    "tv_3d": Method("total variation 3D, tuned", total_variation_3d),
+    "bundle": Method("mri_denoising bundle", bundle_network),
+}
+"""What ``--methods`` chooses from."""
+
+
+def crop_series(series: SeriesRecord, size: Sequence[int]) -> SeriesRecord:
+    """Cut a series around its signal, so that all methods run in reasonable time.
+
+    Args:
+        series: the scan.
+        size: largest numbers of frames, rows, columns, and slices with frames; frames are time, or depth of a volume.
+
+    Returns:
+        The part; rows and columns around the center of the foreground, frames and slices around the middle.
+    """
+    frames, rows, columns, slices = size
+    _, times, depth, height, width = series.array.shape
+    inside = foreground_mask(torch.tensor(magnitude_values(series))).numpy()
+    center_y, center_x = (
+        float((inside.sum(axis=axes) * np.arange(n)).sum()) / max(1, inside.sum())
+        for axes, n in (((0, 1, 3), height), ((0, 1, 2), width))
+    )
+    wanted = (
+        (times, frames, times / 2),
+        (depth, slices if times > 1 else frames, depth / 2),
+        (height, rows, center_y),
+        (width, columns, center_x),
+    )
+    parts = tuple(_part(length, most, center) for length, most, center in wanted)
+    return replace(series, array=series.array[:, *parts], frame_times=series.frame_times[parts[0]])
+
+
+def _part(length: int, most: int, center: float) -> slice:
+    extent = min(length, most)
+    start = int(np.clip(round(center - extent / 2), 0, length - extent))
+    return slice(start, start + extent)
+
+
+def make_case(name: str, series: SeriesRecord, snr: float, seed: int, kind: Kind) -> Case:
+    """Add noise to a series and scale it to SNR units; the two kinds have the same noise."""
+    added = add_series_noise(series, snr, seed)
+    truth, noisy = (record.with_array(record.array / np.float32(added.sigma)) for record in (added.clean, added.noisy))
+    if kind == "magnitude":
+        truth, noisy = magnitude_record(truth), magnitude_record(noisy)
+    return Case(name, snr, seed, kind, truth, noisy)
+
+
+def evaluate(case: Case, method: Method) -> Row:
+    """Run a method on a case and keep its best PSNR and its best SSIM."""
+    found, seconds, start = [], 0.0, time.perf_counter()
+    for parameters, result in method.results(case):
+        seconds += time.perf_counter() - start
+        found.append((image_quality(case.truth, result), parameters))
+        start = time.perf_counter()
+    psnr, psnr_parameters = max((quality.psnr, parameters) for quality, parameters in found)
+    ssim, ssim_parameters = max((quality.ssim, parameters) for quality, parameters in found)
+    return Row(
+        case.series,
+        case.snr,
+        case.seed,
+        case.kind,
+        method.name,
+        psnr,
+        ssim,
+        psnr_parameters,
+        ssim_parameters,
+        seconds / len(found),
+    )
+
+
+def tables(rows: Sequence[Row]) -> str:
+    """Markdown tables: the mean over all scans and seeds, then every scan; the best figures in bold.
+
+    Args:
+        rows: results.
+
+    Returns:
+        The text.
+    """
+    texts = []
+    for kind in dict.fromkeys(row.kind for row in rows):
+        part = [row for row in rows if row.kind == kind]
+        names = list(dict.fromkeys(row.series for row in part))
+        texts.append(f"## {kind.capitalize()} images\n\n### Mean over {len(names)} scans\n\n{_table(part)}")
+        texts.extend(f"### {name}\n\n{_table([row for row in part if row.series == name])}" for name in names)
+    return "\n\n".join(texts) + "\n"
+
+
+def _table(rows: Sequence[Row]) -> str:
+    snrs = sorted({row.snr for row in rows})
+    methods = list(dict.fromkeys(row.method for row in rows))
+    means = {}
+    for method, snr in itertools.product(methods, snrs):
+        cell = [row for row in rows if (row.method, row.snr) == (method, snr)]
+        means[method, snr] = (np.mean([row.psnr for row in cell]), np.mean([row.ssim for row in cell]))
+    lines = [
+        "| PSNR (dB) / SSIM | " + " | ".join(f"SNR {snr:g}" for snr in snrs) + " |",
+        "|---|" + "---|" * len(snrs),
+    ]
+    for method in methods:
+        cells = []
+        for snr in snrs:
+            texts = (f"{means[method, snr][0]:.2f}", f"{means[method, snr][1]:.3f}")
+            best = (max(means[other, snr][n] for other in methods) for n in range(2))
+            marked = (f"**{t}**" if v == b else t for t, v, b in zip(texts, means[method, snr], best, strict=True))
+            cells.append(" / ".join(marked))
+        lines.append(f"| {method} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--data", type=Path, help="folder of the held-out scans; without it, nibabel's scan alone")
+    parser.add_argument("--files", type=Path, nargs="+", default=[], help="further scans")
+    parser.add_argument("--snr", type=float, nargs="+", help="SNRs (default 1 2 5 10 20; 2 5 when quick)")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="seeds of the noise")
+    parser.add_argument("--kinds", nargs="+", choices=["complex", "magnitude"], default=["complex", "magnitude"])
+    parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=list(METHODS))
+    parser.add_argument("--bundle", type=Path, help="another bundle than the package's")
+    parser.add_argument("--device", default="auto", help="for the network")
+    parser.add_argument("--output", type=Path, default=Path("denoising_quality.json"), help="all results as JSON")
+    parser.add_argument("--quick", action="store_true", help="small crops and two SNRs, some minutes")
+    parser.add_argument("--full", action="store_true", help="whole scans, hours")
+    return parser.parse_args(arguments)
+
+
+def _scans(options: argparse.Namespace) -> Iterator[tuple[str, SeriesRecord]]:
+    paths = {} if options.data is None else {name: options.data / path for name, path in HELD_OUT.items()}
+    paths["brain EPI (nibabel)"] = Path(str(files("nibabel") / "tests" / "data" / "example4d.nii.gz"))
+    paths.update({path.name: path for path in options.files})
+    size = (6, 80, 80, 1) if options.quick else (12, 112, 112, 2)
+    for name, path in paths.items():
+        series = read_series(path)
+        yield name, series if options.full else crop_series(series, size)
+
+
+def _write(rows: Sequence[Row], options: argparse.Namespace) -> None:
+    about = {
+        "version": __version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "arguments": {name: str(value) for name, value in vars(options).items()},
+    }
+    with write_aside(options.output) as aside:
+        aside.write_text(
+            json.dumps({"about": about, "rows": [asdict(row) for row in rows]}, indent=1), encoding="utf-8"
+        )
+
+
+def main(arguments: Sequence[str] | None = None) -> list[Row]:
+    """Measure, print the tables, and write the JSON file.
+
+    Args:
+        arguments: command-line options; those of the process by default.
+
+    Returns:
+        All results.
+    """
+    options = _arguments(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    chosen = [METHODS[name] for name in options.methods]
+    ours = partial(bundle_network, bundle=options.bundle, device=options.device)
+    chosen = [replace(method, results=ours) if method is METHODS["bundle"] else method for method in chosen]
+    snrs = options.snr or ([2.0, 5.0] if options.quick else [1.0, 2.0, 5.0, 10.0, 20.0])
+    rows: list[Row] = []
+    for name, series in _scans(options):
+        for kind, snr, seed in itertools.product(options.kinds, snrs, options.seeds):
+            case = make_case(name, series, snr, seed, kind)
+            for method in chosen:
+                if kind not in method.kinds:
+                    continue
+                rows.append(evaluate(case, method))
+                logger.info("%s, %s, SNR %g: %s %.2f dB", name, kind, snr, method.name, rows[-1].psnr)
+        _write(rows, options)
+    sys.stdout.write(tables(rows))
+    return rows
+
+
+if __name__ == "__main__":
+    main()

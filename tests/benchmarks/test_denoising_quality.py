@@ -1,0 +1,167 @@
+# Copyright (c) monai_stcnnt contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The measurement of denoising quality: fair noise, tuned filters, honest tables."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks import denoising_quality as benchmark
+from benchmarks.denoising_quality import Candidate, Case, Kind, Method, Row
+from monai_stcnnt.apps.quality import add_series_noise, magnitude_values
+from monai_stcnnt.data import SeriesRecord, read_series, write_nifti
+
+__all__: list[str] = []
+
+
+def moving_disk(frames: int = 4, slices: int = 1, size: int = 24) -> SeriesRecord:
+    """A bright disk in air that moves over frames (or depth)."""
+    t, z, y, x = np.ogrid[:frames, :slices, :size, :size]
+    array = 100.0 * ((y - size / 2) ** 2 + (x - size / 2 - t - z) ** 2 < (size / 4) ** 2) + 5
+    return SeriesRecord(array[None], np.eye(4), np.arange(float(frames)), {"file_ndim": 4, "units": ("mm", "sec")})
+
+
+@pytest.fixture(params=["complex", "magnitude"])
+def case(request: pytest.FixtureRequest) -> Case:
+    return benchmark.make_case("disk", moving_disk(), 3.0, 0, request.param)
+
+
+def test_rician_signal_inverts_the_mean() -> None:
+    rng = np.random.default_rng(0)
+    for signal in (0.5, 1.0, 3.0, 20.0, 100.0):
+        noise = rng.standard_normal((2, 400_000))
+        mean = np.hypot(signal + noise[0], noise[1]).mean()
+        assert benchmark.rician_signal(np.array([mean]))[0] == pytest.approx(signal, abs=0.02)
+    assert benchmark.rician_signal(np.array([0.0, 1.2])).tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("shape", [(2, 4, 3, 5, 6), (1, 1, 3, 5, 6), (2, 1, 1, 5, 6), (1, 4, 1, 5, 6)])
+def test_stacks_go_back(shape: tuple[int, ...]) -> None:
+    array = np.random.default_rng(0).random(shape)
+    stacks = benchmark.to_stacks(array)
+    assert stacks.shape[1:3] == (shape[0], shape[1] if shape[1] > 1 else shape[2])
+    np.testing.assert_array_equal(benchmark.from_stacks(stacks, shape), array)
+
+
+def test_noise_is_in_snr_units_and_the_same_for_both_kinds() -> None:
+    series = moving_disk(frames=8, size=40)
+    both = [benchmark.make_case("disk", series, 3.0, 0, kind) for kind in ("complex", "magnitude")]
+    noise = both[0].noisy.array - both[0].truth.array
+    assert noise.std(axis=(1, 2, 3, 4)) == pytest.approx([1, 1], rel=0.03)
+    for name in ("truth", "noisy"):
+        magnitudes = [magnitude_values(getattr(one, name)) for one in both]
+        np.testing.assert_allclose(magnitudes[0], magnitudes[1], rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["gaussian_2d", "gaussian_3d", "tv_2d", "tv_3d"])
+def test_tuned_filter_beats_the_noisy_image(case: Case, name: str) -> None:
+    noisy = benchmark.evaluate(case, benchmark.METHODS["noisy"])
+    row = benchmark.evaluate(case, benchmark.METHODS[name])
+    assert row.psnr > noisy.psnr + 1
+    assert row.ssim > noisy.ssim
+
+
+@pytest.mark.parametrize("name", ["gaussian_2d", "tv_2d"])
+def test_filter_of_frames_leaves_frames_apart(case: Case, name: str) -> None:
+    """A change of one frame changes no other."""
+    other = np.array(case.noisy.array)
+    other[:, 0] += 3
+    changed = Case(case.series, case.snr, case.seed, case.kind, case.truth, case.noisy.with_array(other))
+    results = [next(benchmark.METHODS[name].results(one))[1].array for one in (case, changed)]
+    np.testing.assert_array_equal(results[0][:, 1:], results[1][:, 1:])
+    assert not np.array_equal(results[0][:, 0], results[1][:, 0])
+
+
+def test_magnitudes_are_also_corrected_for_their_bias(case: Case) -> None:
+    names = [name for name, _ in benchmark.gaussian_2d(case)]
+    assert any("bias corrected" in name for name in names) == (case.kind == "magnitude")
+
+
+def test_best_figures_are_kept_each_with_its_parameters() -> None:
+    case = benchmark.make_case("disk", moving_disk(), 3.0, 0, "magnitude")
+
+    def results(case: Case) -> Iterator[Candidate]:
+        yield "worse", case.noisy
+        yield "best", case.truth
+        yield "bad", case.noisy.with_array(case.noisy.array * 3)
+
+    row = benchmark.evaluate(case, Method("some", results))
+    assert (row.psnr, row.ssim, row.psnr_parameters, row.ssim_parameters) == (np.inf, 1.0, "best", "best")
+
+
+def test_network_gets_the_case_through_files(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = {}
+
+    def stand_in(path: Path, output: Path, **options: object) -> list[Path]:
+        calls.update(options)
+        return [write_nifti(read_series(path), output)]
+
+    monkeypatch.setattr(benchmark, "denoise", stand_in)
+    [(_, result)] = list(benchmark.bundle_network(case, device="cpu"))
+    np.testing.assert_allclose(result.array, case.noisy.array, rtol=1e-5)
+    assert calls["noise_sigma"] == 1.0
+    assert calls["device"] == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("shape", "size", "expected"),
+    [
+        ((1, 9, 5, 30, 40), (4, 16, 20, 2), (1, 4, 2, 16, 20)),
+        ((1, 1, 9, 30, 40), (4, 16, 20, 2), (1, 1, 4, 16, 20)),
+        ((1, 2, 1, 8, 9), (4, 16, 20, 2), (1, 2, 1, 8, 9)),
+    ],
+)
+def test_crop_has_the_size(shape: tuple[int, ...], size: tuple[int, ...], expected: tuple[int, ...]) -> None:
+    series = SeriesRecord(np.ones(shape), np.eye(4), np.arange(float(shape[1])))
+    assert benchmark.crop_series(series, size).array.shape == expected
+
+
+def test_crop_holds_the_signal() -> None:
+    array = np.zeros((1, 1, 1, 60, 60))
+    array[..., 40:50, 5:15] = 1
+    assert benchmark.crop_series(SeriesRecord(array, np.eye(4), np.zeros(1)), (4, 20, 20, 1)).array.sum() == 100
+
+
+@pytest.fixture
+def row() -> Callable[..., Row]:
+    def make(series: str, method: str, psnr: float, kind: Kind = "complex") -> Row:
+        return Row(series, 2.0, 0, kind, method, psnr, psnr / 100, "", "", 0.1)
+
+    return make
+
+
+def test_tables_hold_means_and_every_scan(row: Callable[..., Row]) -> None:
+    text = benchmark.tables([row("a", "noisy", 10), row("a", "ours", 20), row("b", "noisy", 30), row("b", "ours", 28)])
+    assert "## Complex images" in text
+    assert "### Mean over 2 scans" in text
+    assert "| noisy | 20.00 / 0.200 |" in text
+    assert "| ours | **24.00** / **0.240** |" in text
+    assert "| noisy | **30.00** / **0.300** |" in text
+
+
+def test_program_prints_tables_and_writes_json(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(benchmark, "files", lambda _: tmp_path)
+    (tmp_path / "tests" / "data").mkdir(parents=True)
+    write_nifti(moving_disk(), tmp_path / "tests" / "data" / "example4d.nii.gz")
+    output = tmp_path / "result.json"
+    rows = benchmark.main(
+        ["--quick", "--snr", "3", "--methods", "noisy", "gaussian_2d", "--kinds", "magnitude", "--output", str(output)]
+    )
+    assert [r.method for r in rows] == ["noisy", "Gaussian 2D, tuned"]
+    stored = json.loads(output.read_text(encoding="utf-8"))
+    assert [r["psnr"] for r in stored["rows"]] == [r.psnr for r in rows]
+    assert f"{rows[1].psnr:.2f}" in capsys.readouterr().out
+
+
+def test_noise_is_that_of_the_package() -> None:
+    series = moving_disk()
+    added = add_series_noise(series, 3.0, seed=4)
+    case = benchmark.make_case("disk", series, 3.0, 4, "complex")
+    np.testing.assert_allclose(case.noisy.array * added.sigma, added.noisy.array, rtol=1e-4, atol=1e-3)
