@@ -68,9 +68,9 @@ HELD_OUT = {
 }
 """Scans of subjects that are in no training set: name -> path below the data folder. nibabel's brain EPI is added."""
 
-GAUSSIAN_IN_PLANE = (0.0, 0.4, 0.6, 0.8, 1.0, 1.3, 1.7, 2.2)
-GAUSSIAN_OVER_FRAMES = (0.4, 0.6, 0.9, 1.4, 2.2, 4.0)
-TV_WEIGHTS = (0.2, 0.3, 0.45, 0.7, 1.0, 1.5, 2.2, 3.3)
+GAUSSIAN_IN_PLANE = (0.0, 0.4, 0.6, 0.8, 1.0, 1.3, 1.7, 2.2, 3.0)
+GAUSSIAN_OVER_FRAMES = (0.4, 0.6, 0.9, 1.4, 2.2, 4.0, 8.0)
+TV_WEIGHTS = (0.2, 0.3, 0.45, 0.7, 1.0, 1.5, 2.2, 3.3, 5.0)
 _TV_ITERATIONS = 100
 
 

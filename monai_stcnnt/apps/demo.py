@@ -31,7 +31,7 @@ __all__ = ["DEMO_FILES", "DemoResult", "main", "read_demo_scan", "run_demo", "su
 
 DEMO_FILES = {
     "scan_denoised.nii.gz": "the scan as it is, denoised",
-    "truth.nii.gz": "the scan, taken for the truth",
+    "truth.nii.gz": "the scan as it is, taken for the truth",
     "noisy.nii.gz": "the scan with noise added",
     "denoised.nii.gz": "that, denoised",
 }
@@ -171,9 +171,13 @@ def main(
     device: Annotated[str, typer.Option(help="Where to compute: auto, cpu, cuda, cuda:1, ...")] = "auto",
 ) -> None:
     """Denoise a real brain scan as it is, and with noise added; print PSNR and SSIM; write files and a picture."""
-    typer.echo("Denoising the brain scan that comes with nibabel, as it is and with noise added")
+
+    def denoise_aloud(path: Path, to: Path) -> list[Path]:
+        typer.echo(f"Denoising {path}: {DEMO_FILES[path.name]}")
+        return denoise(path, to, device=device)
+
     try:
-        result = run_demo(output, snr=snr, seed=seed, denoiser=lambda path, to: denoise(path, to, device=device))
+        result = run_demo(output, snr=snr, seed=seed, denoiser=denoise_aloud)
     except StcnntError as error:
         typer.echo(f"Error: {error}", err=True)
         raise typer.Exit(2) from error

@@ -150,6 +150,7 @@ def report_panels(
     _check(before, after, truth, sigma)
     view, middle = plane_view(after.affine), after.array.shape[2] // 2
     clean = magnitude_values(after)
+    reference = clean if truth is None else magnitude_values(truth)
     window = display_window(clean[:, middle])
     removed = removed_signal(before, after)
     unit = sigma or 1.0
@@ -160,7 +161,7 @@ def report_panels(
         return Panel(name, note, view.apply(magnitude_values(record)[:, middle]), window)
 
     def difference(name: str, values: np.ndarray, measure: Literal["SD", "RMS"] = "SD") -> Panel:
-        statistics = residual_statistics(values[:, middle], clean[:, middle], sigma)
+        statistics = residual_statistics(values[:, middle], reference[:, middle], sigma)
         number = statistics.std if measure == "SD" else statistics.rms
         note = f"{measure} {number:.2f} σ in foreground" if sigma else f"{measure} {number:.3g} in foreground"
         return Panel(name, note, view.apply(values[:, middle] / unit), (-reach, reach), is_difference=True)
@@ -172,7 +173,7 @@ def report_panels(
         image("Noisy", before),
         image("Denoised", after),
         difference("Removed", removed),
-        difference("Error", clean - magnitude_values(truth), "RMS"),
+        difference("Error", clean - reference, "RMS"),
     ]
 
 

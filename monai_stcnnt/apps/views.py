@@ -63,8 +63,7 @@ class ResidualStatistics:
 
     Attributes:
         mean: mean over the foreground.
-        std: standard deviation over the foreground, that is, where the denoised magnitude exceeds a tenth of its 99th
-            percentile.
+        std: standard deviation over the foreground, where the magnitude exceeds a tenth of its 99th percentile.
         std_image: standard deviation over everything, air included.
     """
 
@@ -122,19 +121,19 @@ def removed_signal(before: SeriesRecord, after: SeriesRecord) -> np.ndarray:
     return np.where(has_phase, (difference * direction).sum(axis=0), difference[0])
 
 
-def residual_statistics(residual: np.ndarray, after: np.ndarray, sigma: float | None = None) -> ResidualStatistics:
+def residual_statistics(residual: np.ndarray, reference: np.ndarray, sigma: float | None = None) -> ResidualStatistics:
     """Put a residual in numbers.
 
     Args:
         residual: what was removed, any shape.
-        after: magnitudes of the denoised image, of that shape; they tell the foreground.
+        reference: magnitudes that tell the foreground, of that shape: the truth where it is known, else the denoised image.
         sigma: noise standard deviation per component, or None where it is unknown.
 
     Returns:
         Mean and standard deviations.
     """
     unit = 1.0 if sigma is None else sigma
-    inside = foreground_mask(torch.tensor(np.ascontiguousarray(after))).numpy()
+    inside = foreground_mask(torch.tensor(np.ascontiguousarray(reference))).numpy()
     values = residual[inside] if inside.any() else residual.ravel()
     return ResidualStatistics(float(values.mean()) / unit, float(values.std()) / unit, float(residual.std()) / unit)
 

@@ -99,6 +99,7 @@ def test_command_prints_the_figures(tmp_path: Path, scan: SeriesRecord, monkeypa
     result = CliRunner().invoke(command(), ["--output", str(tmp_path), "--device", "cpu", "--snr", "3"])
     assert result.exit_code == 0, result.output
     assert "SNR 3" in result.output
+    assert f"Denoising {tmp_path / 'noisy.nii.gz'}" in result.output
     assert f"Picture: {tmp_path / 'demo.png'}" in result.output
     assert devices == ["cpu", "cpu"]
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from monai_stcnnt.apps.quality import add_series_noise, image_quality, magnitude_values
 from monai_stcnnt.apps.report import RESIDUAL_RANGE, denoising_report, report_panels
-from monai_stcnnt.apps.views import display_window
+from monai_stcnnt.apps.views import display_window, residual_statistics
 from monai_stcnnt.data import SeriesRecord
 from monai_stcnnt.errors import LayoutError, NoiseLevelError, OutputNotWritableError
 
@@ -82,7 +82,8 @@ def test_truth_adds_error_and_figures() -> None:
     error = (magnitude_values(after) - magnitude_values(series.clean))[:, 1] / series.sigma
     np.testing.assert_allclose(panels[4].frames, error, atol=1e-4)
     assert panels[3].note.startswith("SD ")
-    assert panels[4].note.startswith("RMS ")
+    inside = residual_statistics(error, magnitude_values(series.clean)[:, 1])
+    assert panels[4].note == f"RMS {inside.rms:.2f} σ in foreground"
 
 
 def test_small_image_goes_without_figures() -> None:
