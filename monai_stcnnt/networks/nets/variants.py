@@ -38,7 +38,7 @@ _STCNNT: dict[str, Any] = {
     "residual": "image",
 }
 _LIGHT: dict[str, Any] = {
-    **_STCNNT, "channels": 16, "num_heads": 4, "block_strings": ("T1L1G1", "T1L1G1"), "mixer_ratio": 1.5
+    **_STCNNT, "channels": 16, "num_heads": 4, "block_strings": ("T1L1", "T1L1G1"), "mixer_ratio": 1.5
 }  # fmt: skip
 _BASE: dict[str, Any] = {
     **_STCNNT, "channels": 48, "num_heads": 8, "block_strings": ("T1L1G1", "T1L1G1T1L1G1"), "mixer_ratio": 1.5

@@ -1,0 +1,21 @@
+# Copyright (c) monai_stcnnt contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Programs on top of the bundles: thin, each a function and a command."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from monai_stcnnt.apps.denoising import denoise
+
+__all__ = ["denoise"]
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - the functions of __all__
+    """Import on first use, so that ``stcnnt --help`` does not wait for torch."""
+    if name == "denoise":
+        from monai_stcnnt.apps.denoising import denoise  # noqa: PLC0415
+
+        return denoise
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

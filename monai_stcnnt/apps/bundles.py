@@ -1,0 +1,73 @@
+# Copyright (c) monai_stcnnt contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Running bundles from Python: where they lie, and their errors without what MONAI wraps around them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from monai.bundle import ConfigWorkflow
+
+from monai_stcnnt.errors import MissingFileError, StcnntError
+
+__all__ = ["bundle_folder", "open_inference", "plain_errors"]
+
+
+def bundle_folder(name: str, bundle: str | Path | None = None) -> Path:
+    """Folder of a bundle.
+
+    Args:
+        name: a bundle that this package carries, such as ``mri_denoising``.
+        bundle: another folder to use instead.
+
+    Raises:
+        MissingFileError: if it holds no ``configs/inference.json``.
+    """
+    carried = Path(str(files("monai_stcnnt"))) / "bundles" / name
+    beside = Path(str(files("monai_stcnnt"))).parent / "bundles" / name
+    folder = Path(bundle) if bundle is not None else carried if carried.is_dir() else beside
+    if not (folder / "configs" / "inference.json").is_file():
+        raise MissingFileError(f"{folder} is no bundle: it has no configs/inference.json.")
+    return folder
+
+
+@contextmanager
+def plain_errors() -> Iterator[None]:
+    """Raise the error of this package that lies under those that MONAI wraps around it."""
+    try:
+        yield
+    except Exception as error:
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, StcnntError):
+            cause = cause.__cause__ or cause.__context__
+        if cause is None or cause is error:
+            raise
+        raise cause from None
+
+
+def open_inference(folder: Path, **overrides: Any) -> ConfigWorkflow:  # noqa: ANN401 - whatever the config has
+    """Prepare the inference workflow of a bundle.
+
+    Args:
+        folder: the bundle.
+        **overrides: entries of the config to replace.
+
+    Returns:
+        The workflow, initialized; its ``evaluator`` can be given handlers before ``run``.
+    """
+    configs = folder / "configs"
+    workflow = ConfigWorkflow(
+        config_file=str(configs / "inference.json"),
+        meta_file=str(configs / "metadata.json"),
+        logging_file=False,
+        workflow_type="infer",
+        bundle_root=str(folder),
+        **overrides,
+    )
+    with plain_errors():
+        workflow.initialize()
+    return workflow
