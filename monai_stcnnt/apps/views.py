@@ -126,7 +126,7 @@ def residual_statistics(residual: np.ndarray, reference: np.ndarray, sigma: floa
 
     Args:
         residual: what was removed, any shape.
-        reference: magnitudes that tell the foreground, of that shape: the truth where it is known, else the denoised image.
+        reference: magnitudes that tell the foreground, of that shape: the truth where known, else the result.
         sigma: noise standard deviation per component, or None where it is unknown.
 
     Returns:
