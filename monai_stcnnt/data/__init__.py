@@ -8,17 +8,32 @@ from monai_stcnnt.data.atomic import write_aside
 from monai_stcnnt.data.checks import check_exists, check_gfactor_map, check_image, check_output_folder
 from monai_stcnnt.data.clips import PrepareClips, split_datalist
 from monai_stcnnt.data.collate import series_collate, series_decollate
+from monai_stcnnt.data.dicom_series import DicomSeries, list_dicom_series, read_dicom
+from monai_stcnnt.data.dicom_writer import write_dicom_series
 from monai_stcnnt.data.gfactor import read_gfactor_map
+from monai_stcnnt.data.itk import read_itk, write_itk
 from monai_stcnnt.data.listing import list_series, output_path, series_datalist
 from monai_stcnnt.data.nifti import OutputDtype, read_nifti, write_nifti
+from monai_stcnnt.data.numpy_files import read_numpy, write_numpy
 from monai_stcnnt.data.reader import SeriesReader
 from monai_stcnnt.data.record import ImageKind, record_from_channel_first, regular_frame_times
-from monai_stcnnt.data.series import SeriesRecord, can_read, read_series
-from monai_stcnnt.data.writer import SaveSeries, SaveSeriesD, SaveSeriesd, SaveSeriesDict, record_from_metatensor
+from monai_stcnnt.data.series import FileFormat, SeriesRecord, can_read, format_of, read_series
+from monai_stcnnt.data.writer import (
+    OutputFormat,
+    SaveSeries,
+    SaveSeriesD,
+    SaveSeriesd,
+    SaveSeriesDict,
+    record_from_metatensor,
+    write_series,
+)
 
 __all__ = [
+    "DicomSeries",
+    "FileFormat",
     "ImageKind",
     "OutputDtype",
+    "OutputFormat",
     "PrepareClips",
     "SaveSeries",
     "SaveSeriesD",
@@ -31,10 +46,15 @@ __all__ = [
     "check_gfactor_map",
     "check_image",
     "check_output_folder",
+    "format_of",
+    "list_dicom_series",
     "list_series",
     "output_path",
+    "read_dicom",
     "read_gfactor_map",
+    "read_itk",
     "read_nifti",
+    "read_numpy",
     "read_series",
     "record_from_channel_first",
     "record_from_metatensor",
@@ -44,5 +64,9 @@ __all__ = [
     "series_decollate",
     "split_datalist",
     "write_aside",
+    "write_dicom_series",
+    "write_itk",
     "write_nifti",
+    "write_numpy",
+    "write_series",
 ]

@@ -8,15 +8,20 @@ import os
 from pathlib import Path
 
 from monai_stcnnt.data.checks import check_exists
+from monai_stcnnt.data.itk import ITK_SUFFIXES
 from monai_stcnnt.data.nifti import NIFTI_SUFFIXES
-from monai_stcnnt.data.series import can_read
+from monai_stcnnt.data.series import can_read, format_of
 from monai_stcnnt.errors import EmptyImageError, GFactorMapError, NotAnImageError, OutputNotWritableError
 
 __all__ = ["list_series", "output_path", "series_datalist"]
 
+_EXTENSIONS = (*NIFTI_SUFFIXES, *ITK_SUFFIXES, ".npy")
+
 
 def list_series(path: str | Path) -> list[Path]:
     """List the images in a file or folder.
+
+    A folder that itself holds DICOM files, or a NumPy pair, is one entry.
 
     Args:
         path: a file, which is its own list, or a folder, which is searched with its sub folders. Names that start
@@ -33,16 +38,15 @@ def list_series(path: str | Path) -> list[Path]:
     path = check_exists(path)
     if path.is_file():
         if not can_read(path):
-            raise NotAnImageError(f"{path} is not an image of a known format. Give a NIfTI file (.nii, .nii.gz).")
+            raise NotAnImageError(f"{path} is not an image of a known format. Give NIfTI, DICOM, NumPy, MHA or NRRD.")
         return [path]
-    found = [
-        Path(folder) / name
-        for folder, names in _walk(path)
-        for name in names
-        if not name.startswith(".") and can_read(name)
-    ]
+    found: list[Path] = []
+    for folder, names in _walk(path):
+        if format_of(folder) is not None:
+            found.append(folder)
+        found += [folder / name for name in names if name.lower().endswith((*NIFTI_SUFFIXES, *ITK_SUFFIXES))]
     if not found:
-        raise EmptyImageError(f"{path} holds no image (.nii, .nii.gz). Check the folder.")
+        raise EmptyImageError(f"{path} holds no image (NIfTI, DICOM, a NumPy pair, MHA or NRRD). Check the folder.")
     return sorted(found, key=lambda file: file.relative_to(path).parts)
 
 
@@ -67,22 +71,28 @@ def series_datalist(path: str | Path, gmap: str | Path | None = None) -> list[di
         return items
     maps = check_exists(gmap)
     for item, image in zip(items, images, strict=True):
-        item["gmap"] = str(maps if maps.is_file() else _map_of(image, root, maps))
+        item["gmap"] = str(maps if format_of(maps) is not None else _map_of(image, root, maps))
     return items
 
 
 def output_path(
-    input_file: str | Path, input_root: str | Path, output_dir: str | Path, suffix: str = "_denoised"
+    input_file: str | Path,
+    input_root: str | Path,
+    output_dir: str | Path,
+    suffix: str = "_denoised",
+    extension: str | None = None,
 ) -> Path:
     """Name the output of an image: same sub folder, same name with a suffix, same format.
 
-    Different images below one root never get the same name, and none leaves the output folder or is the input itself.
+    Different images below one root never get the same name while they keep their extension, and none leaves the output
+    folder or is the input itself.
 
     Args:
         input_file: the image.
         input_root: the file or folder that was given to :func:`list_series`.
         output_dir: folder of the results.
         suffix: what to add to the name; ``"denoised"`` and ``"_denoised"`` are the same.
+        extension: in place of the image's own, such as ``".nii.gz"``; folders and DICOM files have none.
 
     Returns:
         The path to write to; nothing is made on disk.
@@ -98,37 +108,36 @@ def output_path(
     if "/" in suffix or os.sep in suffix or "\0" in suffix:
         raise OutputNotWritableError(f"{suffix!r} is no part of a file name. Choose a suffix such as 'denoised'.")
     relative = file.relative_to(root)
-    stem, extension = _split_name(relative.name)
+    stem, own_extension = _split_name(relative.name)
     ending = f"_{suffix.lstrip('_')}" if suffix.strip("_") else ""
-    target = out / relative.parent / f"{stem}{ending}{extension}"
+    target = out / relative.parent / f"{stem}{ending}{own_extension if extension is None else extension}"
     if os.path.realpath(target) == os.path.realpath(file):
         raise OutputNotWritableError(f"{target} is the input itself. Choose another output folder, or a suffix.")
     return target
 
 
-def _walk(root: Path) -> list[tuple[str, list[str]]]:
-    """Folders below ``root`` and their files, without hidden folders."""
+def _walk(root: Path) -> list[tuple[Path, list[str]]]:
+    """Folders from ``root`` on and the names of their files, without hidden ones."""
     result = []
     for folder, folders, names in os.walk(root):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        result.append((folder, sorted(names)))
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        result.append((Path(folder), [name for name in names if not name.startswith(".")]))
     return result
 
 
 def _split_name(name: str) -> tuple[str, str]:
     """Split a file name into stem and extension, ``.nii.gz`` being one extension."""
-    for extension in NIFTI_SUFFIXES:
+    for extension in _EXTENSIONS:
         if name.lower().endswith(extension) and len(name) > len(extension):
             return name[: -len(extension)], name[-len(extension) :]
-    return name, ".nii.gz"
+    return name, ""
 
 
 def _map_of(image: Path, root: Path, maps: Path) -> Path:
-    relative = image.relative_to(root) if root.is_dir() else Path(image.name)
+    relative = Path(image.name) if image == root else image.relative_to(root)
     stem = _split_name(relative.name)[0]
-    names = [relative.name, *(stem + extension for extension in NIFTI_SUFFIXES)]
-    for name in names:
+    for name in (relative.name, *(stem + extension for extension in _EXTENSIONS)):
         candidate = maps / relative.parent / name
-        if candidate.is_file():
+        if candidate.exists():
             return candidate
     raise GFactorMapError(f"{image} has no g-factor map {maps / relative}. Add it, or give one map for all images.")

@@ -7,7 +7,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Hashable, Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from monai.config.type_definitions import KeysCollection
@@ -16,12 +16,25 @@ from monai.transforms.transform import MapTransform, Transform
 from monai.utils.enums import MetaKeys, TransformBackends
 
 from monai_stcnnt.data.checks import check_output_folder
+from monai_stcnnt.data.dicom_writer import write_dicom_series
+from monai_stcnnt.data.itk import is_itk_path, write_itk
 from monai_stcnnt.data.listing import output_path
-from monai_stcnnt.data.nifti import OutputDtype, write_nifti
+from monai_stcnnt.data.nifti import OutputDtype, is_nifti_path, write_nifti
+from monai_stcnnt.data.numpy_files import write_numpy
 from monai_stcnnt.data.record import SeriesRecord, record_from_channel_first
 from monai_stcnnt.errors import LayoutError, OutputNotWritableError
 
-__all__ = ["SaveSeries", "SaveSeriesD", "SaveSeriesDict", "SaveSeriesd", "record_from_metatensor"]
+__all__ = [
+    "OutputFormat",
+    "SaveSeries",
+    "SaveSeriesD",
+    "SaveSeriesDict",
+    "SaveSeriesd",
+    "record_from_metatensor",
+    "write_series",
+]
+
+OutputFormat = Literal["same", "nifti"]
 
 logger = logging.getLogger(__name__)
 
@@ -63,10 +76,34 @@ def record_from_metatensor(img: MetaTensor) -> SeriesRecord:
     return record_from_channel_first(array.numpy(), affine, None if times is None else np.asarray(times), keep)
 
 
-class SaveSeries(Transform):
-    """Save an image as NIfTI with the geometry, frame times and units of the file it came from.
+def write_series(record: SeriesRecord, path: str | Path, *, dtype: OutputDtype = "float32") -> Path:
+    """Write a record in the format that the name tells: NIfTI, NumPy, MHA or NRRD; a derived DICOM series elsewhere.
 
-    The file is complete or absent. Its name comes from the image's own (``source`` in the metadata), see
+    Args:
+        record: what to write.
+        path: file name, or for DICOM the folder to make.
+        dtype: type of the voxels in a NIfTI file.
+
+    Returns:
+        The path.
+
+    Raises:
+        OutputNotWritableError: if the format cannot hold the record, or the place cannot be written to.
+    """
+    path = Path(path)
+    if is_nifti_path(path):
+        return write_nifti(record, path, dtype=dtype)
+    if is_itk_path(path):
+        return write_itk(record, path)
+    if path.suffix.lower() == ".npy":
+        return write_numpy(record, path)
+    return write_dicom_series(record, path)
+
+
+class SaveSeries(Transform):
+    """Save an image with the geometry, frame times and units of the file it came from.
+
+    The output is complete or absent. Its name comes from the image's own (``source`` in the metadata), see
     :func:`~monai_stcnnt.data.listing.output_path`.
 
     Args:
@@ -74,10 +111,12 @@ class SaveSeries(Transform):
         input_root: the file or folder that the images were listed from, whose sub folders are kept; by default each
             image's own folder, so that results lie flat.
         suffix: what to add to the name.
-        dtype: type of the voxels in the file.
+        dtype: type of the voxels in a NIfTI file.
+        output_format: ``"same"`` as the image's own (a folder with a derived series for DICOM, ``.npy`` for a NumPy
+            pair), or ``"nifti"``.
 
     Raises:
-        OutputNotWritableError: if the folder cannot be written to, or ``dtype`` is unknown.
+        OutputNotWritableError: if the folder cannot be written to, or an option is unknown.
     """
 
     backend = [TransformBackends.TORCH]  # noqa: RUF012 - as MONAI declares it
@@ -88,13 +127,17 @@ class SaveSeries(Transform):
         input_root: str | Path | None = None,
         suffix: str = "denoised",
         dtype: OutputDtype = "float32",
+        output_format: OutputFormat = "same",
     ) -> None:
-        if dtype not in get_args(OutputDtype):
-            raise OutputNotWritableError(f"dtype {dtype!r} is not one of {', '.join(get_args(OutputDtype))}.")
+        for value, choices in ((dtype, get_args(OutputDtype)), (output_format, get_args(OutputFormat))):
+            if value not in choices:
+                raise OutputNotWritableError(f"{value!r} is not one of {', '.join(choices)}.")
         self.output_dir = check_output_folder(output_dir)
         self.input_root = input_root
         self.suffix = suffix
         self.dtype: OutputDtype = dtype
+        self.output_format: OutputFormat = output_format
+        self._sources: dict[Path, str] = {}
 
     def __call__(self, img: MetaTensor) -> MetaTensor:
         """Save one image.
@@ -110,14 +153,27 @@ class SaveSeries(Transform):
             OutputNotWritableError: if the file cannot be written.
         """
         record = record_from_metatensor(img)
-        source = record.metadata.get("source")
-        if source is None:
+        if "source" not in record.metadata:
             raise LayoutError("The metadata of the image to save has no 'source'. Load it with SeriesReader.")
-        root = Path(source) if self.input_root is None else self.input_root
-        path = write_nifti(record, output_path(source, root, self.output_dir, self.suffix), dtype=self.dtype)
+        path = write_series(record, self._target(record), dtype=self.dtype)
         img.meta[MetaKeys.SAVED_TO.value] = str(path)
         logger.info("wrote %s", path)
         return img
+
+    def _target(self, record: SeriesRecord) -> Path:
+        """Where a record goes; two sources never go to one place."""
+        source, file_format = str(record.metadata["source"]), record.metadata.get("file_format")
+        extension = None
+        if self.output_format == "nifti" and file_format != "nifti":
+            extension = ".nii.gz"
+        elif file_format == "numpy":
+            extension = ".npy"
+        root = source if self.input_root is None else self.input_root
+        path = output_path(source, root, self.output_dir, self.suffix, extension)
+        other = self._sources.setdefault(path, source)
+        if other != source:
+            raise OutputNotWritableError(f"{other} and {source} would both become {path}. Rename one of them.")
+        return path
 
 
 class SaveSeriesd(MapTransform):
@@ -128,7 +184,8 @@ class SaveSeriesd(MapTransform):
         output_dir: folder of the results.
         input_root: the file or folder that the images were listed from.
         suffix: what to add to the name, one for all keys or one per key.
-        dtype: type of the voxels in the file.
+        dtype: type of the voxels in a NIfTI file.
+        output_format: ``"same"`` or ``"nifti"``.
         allow_missing_keys: pass over keys that are absent.
 
     Raises:
@@ -145,13 +202,14 @@ class SaveSeriesd(MapTransform):
         input_root: str | Path | None = None,
         suffix: str | tuple[str, ...] | list[str] = "denoised",
         dtype: OutputDtype = "float32",
+        output_format: OutputFormat = "same",
         allow_missing_keys: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
         suffixes = (suffix,) if isinstance(suffix, str) else tuple(suffix)
         if len(suffixes) != len(self.keys) or len(set(suffixes)) != len(suffixes):
             raise OutputNotWritableError(f"{len(self.keys)} keys need as many different suffixes, not {suffixes}.")
-        self.savers = [SaveSeries(output_dir, input_root, s, dtype) for s in suffixes]
+        self.savers = [SaveSeries(output_dir, input_root, s, dtype, output_format) for s in suffixes]
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Save every key.

@@ -79,7 +79,7 @@ def test_dropping_the_imaginary_part_is_not_silent(make_nifti: Callable[..., Pat
 
 def test_reader_by_its_dotted_name(make_nifti: Callable[..., Path]) -> None:
     load = LoadImaged("image", reader="monai_stcnnt.data.SeriesReader", dtype=None, check=False)
-    image = EnsureChannelFirst()(load({"image": make_nifti("in.nii", np.zeros((5, 4, 3), np.uint8))})["image"])
+    image: Any = EnsureChannelFirst()(load({"image": make_nifti("in.nii", np.zeros((5, 4, 3), np.uint8))})["image"])
     assert image.meta["source"].endswith("in.nii")
 
 

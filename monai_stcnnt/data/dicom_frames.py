@@ -1,0 +1,382 @@
+# Copyright (c) monai_stcnnt contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What DICOM headers say about each image plane: one :class:`DicomFrame` per frame, classic or enhanced alike.
+
+Nothing is read but the header. Names and identifiers of patients are not looked at and stand in no message.
+"""
+
+from __future__ import annotations
+
+import datetime
+import math
+import struct
+import warnings
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pydicom
+from pydicom.dataset import Dataset
+from pydicom.errors import InvalidDicomError
+from pydicom.multival import MultiValue
+
+from monai_stcnnt.errors import GeometryError, NotAnImageError, UnreadableFileError
+
+__all__ = ["DECODE_FAILURES", "Component", "DicomFrame", "frames_of", "has_pixels", "is_dicom", "read_header"]
+
+Component = Literal["magnitude", "phase", "real", "imaginary"]
+
+# What pydicom and its decoders raise on damaged files.
+DECODE_FAILURES = (
+    OSError, EOFError, ValueError, TypeError, KeyError, IndexError, AttributeError, RuntimeError, NotImplementedError,
+    OverflowError, ArithmeticError, MemoryError, AssertionError, struct.error, zlib.error, InvalidDicomError,
+)  # fmt: skip
+
+_COMPONENTS: dict[str, Component] = {
+    **dict.fromkeys(("M", "MAGNITUDE", "M_FFE", "M_SE", "M_IR", "M_PCA"), "magnitude"),
+    **dict.fromkeys(("P", "PHASE", "PHASE MAP", "PHASE_MAP", "P_FFE", "P_SE", "VELOCITY MAP", "VELOCITY"), "phase"),
+    **dict.fromkeys(("R", "REAL", "R_FFE", "R_SE", "R_IR"), "real"),
+    **dict.fromkeys(("I", "IMAGINARY", "I_FFE", "I_SE", "I_IR"), "imaginary"),
+}
+_POSITION_DIMENSIONS = {0x00209056, 0x00209057, 0x00200032, 0x00201041}  # stack, in-stack position, position, location
+_TEMPORAL_DIMENSION = 0x00209128
+
+
+@dataclass(frozen=True, eq=False)
+class DicomFrame:
+    """One image plane and what orders it.
+
+    Args:
+        path: its file.
+        number: its index in the file, from 0.
+        instance_uid: SOPInstanceUID of the file.
+        series_uid: SeriesInstanceUID.
+        series_number: SeriesNumber, -1 where absent.
+        component: magnitude, phase, real or imaginary.
+        echo_time: in milliseconds, NaN where absent.
+        shape: rows and columns.
+        position: ``(3,)`` center of the first voxel in millimeters, DICOM patient axes (LPS).
+        orientation: ``(2, 3)`` unit vectors along a row (x) and along a column (y).
+        spacing: ``(3,)`` millimeters along x, y, and nominally from slice to slice.
+        slope: rescale slope.
+        intercept: rescale intercept.
+        instance: InstanceNumber of the file (0 where absent) and ``number``, the order of last resort.
+        times: what orders frames in time, by name, in milliseconds or as an index: ``trigger``, ``offset``,
+            ``acquisition``, ``content`` and ``index``; absent ones are missing.
+        dimensions: values of the dimensions that an enhanced file declares, position in space apart.
+        repetition_time: in milliseconds, NaN where absent.
+        temporal_positions: how many there should be, 0 where unknown.
+        vendor: Manufacturer.
+        tile: first row and column of the frame within a Siemens mosaic, None elsewhere.
+    """
+
+    path: Path
+    number: int
+    instance_uid: str
+    series_uid: str
+    series_number: int
+    component: Component
+    echo_time: float
+    shape: tuple[int, int]
+    position: np.ndarray
+    orientation: np.ndarray
+    spacing: np.ndarray
+    slope: float
+    intercept: float
+    instance: tuple[int, int]
+    times: dict[str, float] = field(default_factory=dict)
+    dimensions: tuple[int, ...] = ()
+    repetition_time: float = math.nan
+    temporal_positions: int = 0
+    vendor: str = ""
+    tile: tuple[int, int] | None = None
+
+    @property
+    def normal(self) -> np.ndarray:
+        """Unit vector ``(3,)`` from slice to slice."""
+        return np.cross(self.orientation[0], self.orientation[1])
+
+
+def is_dicom(path: str | Path) -> bool:
+    """Tell by its content whether a file is DICOM.
+
+    Args:
+        path: the file.
+
+    Returns:
+        Whether ``DICM`` follows the 128 bytes of preamble.
+    """
+    try:
+        with open(path, "rb") as file:
+            return file.read(132)[128:] == b"DICM"
+    except OSError:
+        return False
+
+
+def read_header(path: Path) -> Dataset:
+    """Read a DICOM file without its pixels.
+
+    Args:
+        path: the file.
+
+    Returns:
+        The data set.
+
+    Raises:
+        UnreadableFileError: if it is damaged.
+    """
+    try:
+        return pydicom.dcmread(path, stop_before_pixels=True)
+    except DECODE_FAILURES as error:
+        raise UnreadableFileError(
+            f"{path} cannot be read as DICOM: {_reason(error)}. It is damaged; copy it anew."
+        ) from error
+
+
+def has_pixels(dataset: Dataset) -> bool:
+    """Tell whether a header describes an image.
+
+    Args:
+        dataset: the header.
+
+    Returns:
+        Whether it has rows and columns.
+    """
+    return "Rows" in dataset and "Columns" in dataset
+
+
+def frames_of(dataset: Dataset, path: Path) -> list[DicomFrame]:
+    """List the frames of a file.
+
+    Args:
+        dataset: its header.
+        path: the file.
+
+    Returns:
+        One entry per frame, in the file's order.
+
+    Raises:
+        NotAnImageError: if it has no pixels, colors, or is a segmentation.
+        GeometryError: if a frame has no position, orientation or spacing.
+        UnreadableFileError: if a value in the header is damaged.
+    """
+    try:
+        _check_kind(dataset, path)
+        frames = list(_frames(dataset, path))
+    except (NotAnImageError, GeometryError):
+        raise
+    except DECODE_FAILURES as error:
+        raise UnreadableFileError(f"{path} has a damaged header: {_reason(error)}. Copy it anew.") from error
+    if not frames:
+        raise NotAnImageError(f"{path} has no frames.")
+    return frames
+
+
+def _reason(error: BaseException) -> str:
+    """The error's class: its text may quote header values, such as names."""
+    return type(error).__name__
+
+
+def _check_kind(dataset: Dataset, path: Path) -> None:
+    if not has_pixels(dataset):
+        raise NotAnImageError(f"{path} is DICOM without pixels. Give a folder of images.")
+    color = str(dataset.get("PhotometricInterpretation", "MONOCHROME2"))
+    if int(dataset.get("SamplesPerPixel", 1) or 1) != 1 or not color.startswith("MONOCHROME"):
+        raise NotAnImageError(f"{path} is a color image ({color}). Give gray values.")
+    if int(dataset.get("BitsAllocated", 16) or 16) < 8:
+        raise NotAnImageError(f"{path} is a segmentation, not an image.")
+    if int(dataset.Rows) < 1 or int(dataset.Columns) < 1:
+        raise NotAnImageError(f"{path} has no voxels: {dataset.Rows} rows and {dataset.Columns} columns.")
+
+
+def _frames(dataset: Dataset, path: Path) -> Iterator[DicomFrame]:
+    per_frame = dataset.get("PerFrameFunctionalGroupsSequence")
+    if per_frame is None:
+        if _is_mosaic(dataset):
+            yield from _mosaic_frames(_frame(dataset, [dataset], path, 0), dataset)
+            return
+        if int(dataset.get("NumberOfFrames", 1) or 1) > 1:
+            raise GeometryError(
+                f"{path} has several frames, but not the position of each. It cannot be placed in space."
+            )
+        yield _frame(dataset, [dataset], path, 0)
+        return
+    if len(per_frame) != int(dataset.get("NumberOfFrames", 0) or 0):
+        raise UnreadableFileError(f"{path} describes {len(per_frame)} frames, but has {dataset.get('NumberOfFrames')}.")
+    shared = list(dataset.get("SharedFunctionalGroupsSequence") or [])[:1]
+    for number, groups in enumerate(per_frame):
+        yield _frame(
+            dataset, [*_items(groups), *(item for group in shared for item in _items(group)), dataset], path, number
+        )
+
+
+def _is_mosaic(dataset: Dataset) -> bool:
+    return "MOSAIC" in [str(token).upper() for token in dataset.get("ImageType") or []]
+
+
+def _mosaic_frames(mosaic: DicomFrame, dataset: Dataset) -> Iterator[DicomFrame]:
+    """Take a Siemens mosaic apart: the slices of a volume stand in the tiles of a square, row by row.
+
+    The position in the header is that of a plane as large as the mosaic around the same center; the number of slices
+    and their direction stand in Siemens' own header, which nibabel reads.
+    """
+    count, normal = _mosaic_header(dataset)
+    side = math.ceil(math.sqrt(count))
+    spacing = _number([dataset], "SpacingBetweenSlices")
+    if count < 1 or normal is None or mosaic.shape[0] % side or mosaic.shape[1] % side or not spacing > 0:
+        raise GeometryError(
+            f"{mosaic.path} is a mosaic whose header does not tell the number, direction and spacing of its slices. "
+            "Export it as single slices or as enhanced DICOM."
+        )
+    rows, columns = mosaic.shape[0] // side, mosaic.shape[1] // side
+    corner = np.array([mosaic.shape[1] - columns, mosaic.shape[0] - rows]) / 2 * mosaic.spacing[:2]
+    origin = mosaic.position + corner @ mosaic.orientation
+    for number in range(count):
+        yield replace(
+            mosaic,
+            number=number,
+            instance=(mosaic.instance[0], number),
+            shape=(rows, columns),
+            position=origin + number * spacing * normal,
+            tile=(number // side * rows, number % side * columns),
+        )
+
+
+def _mosaic_header(dataset: Dataset) -> tuple[int, np.ndarray | None]:
+    """Number of slices and unit vector from slice to slice, (0, None) where the header does not tell."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # nibabel calls its DICOM readers experimental
+        from nibabel.nicom import csareader
+    header = csareader.get_csa_header(dataset, "image")
+    if header is None:
+        return 0, None
+    count, normal = csareader.get_n_mosaic(header), csareader.get_slice_normal(header)
+    return int(count or 0), None if normal is None else np.asarray(normal, float)
+
+
+def _items(groups: Dataset) -> list[Dataset]:
+    """First items of all functional groups (with the items nested in them), where a frame's attributes stand."""
+    return [
+        element.value[0] for element in groups if element.VR == "SQ" and element.value and not element.tag.is_private
+    ]
+
+
+def _frame(dataset: Dataset, places: Sequence[Dataset], path: Path, number: int) -> DicomFrame:
+    position = _numbers(places, "ImagePositionPatient", 3)
+    orientation = _numbers(places, "ImageOrientationPatient", 6)
+    pixel_spacing = _numbers(places, "PixelSpacing", 2)
+    if position is None or orientation is None or pixel_spacing is None:
+        raise GeometryError(f"{path} does not tell the position, orientation and spacing of frame {number + 1}.")
+    axes = orientation.reshape(2, 3)
+    lengths = np.linalg.norm(axes, axis=1)
+    if np.abs(lengths - 1).max() > 1e-2 or abs(axes[0] @ axes[1]) > 1e-2 or pixel_spacing.min() <= 0:
+        raise GeometryError(
+            f"{path} has an impossible orientation or spacing: {orientation.tolist()}, {pixel_spacing.tolist()}."
+        )
+    between = abs(_number(places, "SpacingBetweenSlices")) or math.nan
+    thickness = _number(places, "SliceThickness")
+    nominal = next((v for v in (between, thickness) if math.isfinite(v) and v > 0), 1.0)
+    slope, intercept = _number(places, "RescaleSlope", 1.0), _number(places, "RescaleIntercept", 0.0)
+    if not (math.isfinite(slope) and slope != 0 and math.isfinite(intercept)):
+        raise UnreadableFileError(
+            f"{path} has the rescale slope {slope} and intercept {intercept}, which give no values."
+        )
+    return DicomFrame(
+        path=path,
+        number=number,
+        instance_uid=str(dataset.get("SOPInstanceUID", "")),
+        series_uid=str(dataset.get("SeriesInstanceUID", "")),
+        series_number=int(dataset.get("SeriesNumber") or -1),
+        component=_component(places),
+        echo_time=_number(places, "EffectiveEchoTime", _number(places, "EchoTime")),
+        shape=(int(dataset.Rows), int(dataset.Columns)),
+        position=position,
+        orientation=axes / lengths[:, None],
+        spacing=np.array([pixel_spacing[1], pixel_spacing[0], nominal]),
+        slope=slope,
+        intercept=intercept,
+        instance=(int(dataset.get("InstanceNumber") or 0), number),
+        times=_times(places),
+        dimensions=_dimensions(dataset, places),
+        repetition_time=_number(places, "RepetitionTime"),
+        temporal_positions=int(dataset.get("NumberOfTemporalPositions") or 0),
+        vendor=str(dataset.get("Manufacturer", "")),
+    )
+
+
+def _first(places: Sequence[Dataset], name: str) -> object:
+    return next((place[name].value for place in places if name in place and place[name].value not in (None, "")), None)
+
+
+def _numbers(places: Sequence[Dataset], name: str, count: int) -> np.ndarray | None:
+    value = _first(places, name)
+    if not isinstance(value, (MultiValue, list)) or len(value) != count:
+        return None
+    numbers = np.array([float(v) for v in value])
+    return numbers if np.isfinite(numbers).all() else None
+
+
+def _number(places: Sequence[Dataset], name: str, default: float = math.nan) -> float:
+    value = _first(places, name)
+    if isinstance(value, (MultiValue, list)):
+        value = value[0] if len(value) else None
+    return default if value is None else float(value)  # type: ignore[arg-type]
+
+
+def _component(places: Sequence[Dataset]) -> Component:
+    stated = str(_first(places, "ComplexImageComponent") or "").upper()
+    if stated in _COMPONENTS:
+        return _COMPONENTS[stated]
+    image_type = _first(places, "FrameType") or _first(places, "ImageType") or []
+    tokens = [
+        str(token).upper() for token in (image_type if isinstance(image_type, (MultiValue, list)) else [image_type])
+    ]
+    found = [_COMPONENTS[token] for token in tokens[2:] if token in _COMPONENTS]
+    return next((component for component in found if component != "magnitude"), "magnitude")
+
+
+def _times(places: Sequence[Dataset]) -> dict[str, float]:
+    date = str(_first(places, "AcquisitionDate") or "")
+    content_date = str(_first(places, "ContentDate") or date)
+    candidates = {
+        "trigger": _number(places, "NominalCardiacTriggerDelayTime", _number(places, "TriggerTime")),
+        "offset": 1000 * _number(places, "TemporalPositionTimeOffset"),
+        "acquisition": _clock(
+            _first(places, "FrameAcquisitionDateTime") or date + str(_first(places, "AcquisitionTime") or "")
+        ),
+        "content": _clock(content_date + str(_first(places, "ContentTime") or "")),
+        "index": _number(places, "TemporalPositionIndex", _number(places, "TemporalPositionIdentifier")),
+    }
+    if math.isnan(candidates["acquisition"]):
+        candidates["acquisition"] = _clock(_first(places, "AcquisitionDateTime") or "")
+    return {name: value for name, value in candidates.items() if math.isfinite(value)}
+
+
+def _clock(text: object) -> float:
+    """Milliseconds of ``[YYYYMMDD]HHMMSS[.FFFFFF]``, with or without a time zone; NaN where there is no time of day."""
+    digits, _, fraction = str(text).strip().split("+")[0].split("-")[0].partition(".")
+    digits = digits.replace(":", "")
+    if not digits.isdigit() or len(digits) not in (4, 6, 12, 14):
+        return math.nan
+    day, clock = (digits[:8], digits[8:]) if len(digits) >= 12 else ("", digits)
+    try:
+        days = datetime.datetime.strptime(day, "%Y%m%d").toordinal() if day else 0
+    except ValueError:
+        return math.nan
+    hours, minutes, seconds = int(clock[:2]), int(clock[2:4]), int(clock[4:6] or 0)
+    sub = float(f"0.{fraction}") if fraction.isdigit() else 0.0
+    return 1000.0 * (((days * 24 + hours) * 60 + minutes) * 60 + seconds + sub)
+
+
+def _dimensions(dataset: Dataset, places: Sequence[Dataset]) -> tuple[int, ...]:
+    """Values of the declared dimensions other than position in space; the temporal one, the fastest, at the end."""
+    pointers = [int(item.DimensionIndexPointer) for item in dataset.get("DimensionIndexSequence") or []]
+    values = _first(places, "DimensionIndexValues")
+    numbers = [int(v) for v in values] if isinstance(values, (MultiValue, list)) else []
+    if len(numbers) != len(pointers):
+        return ()
+    named = [pair for pair in zip(pointers, numbers, strict=True) if pair[0] not in _POSITION_DIMENSIONS]
+    return tuple(number for _, number in sorted(named, key=lambda pair: pair[0] == _TEMPORAL_DIMENSION))

@@ -1,0 +1,348 @@
+# Copyright (c) monai_stcnnt contributors
+# SPDX-License-Identifier: Apache-2.0
+"""DICOM folders and files as series records: classic and enhanced MR, mosaics, magnitude and phase pairs.
+
+A folder may hold several series, and a series several images that are no frames of each other: echoes, or the parts
+of a complex image. Each is listed under a key such as ``"8"``, ``"8-e2"`` or ``"8-phase"``, by which it can be asked
+for. Magnitude and phase (or real and imaginary part) that are alone in a folder make one complex image; so do two
+keys joined by ``+``.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pydicom
+
+from monai_stcnnt.data.checks import check_exists
+from monai_stcnnt.data.dicom_frames import (
+    DECODE_FAILURES,
+    Component,
+    DicomFrame,
+    frames_of,
+    has_pixels,
+    is_dicom,
+    read_header,
+)
+from monai_stcnnt.data.dicom_sorting import SortedFrames, sort_frames
+from monai_stcnnt.data.record import SeriesRecord
+from monai_stcnnt.errors import (
+    EmptyImageError,
+    NotAnImageError,
+    SeriesMismatchError,
+    SeriesSelectionError,
+    UnreadableFileError,
+)
+
+__all__ = ["DicomSeries", "list_dicom_series", "read_dicom"]
+
+logger = logging.getLogger(__name__)
+
+_PAIRS: list[tuple[Component, Component]] = [("real", "imaginary"), ("magnitude", "phase")]
+
+
+@dataclass(frozen=True, eq=False)
+class DicomSeries:
+    """Images of one kind: one series, one echo, one part of a complex image.
+
+    Args:
+        key: the name to ask for.
+        frames: its frames, in no order.
+    """
+
+    key: str
+    frames: tuple[DicomFrame, ...]
+
+    @property
+    def component(self) -> Component:
+        """Magnitude, phase, real or imaginary."""
+        return self.frames[0].component
+
+    def describe(self) -> str:
+        """One line without anything about the patient."""
+        first = self.frames[0]
+        echo = f", echo time {first.echo_time:g} ms" if math.isfinite(first.echo_time) else ""
+        size = f"{len(self.frames)} frames of {first.shape[1]} x {first.shape[0]}"
+        return f"{self.key} ({self.component}, {size}{echo})"
+
+
+def list_dicom_series(path: str | Path) -> list[DicomSeries]:
+    """List what a DICOM file, or a folder with its sub folders, holds.
+
+    Args:
+        path: file or folder. Files that are not DICOM, or have no pixels, are passed over in a folder.
+
+    Returns:
+        The series in the order of their numbers.
+
+    Raises:
+        MissingFileError: if there is no such file or folder.
+        EmptyImageError: if the folder holds no image.
+        NotAnImageError: if the file is no image, or an image is of a kind that is not read, such as color.
+        GeometryError: if a frame has no position in space.
+        UnreadableFileError: if a file is damaged.
+    """
+    path = check_exists(path)
+    frames: list[DicomFrame] = []
+    for file in [path] if path.is_file() else _dicom_files(path):
+        dataset = read_header(file)
+        if path.is_file() or has_pixels(dataset):
+            frames += frames_of(dataset, file)
+    if not frames:
+        raise EmptyImageError(f"{path} holds no DICOM image. Check the folder.")
+    return _grouped(frames)
+
+
+def read_dicom(path: str | Path, *, series: str | int | None = None) -> SeriesRecord:
+    """Read a DICOM file or one series of a folder.
+
+    Args:
+        path: file, or folder that is searched with its sub folders.
+        series: which one: a key of :func:`list_dicom_series`, a series number or UID, or two keys joined by ``+`` for
+            the two parts of a complex image. Not needed where the folder holds one image, or the two parts of one.
+
+    Returns:
+        The record. Frame times count from the trigger where frames are ordered by it, else from the first frame. The
+        metadata names the files (``dicom_files``) and, as ``(T, Z, 2)``, file and frame number of every plane
+        (``dicom_frames``).
+
+    Raises:
+        SeriesSelectionError: if there are several series and none, or one that does not exist, is asked for.
+        SeriesMismatchError: if frames are missing, duplicated or of mixed size, or two parts do not fit each other.
+        NotAnImageError: if the image is a phase, real or imaginary part without its other half, in color, or no image.
+        UnreadableFileError: if a file is damaged, or its compression cannot be decoded.
+        GeometryError: if positions are absent or not on a line.
+        MissingFileError: if there is no such file or folder.
+        EmptyImageError: if the folder holds no image.
+    """
+    path = check_exists(path)
+    found = list_dicom_series(path)
+    parts = _choose(found, series, path)
+    records = []
+    for part in parts:
+        name = f"{path}, series {part.key}"
+        ordered = sort_frames(part.frames, name)
+        records.append(_record(path, part, ordered))
+    if len(records) == 1:
+        if parts[0].component != "magnitude":
+            raise NotAnImageError(
+                f"{path}, series {parts[0].key} is a {parts[0].component} image, which alone cannot be worked on. "
+                "Give it together with its other half, or the magnitude."
+            )
+        return records[0]
+    return _complex_record(records[0], records[1], parts, path)
+
+
+def _dicom_files(folder: Path) -> list[Path]:
+    files = []
+    for root, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        files += [Path(root) / name for name in sorted(names) if not name.startswith(".") and name != "DICOMDIR"]
+    return [file for file in files if is_dicom(file)]
+
+
+def _grouped(frames: Sequence[DicomFrame]) -> list[DicomSeries]:
+    """Split frames into series, parts of complex images and echoes, with a key for each."""
+    by_uid: dict[str, list[DicomFrame]] = defaultdict(list)
+    for frame in frames:
+        by_uid[frame.series_uid].append(frame)
+    uids = sorted(by_uid, key=lambda uid: (by_uid[uid][0].series_number, uid))
+    numbers = [by_uid[uid][0].series_number for uid in uids]
+    result = []
+    for position, (uid, number) in enumerate(zip(uids, numbers, strict=True)):
+        name = str(number) if number >= 0 else "none"
+        if numbers.count(number) > 1:
+            name += chr(ord("a") + numbers[:position].count(number) % 26)
+        components = sorted({frame.component for frame in by_uid[uid]})
+        for component in components:
+            part = [frame for frame in by_uid[uid] if frame.component == component]
+            echoes = _echoes(part)
+            for index, echo in enumerate(echoes):
+                key = (
+                    name
+                    + (f"-e{index + 1}" if len(echoes) > 1 else "")
+                    + (f"-{component}" if len(components) > 1 else "")
+                )
+                result.append(DicomSeries(key, tuple(echo)))
+    return result
+
+
+def _echoes(frames: list[DicomFrame]) -> list[list[DicomFrame]]:
+    """Split by echo time where one place was imaged at several; slices may differ in it by planning."""
+    by_echo: dict[float, list[DicomFrame]] = defaultdict(list)
+    places: dict[tuple[int, ...], set[float]] = defaultdict(set)
+    for frame in frames:
+        echo = round(frame.echo_time, 3) if math.isfinite(frame.echo_time) else -1.0
+        by_echo[echo].append(frame)
+        places[tuple(np.round(frame.position * 10).astype(int))].add(echo)
+    if all(len(echoes) == 1 for echoes in places.values()):
+        return [frames]
+    return [by_echo[echo] for echo in sorted(by_echo)]
+
+
+def _choose(found: list[DicomSeries], series: str | int | None, path: Path) -> list[DicomSeries]:
+    """One image, or the two parts of a complex one."""
+    if isinstance(series, str) and "+" in series:
+        parts = [_choose(found, key.strip(), path) for key in series.split("+")]
+        return _as_pair([part for chosen in parts for part in chosen], path)
+    chosen = found if series is None else [s for s in found if _matches(s, series)]
+    if len(chosen) == 1:
+        return chosen
+    pair = _pair(chosen)
+    if pair:
+        logger.info("%s: %s and %s make one complex image", path, pair[0].describe(), pair[1].describe())
+        return pair
+    what = "several series" if chosen else f"no series {series!r}"
+    listing = "; ".join(s.describe() for s in found)
+    raise SeriesSelectionError(f"{path} holds {what}. Choose one with series=KEY: {listing}.")
+
+
+def _matches(candidate: DicomSeries, series: str | int) -> bool:
+    first = candidate.frames[0]
+    return str(series) in (candidate.key, str(first.series_number), first.series_uid)
+
+
+def _pair(chosen: list[DicomSeries]) -> list[DicomSeries]:
+    """The two halves of one complex image among several parts; nothing where that is not plain."""
+    by_component = {s.component: s for s in chosen}
+    if len(by_component) != len(chosen):
+        return []
+    for pair in _PAIRS:
+        parts = [by_component[component] for component in pair if component in by_component]
+        if len(parts) == 2 and _same_echo(parts) and (len(chosen) == 2 or len(by_component) == 4):
+            return parts
+    return []
+
+
+def _same_echo(parts: list[DicomSeries]) -> bool:
+    first, second = (part.frames[0].echo_time for part in parts)
+    return (math.isnan(first) and math.isnan(second)) or math.isclose(first, second, abs_tol=1e-2)
+
+
+def _as_pair(parts: list[DicomSeries], path: Path) -> list[DicomSeries]:
+    by_component = {part.component: part for part in parts}
+    for pair in _PAIRS:
+        if len(parts) == 2 and set(pair) == set(by_component):
+            return [by_component[component] for component in pair]
+    raise SeriesSelectionError(
+        f"{path}: {' and '.join(part.describe() for part in parts)} are not the two parts of a complex image."
+    )
+
+
+def _record(path: Path, part: DicomSeries, ordered: SortedFrames) -> SeriesRecord:
+    files = sorted({frame.path for row in ordered.grid for frame in row})
+    index = {file: i for i, file in enumerate(files)}
+    numbers = np.array([[(index[frame.path], frame.number) for frame in row] for row in ordered.grid])
+    first = ordered.grid[0][0]
+    times, slices = numbers.shape[:2]
+    metadata: dict[str, Any] = {
+        "source": str(path),
+        "file_format": "dicom",
+        "file_ndim": 4 if times > 1 else 3 if slices > 1 else 2,
+        "file_shape": (*first.shape[::-1], slices, times),
+        "file_dtype": "",
+        "units": ("mm", "msec"),
+        "kind": "magnitude",
+        "vendor": first.vendor,
+        "series": part.key,
+        "component": part.component,
+        "ordered_by": ordered.ordered_by,
+        "repetition_time": first.repetition_time,
+        "dicom_files": [str(file) for file in files],
+        "dicom_frames": numbers,
+    }
+    array, metadata["file_dtype"] = _read_planes(ordered, files)
+    return SeriesRecord(array[None], ordered.affine, ordered.frame_times, metadata)
+
+
+def _read_planes(ordered: SortedFrames, files: Sequence[Path]) -> tuple[np.ndarray, str]:
+    """Rescaled values ``(T, Z, Y, X)`` float32, and the dtype in the files; each file is decoded once."""
+    by_file: dict[Path, list[tuple[int, int, DicomFrame]]] = defaultdict(list)
+    for time, row in enumerate(ordered.grid):
+        for place, frame in enumerate(row):
+            by_file[frame.path].append((time, place, frame))
+    first = ordered.grid[0][0]
+    array = np.empty((len(ordered.grid), len(ordered.grid[0]), *first.shape), np.float32)
+    dtype = ""
+    for file in files:
+        pixels = _decode(file)
+        dtype = str(pixels.dtype)
+        for time, place, frame in by_file[file]:
+            if frame.tile is not None:
+                (row_start, column_start), (rows, columns) = frame.tile, frame.shape
+                plane = pixels[0, row_start : row_start + rows, column_start : column_start + columns]
+            else:
+                plane = pixels[frame.number] if frame.number < len(pixels) else pixels[:0]
+            if plane.shape != frame.shape:
+                raise UnreadableFileError(
+                    f"{file} has fewer pixels than its header says. It is incomplete; copy it anew."
+                )
+            array[time, place] = plane.astype(np.float64) * frame.slope + frame.intercept
+    return array, dtype
+
+
+def _decode(file: Path) -> np.ndarray:
+    """Stored values ``(frames, rows, columns)``."""
+    try:
+        dataset = pydicom.dcmread(file)
+        syntax = dataset.file_meta.TransferSyntaxUID.name
+    except DECODE_FAILURES as error:
+        raise UnreadableFileError(f"{file} cannot be read ({type(error).__name__}). Copy it anew.") from error
+    if not any(name in dataset for name in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")):
+        raise NotAnImageError(f"{file} is DICOM without pixels. Give a folder of images.")
+    try:
+        pixels = dataset.pixel_array
+    except DECODE_FAILURES as error:
+        raise UnreadableFileError(
+            f"{file} cannot be decoded ({type(error).__name__}, {syntax}). It is damaged, or its compression "
+            "needs a decoder: pip install python-gdcm."
+        ) from error
+    return pixels if pixels.ndim == 3 else pixels[None]
+
+
+def _complex_record(first: SeriesRecord, second: SeriesRecord, parts: list[DicomSeries], path: Path) -> SeriesRecord:
+    """Join magnitude and phase, or real and imaginary part, of one image."""
+    name = f"{path}, series {parts[0].key} and {parts[1].key}"
+    if first.array.shape != second.array.shape or not np.allclose(first.affine, second.affine, atol=1e-2):
+        raise SeriesMismatchError(f"{name}: the two parts of the complex image differ in size or position.")
+    if not np.allclose(first.frame_times, second.frame_times, atol=1.0, equal_nan=True):
+        raise SeriesMismatchError(f"{name}: the two parts of the complex image differ in their frame times.")
+    if parts[1].component == "phase":
+        radians = second.array * _radians_per_unit(parts[1], second.array, name)
+        array = np.concatenate([first.array * np.cos(radians), first.array * np.sin(radians)])
+    else:
+        array = np.concatenate([first.array, second.array])
+    metadata = {
+        **first.metadata,
+        "kind": "complex",
+        "series": f"{parts[0].key}+{parts[1].key}",
+        "component": f"{parts[0].component}+{parts[1].component}",
+    }
+    return SeriesRecord(array, first.affine, first.frame_times, metadata)
+
+
+def _radians_per_unit(part: DicomSeries, values: np.ndarray, name: str) -> float:
+    """Scale of a phase image, from the range that its rescale intercept stands for: half a turn, or its values' range.
+
+    Siemens writes -4096 to 4094, Philips and GE thousandths of a radian, or radians, for -pi to pi.
+    """
+    low = min(frame.intercept for frame in part.frames)
+    extreme = float(max(abs(low), np.abs(values).max()))
+    scales = {4096.0: math.pi / 4096, 1000 * math.pi: 1e-3, math.pi: 1.0}
+    for range_end, scale in scales.items():
+        if math.isclose(extreme, range_end, rel_tol=0.01) or (
+            low == 0 and 0.9 * range_end < extreme <= 1.01 * range_end
+        ):
+            return scale
+    raise SeriesMismatchError(
+        f"{name}: the phase reaches {extreme:g}, which is no known scale of half a turn (4096, 3142 or 3.142). "
+        "Convert it to real and imaginary part."
+    )

@@ -1,0 +1,139 @@
+# Copyright (c) monai_stcnnt contributors
+# SPDX-License-Identifier: Apache-2.0
+"""MetaImage and NRRD through SimpleITK, which is optional: ``pip install SimpleITK``."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from monai_stcnnt.data.atomic import write_aside
+from monai_stcnnt.data.checks import check_exists
+from monai_stcnnt.data.record import SeriesRecord, regular_frame_times
+from monai_stcnnt.errors import EmptyImageError, NotAnImageError, OutputNotWritableError, UnreadableFileError
+
+__all__ = ["ITK_SUFFIXES", "is_itk_path", "read_itk", "write_itk"]
+
+ITK_SUFFIXES = (".mha", ".mhd", ".nrrd", ".nhdr")
+_SINGLE_FILES = (".mha", ".nrrd")
+_LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+
+
+def is_itk_path(path: str | Path) -> bool:
+    """Tell by its name whether a file is MetaImage or NRRD.
+
+    Args:
+        path: the file.
+
+    Returns:
+        Whether the name ends in ``.mha``, ``.mhd``, ``.nrrd`` or ``.nhdr``.
+    """
+    return Path(path).name.lower().endswith(ITK_SUFFIXES)
+
+
+def read_itk(path: str | Path) -> SeriesRecord:
+    """Read a MetaImage or NRRD file with SimpleITK.
+
+    Args:
+        path: file with 2 to 4 axes x, y, z, time; real or complex.
+
+    Returns:
+        The record. These formats have no unit of time; the spacing of the fourth axis is taken for milliseconds.
+
+    Raises:
+        MissingFileError: if the file does not exist.
+        UnreadableFileError: if it is damaged, or SimpleITK is not installed.
+        NotAnImageError: if it holds colors or vectors, or has other axes.
+        EmptyImageError: if it has no voxels.
+        GeometryError: if its spacing is impossible.
+    """
+    path = check_exists(path)
+    sitk = _simple_itk(path)
+    try:
+        image = sitk.ReadImage(str(path))
+        values = sitk.GetArrayFromImage(image)
+    except (RuntimeError, ValueError, MemoryError) as error:
+        raise UnreadableFileError(
+            f"{path} cannot be read by SimpleITK. It is damaged or incomplete; copy it anew."
+        ) from error
+    ndim = image.GetDimension()
+    if image.GetNumberOfComponentsPerPixel() != 1 or not 2 <= ndim <= 4:
+        raise NotAnImageError(f"{path} has colors or vectors, or {ndim} axes. Images have one value and 2 to 4 axes.")
+    if values.size == 0:
+        raise EmptyImageError(f"{path} has no voxels.")
+    full = values.reshape((1,) * (4 - ndim) + values.shape)
+    channels = np.stack([full.real, full.imag]) if np.iscomplexobj(full) else full[None]
+    frame_time = image.GetSpacing()[3] if ndim == 4 else np.nan
+    metadata: dict[str, Any] = {
+        "source": str(path),
+        "file_format": "itk",
+        "file_ndim": ndim,
+        "file_shape": tuple(image.GetSize()),
+        "file_dtype": str(values.dtype),
+        "units": ("mm", "msec"),
+        "kind": "complex" if len(channels) == 2 else "magnitude",
+    }
+    start = image.GetOrigin()[3] if ndim == 4 else 0.0
+    times = regular_frame_times(len(full), frame_time, start)
+    with np.errstate(over="ignore"):
+        array = channels.astype(np.float32)
+    return SeriesRecord(array, _affine(image, ndim), times, metadata)
+
+
+def write_itk(record: SeriesRecord, path: str | Path) -> Path:
+    """Write a record as ``.mha`` or ``.nrrd``, float32; the file is complete or absent.
+
+    Args:
+        record: what to write; a magnitude image.
+        path: file name; missing folders are made.
+
+    Returns:
+        The path.
+
+    Raises:
+        OutputNotWritableError: if the name is another, the image is complex, or the place cannot be written to.
+    """
+    path = Path(path).expanduser()
+    if path.suffix.lower() not in _SINGLE_FILES or record.kind == "complex":
+        raise OutputNotWritableError(f"{path}: magnitude images are written as .mha or .nrrd. Choose NIfTI otherwise.")
+    sitk = _simple_itk(path)
+    spatial = record.to_spatial()
+    if spatial.ndim == 2 and record.metadata.get("file_format") != "itk":
+        spatial = spatial[..., None]  # an oblique plane has no 2D direction
+    image = sitk.GetImageFromArray(np.ascontiguousarray(spatial.T), isVector=False)
+    ndim = spatial.ndim
+    affine = _LPS_TO_RAS @ record.affine
+    spacing, space = record.spacing, min(ndim, 3)
+    direction, origin, steps = np.eye(ndim), np.zeros(ndim), np.ones(ndim)
+    direction[:space, :space] = (affine[:3, :3] / spacing)[:space, :space]
+    origin[:space], steps[:space] = affine[:space, 3], spacing[:space]
+    if ndim == 4 and np.isfinite(record.frame_time):
+        steps[3], origin[3] = record.frame_time, record.frame_times[0]
+    image.SetSpacing(steps.tolist())
+    image.SetOrigin(origin.tolist())
+    image.SetDirection(direction.ravel().tolist())
+    with write_aside(path) as aside:
+        try:
+            sitk.WriteImage(image, str(aside), useCompression=True)
+        except RuntimeError as error:
+            raise OutputNotWritableError(f"{path} cannot be written by SimpleITK. Choose another folder.") from error
+    return path
+
+
+def _simple_itk(path: Path) -> Any:  # noqa: ANN401 - an untyped module
+    try:
+        return importlib.import_module("SimpleITK")
+    except ImportError as error:
+        raise UnreadableFileError(f"{path} needs SimpleITK: pip install SimpleITK.") from error
+
+
+def _affine(image: Any, ndim: int) -> np.ndarray:  # noqa: ANN401 - an untyped image
+    space = min(ndim, 3)
+    affine = np.eye(4)
+    direction = np.array(image.GetDirection()).reshape(ndim, ndim)[:space, :space]
+    affine[:space, :space] = direction * np.array(image.GetSpacing()[:space])
+    affine[:space, 3] = image.GetOrigin()[:space]
+    return _LPS_TO_RAS @ affine
