@@ -32,6 +32,13 @@ from monai_stcnnt.mri.kspace_filter import (
     partial_fourier_filter,
     resolution_filter,
 )
+from monai_stcnnt.mri.matrix_size import (
+    Alignment,
+    Keep,
+    reduce_resolution,
+    resize_matrix,
+    scale_matrix,
+)
 from monai_stcnnt.mri.noise import (
     ColoringStep,
     NoiseColoring,
@@ -42,6 +49,7 @@ from monai_stcnnt.mri.noise import (
     complex_noise,
     draw_coloring,
     filter_signal,
+    noncentral_chi_magnitude,
     rician_magnitude,
 )
 from monai_stcnnt.mri.noise_level import (
@@ -50,6 +58,19 @@ from monai_stcnnt.mri.noise_level import (
     estimate_noise_level,
     rician_variance_factor,
     wavelet_noise_level,
+)
+from monai_stcnnt.mri.noise_scan import (
+    noise_covariance,
+    noise_scan_level,
+    prewhiten,
+    pseudo_replica_gfactor,
+    replica_noise_map,
+)
+from monai_stcnnt.mri.phantom import (
+    CINE_LABELS,
+    CinePhantom,
+    cine_phantom,
+    random_shapes,
 )
 from monai_stcnnt.mri.phase import (
     smooth_field,
@@ -63,7 +84,11 @@ from monai_stcnnt.mri.snr import (
 )
 
 __all__ = [
+    "CINE_LABELS",
+    "Alignment",
+    "CinePhantom",
     "ColoringStep",
+    "Keep",
     "NoiseColoring",
     "NoiseEstimate",
     "Normalization",
@@ -74,6 +99,7 @@ __all__ = [
     "background_noise_level",
     "channels_to_complex",
     "check_gfactor_map",
+    "cine_phantom",
     "coil_sensitivities",
     "color_noise",
     "coloring_weights",
@@ -93,12 +119,22 @@ __all__ = [
     "ifftc",
     "image_magnitude",
     "image_snr",
+    "noise_covariance",
     "noise_gain",
+    "noise_scan_level",
+    "noncentral_chi_magnitude",
     "normalize_filter",
     "partial_fourier_filter",
+    "prewhiten",
+    "pseudo_replica_gfactor",
+    "random_shapes",
+    "reduce_resolution",
+    "replica_noise_map",
+    "resize_matrix",
     "resolution_filter",
     "rician_magnitude",
     "rician_variance_factor",
+    "scale_matrix",
     "sense_gfactor",
     "smooth_field",
     "smooth_phase",

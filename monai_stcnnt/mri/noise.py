@@ -40,6 +40,7 @@ __all__ = [
     "complex_noise",
     "draw_coloring",
     "filter_signal",
+    "noncentral_chi_magnitude",
     "rician_magnitude",
 ]
 
@@ -228,3 +229,17 @@ def rician_magnitude(image: Tensor, sigma: float, generator: RandomSource) -> Te
         Real tensor of the same shape: Rician distributed where there is signal, Rayleigh where there is none.
     """
     return (image + complex_noise(image.shape, generator, sigma).to(image.device)).abs()
+
+
+def noncentral_chi_magnitude(coil_images: Tensor, sigma: float, generator: RandomSource) -> Tensor:
+    """Root sum of squares over coils after complex noise was added to each.
+
+    Args:
+        coil_images: complex or real tensor ``(coils, ...)``, noise-free.
+        sigma: noise standard deviation per component and coil, in the units of the image.
+        generator: where the noise comes from.
+
+    Returns:
+        Real tensor ``(...)``, distributed as non-central chi with twice as many degrees of freedom as coils.
+    """
+    return torch.linalg.vector_norm(rician_magnitude(coil_images, sigma, generator), dim=0)

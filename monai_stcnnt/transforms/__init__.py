@@ -13,6 +13,13 @@ from monai_stcnnt.transforms.clip import (
     RandFrameClipd,
     RandFrameClipDict,
 )
+from monai_stcnnt.transforms.complex import (
+    MagnitudePhaseToComplex,
+    MagnitudePhaseToComplexD,
+    MagnitudePhaseToComplexd,
+    MagnitudePhaseToComplexDict,
+    PhaseUnit,
+)
 from monai_stcnnt.transforms.gfactor import (
     AppendGFactor,
     AppendGFactorD,
@@ -95,6 +102,11 @@ __all__ = [
     "FromSNRUnitsDict",
     "FromSNRUnitsd",
     "Layout",
+    "MagnitudePhaseToComplex",
+    "MagnitudePhaseToComplexD",
+    "MagnitudePhaseToComplexDict",
+    "MagnitudePhaseToComplexd",
+    "PhaseUnit",
     "RandFrameClip",
     "RandFrameClipD",
     "RandFrameClipDict",

@@ -1,0 +1,137 @@
+# Copyright (c) monai_stcnnt contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Magnitude and phase images to complex images."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Hashable, Mapping
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from monai.config.type_definitions import KeysCollection, NdarrayOrTensor
+from monai.transforms.transform import MapTransform, Transform
+from monai.utils.enums import TransformBackends
+from monai.utils.type_conversion import convert_to_dst_type, convert_to_tensor
+
+from monai_stcnnt.errors import LayoutError
+
+__all__ = [
+    "MagnitudePhaseToComplex",
+    "MagnitudePhaseToComplexD",
+    "MagnitudePhaseToComplexDict",
+    "MagnitudePhaseToComplexd",
+    "PhaseUnit",
+]
+
+PhaseUnit = Literal["radians", "degrees", "auto"]
+
+logger = logging.getLogger(__name__)
+
+_BACKEND = [TransformBackends.TORCH, TransformBackends.NUMPY]
+_LARGEST_RADIANS = 2 * np.pi + 0.01
+
+
+class MagnitudePhaseToComplex(Transform):
+    r"""Join a magnitude and a phase image to real and imaginary channels.
+
+    Args:
+        unit: unit of the phase image. ``"auto"`` takes values within :math:`\pm 2\pi` for radians; anything larger is
+            taken for a scanner's integers and spread linearly such that the largest absolute value (or, for images
+            without negative values, the range from zero) becomes :math:`\pi` (or :math:`2\pi`), rounded up to a power
+            of two: 4095 and 4096 both count as 4096.
+        channel_dim: the channel axis.
+
+    Raises:
+        ValueError: when the unit is unknown.
+    """
+
+    backend = _BACKEND
+
+    def __init__(self, unit: PhaseUnit = "auto", channel_dim: int = 0) -> None:
+        if unit not in ("radians", "degrees", "auto"):
+            raise ValueError(f"unit is {unit!r}; choose 'radians', 'degrees' or 'auto'")
+        self.unit = unit
+        self.channel_dim = channel_dim
+
+    def __call__(self, img: NdarrayOrTensor, phase: NdarrayOrTensor | None = None) -> NdarrayOrTensor:
+        """Join two images.
+
+        Args:
+            img: magnitude with one channel, not negative.
+            phase: phase of the same shape; None is a phase of zero.
+
+        Returns:
+            Float32 image with two channels, of the kind and with the metadata of the magnitude.
+
+        Raises:
+            LayoutError: when the shapes differ, there is more than one channel, or the magnitude has negative values.
+        """
+        magnitude = convert_to_tensor(img, dtype=torch.float32, track_meta=False)
+        if magnitude.shape[self.channel_dim] != 1 or bool((magnitude < 0).any()):
+            raise LayoutError(
+                f"a magnitude has 1 channel along axis {self.channel_dim} and no negative values; found "
+                f"shape {tuple(magnitude.shape)} with a minimum of {float(magnitude.min()):g}; "
+                "are magnitude and phase swapped?"
+            )
+        angle = torch.zeros_like(magnitude)
+        if phase is not None:
+            angle = convert_to_tensor(phase, dtype=torch.float32, track_meta=False, device=magnitude.device)
+        if angle.shape != magnitude.shape:
+            raise LayoutError(f"magnitude {tuple(magnitude.shape)} and phase {tuple(angle.shape)} differ in shape")
+        angle = angle * self._radians_per_unit(angle)
+        joined = torch.cat((magnitude * angle.cos(), magnitude * angle.sin()), dim=self.channel_dim)
+        return convert_to_dst_type(joined, img, dtype=torch.float32)[0]
+
+    def _radians_per_unit(self, phase: torch.Tensor) -> float:
+        largest = float(phase.abs().max()) if phase.numel() else 0.0
+        if self.unit == "degrees":
+            return float(np.pi / 180)
+        if self.unit == "radians" or largest <= _LARGEST_RADIANS:
+            return 1.0
+        full = 2.0 ** np.ceil(np.log2(largest))
+        scale = float(np.pi / full) if bool((phase < 0).any()) else float(2 * np.pi / full)
+        logger.info("phase values up to %g are taken for integers: one unit is %g radians", largest, scale)
+        return scale
+
+
+class MagnitudePhaseToComplexd(MapTransform):
+    """Dictionary form of :class:`MagnitudePhaseToComplex`: the magnitude's key gets the complex image.
+
+    Args:
+        keys: the magnitude image. One key.
+        phase_key: the phase image, which is removed; without it the phase is zero.
+        unit: see :class:`MagnitudePhaseToComplex`.
+        channel_dim: see :class:`MagnitudePhaseToComplex`.
+        allow_missing_keys: whether a missing key is no error.
+
+    Raises:
+        ValueError: when there is more than one key or the unit is unknown.
+    """
+
+    backend = MagnitudePhaseToComplex.backend
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        phase_key: str = "phase",
+        unit: PhaseUnit = "auto",
+        channel_dim: int = 0,
+        allow_missing_keys: bool = False,
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        if len(self.keys) != 1:
+            raise ValueError(f"keys is {self.keys}; give the one key of the magnitude image")
+        self.phase_key = phase_key
+        self.to_complex = MagnitudePhaseToComplex(unit, channel_dim)
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Replace magnitude and phase by one complex image."""
+        d = dict(data)
+        for key in self.key_iterator(d):
+            d[key] = self.to_complex(d[key], d.pop(self.phase_key, None))
+        return d
+
+
+MagnitudePhaseToComplexD = MagnitudePhaseToComplexDict = MagnitudePhaseToComplexd
