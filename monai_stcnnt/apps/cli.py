@@ -44,8 +44,8 @@ def options(
 
 
 def set_up_logging(*, quiet: bool) -> None:
-    """Log what this package says to standard error; other packages only when something is wrong."""
-    logging.basicConfig(level=logging.ERROR, format="%(message)s", stream=sys.stderr, force=True)
+    """Log what this package says to standard error; other packages only what ends the program (an error is raised, and said once)."""
+    logging.basicConfig(level=logging.CRITICAL, format="%(message)s", stream=sys.stderr, force=True)
     logging.getLogger("monai_stcnnt").setLevel(logging.ERROR if quiet else logging.INFO)
 
 

@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from ignite.engine import Engine, Events
 
-from monai_stcnnt.apps.bundles import bundle_folder, open_inference, plain_errors
-from monai_stcnnt.apps.report import denoising_report
+from monai_stcnnt.apps.bundles import bundle_folder, expected_remarks, open_inference, plain_errors
+from monai_stcnnt.apps.report import check_report_path, denoising_report
 from monai_stcnnt.data import check_output_folder, list_series, read_series, write_nifti
 from monai_stcnnt.errors import NoiseLevelError, OutputNotWritableError
 
@@ -67,6 +67,8 @@ def denoise(
     """
     if noise_sigma is not None and not 0 < noise_sigma < float("inf"):
         raise NoiseLevelError(f"The noise level must be a positive number, got {noise_sigma}.")
+    if report is not None:
+        check_report_path(report)
     series = list_series(input)
     folder = bundle_folder("mri_denoising", bundle)
     overrides: dict[str, Any] = {
@@ -95,7 +97,6 @@ def denoise(
 
 def _run(folder: Path, overrides: dict[str, Any]) -> list[Denoised]:
     """Run the bundle and note what it wrote."""
-    workflow = open_inference(folder, **overrides)
     done: list[Denoised] = []
 
     def note(engine: Engine) -> None:
@@ -104,8 +105,9 @@ def _run(folder: Path, overrides: dict[str, Any]) -> list[Denoised]:
         sigma = state.batch.get("noise_sigma") or overrides["noise_sigma"]
         done.append(Denoised(Path(image.meta["source"]), Path(saved.meta["saved_to"]), float(sigma)))
 
-    workflow.evaluator.add_event_handler(Events.ITERATION_COMPLETED, note)
-    with plain_errors():
+    with plain_errors(), expected_remarks():
+        workflow = open_inference(folder, **overrides)
+        workflow.evaluator.add_event_handler(Events.ITERATION_COMPLETED, note)
         workflow.run()
         workflow.finalize()
     return done

@@ -4,9 +4,24 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 
-__all__ = ["clip_gradients"]
+__all__ = ["clip_gradients", "one_cycle"]
+
+
+def one_cycle(progress: float, warmup: float = 0.05) -> float:
+    """Learning rate as a share of its maximum: a linear rise over the warm-up, then half a cosine down to zero.
+
+    Args:
+        progress: share of the training that is done; 1 and more gives zero.
+        warmup: share of the training that the rise takes.
+    """
+    if progress < warmup:
+        return max(progress / warmup, 0.01)
+    done = min((progress - warmup) / (1.0 - warmup), 1.0)
+    return 0.5 * (1.0 + math.cos(math.pi * done))
 
 
 def clip_gradients(optimizer: torch.optim.Optimizer, max_norm: float) -> None:
