@@ -37,7 +37,8 @@ def make(code: str, in_channels: int = 4, **options: Any) -> AttentionCell:  # n
 @pytest.mark.parametrize("in_channels", [3, 4])
 @pytest.mark.parametrize("code", ["T1", "L0", "C2"])
 def test_sequential_formula(code: str, in_channels: int) -> None:
-    cell, x = make(code, in_channels, norm="layer"), torch.randn(2, 4, in_channels, 8, 8)
+    cell: Any = make(code, in_channels, norm="layer")
+    x = torch.randn(2, 4, in_channels, 8, 8)
     y = (x if in_channels == 4 else cell.proj(x)) + cell.attn(cell.norm1(x))
     if code != "L0":
         y = y + cell.mixer(cell.norm2(y))
@@ -47,7 +48,8 @@ def test_sequential_formula(code: str, in_channels: int) -> None:
 @pytest.mark.parametrize("in_channels", [3, 4])
 @pytest.mark.parametrize("code", ["T1", "L0", "V2"])
 def test_parallel_formula(code: str, in_channels: int) -> None:
-    cell, x = make(code, in_channels, norm="layer", cell_type="parallel"), torch.randn(2, 4, in_channels, 8, 8)
+    cell: Any = make(code, in_channels, norm="layer", cell_type="parallel")
+    x = torch.randn(2, 4, in_channels, 8, 8)
     n = cell.norm1(x)
     y = (x if in_channels == 4 else cell.proj(x)) + cell.attn(n)
     torch.testing.assert_close(cell(x), y if code == "L0" else y + cell.mixer(n))

@@ -48,7 +48,8 @@ def test_onnx_runtime_agrees(name: str) -> None:
 def test_onnx_runtime_agrees_with_a_variant() -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
-    net, x = build_variant("stcnnt_light").eval(), torch.randn(1, 3, 4, 32, 32)
+    net: Any = build_variant("stcnnt_light").eval()
+    x = torch.randn(1, 3, 4, 32, 32)
     nn.init.normal_(net.head.conv.weight, std=0.05)
     program = torch.onnx.export(net, (x,), dynamo=True, verbose=False)
     assert program is not None

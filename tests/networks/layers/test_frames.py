@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own name for it
@@ -47,7 +49,7 @@ def test_fit_pads_and_crops_axis_by_axis() -> None:
 @pytest.mark.parametrize("kernel_size", [1, 3, 5])
 @pytest.mark.parametrize("spatial_dims", [2, 3])
 def test_convolution_reflects(kernel_size: int, spatial_dims: int) -> None:
-    conv = FrameConv(3, 4, kernel_size, spatial_dims=spatial_dims)
+    conv: Any = FrameConv(3, 4, kernel_size, spatial_dims=spatial_dims)
     x = torch.randn(2, 5, 3, 6, 7)
     p = kernel_size // 2
     if spatial_dims == 2:
@@ -63,7 +65,7 @@ def test_convolution_reflects(kernel_size: int, spatial_dims: int) -> None:
 @pytest.mark.parametrize("spatial_dims", [2, 3])
 def test_smallest_images_are_convolved(shape: tuple[int, int, int], spatial_dims: int) -> None:
     t, h, w = shape
-    conv = FrameConv(2, 3, 5, spatial_dims=spatial_dims)
+    conv: Any = FrameConv(2, 3, 5, spatial_dims=spatial_dims)
     torch.nn.init.constant_(conv.conv.weight, 1.0)
     torch.nn.init.zeros_(conv.conv.bias)
     ones = conv(torch.ones(1, t, 2, h, w))
@@ -102,7 +104,7 @@ def test_impossible_sizes_are_refused(given: int | tuple[int, ...]) -> None:
 
 
 @pytest.mark.parametrize("options", [{"spatial_dims": 1}, {"kernel_size": 2}, {"kernel_size": 0}])
-def test_impossible_convolutions_are_refused(options: dict[str, int]) -> None:
+def test_impossible_convolutions_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(NetworkConfigError, match=str(next(iter(options.values())))):
         FrameConv(1, 1, **options)
 

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own name for it
@@ -22,7 +24,7 @@ def clip() -> torch.Tensor:
 
 
 def test_layer_normalizes_each_frame() -> None:
-    norm = build_norm("layer", 3, SIZE)
+    norm: Any = build_norm("layer", 3, SIZE)
     for parameter in norm.parameters():
         torch.nn.init.normal_(parameter)
     x = clip()
@@ -32,7 +34,7 @@ def test_layer_normalizes_each_frame() -> None:
 
 
 def test_layer3d_normalizes_each_clip() -> None:
-    norm = build_norm("layer3d", 3, SIZE)
+    norm: Any = build_norm("layer3d", 3, SIZE)
     for parameter in norm.parameters():
         torch.nn.init.normal_(parameter)
     x = clip()

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -13,10 +15,10 @@ from monai_stcnnt.networks.layers.resample import AttentionGate, FramePatchMergi
 __all__: list[str] = []
 
 
-def identity_merging(channels: int, spatial_dims: int) -> FramePatchMerging:
+def identity_merging(channels: int, spatial_dims: int) -> Any:  # noqa: ANN401 - a module by name
     """Make a merging whose convolution passes every neighbor on as a channel."""
     neighbors = 4 if spatial_dims == 2 else 8
-    merge = FramePatchMerging(channels, neighbors * channels, spatial_dims=spatial_dims)
+    merge: Any = FramePatchMerging(channels, neighbors * channels, spatial_dims=spatial_dims)
     torch.nn.init.dirac_(merge.conv.conv.weight)
     return merge
 

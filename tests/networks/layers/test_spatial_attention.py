@@ -33,16 +33,18 @@ def make(
     return SpatialAttention(2, 4, size, WindowSize(window, patch), kind, **{**defaults, **options}).eval()
 
 
-def brute_force(module: SpatialAttention, x: torch.Tensor, meet: list[list[tuple[slice, ...]]]) -> torch.Tensor:
+def brute_force(module: Any, x: torch.Tensor, meet: list[list[tuple[slice, ...]]]) -> torch.Tensor:  # noqa: ANN401
     """Let the image patches of every list attend to each other, pixel values of a patch as one token."""
     q, k, v = module.project(x)
-    y = torch.zeros_like(v)
+    result = torch.zeros_like(v)
     for patches in meet:
-        cut = [torch.stack([part[0, 0, :, rows, columns].flatten() for rows, columns in patches]) for part in (q, k, v)]
-        out = attend(*(part[None, None] for part in cut), "cosine", None, None, 0.0)[0, 0]
+        a, b, c = (torch.stack([y[0, 0, :, i, j].flatten() for i, j in patches])[None, None] for y in (q, k, v))
+        out = attend(a, b, c, "cosine", None, None, 0.0)[0, 0]
         for token, (rows, columns) in zip(out, patches, strict=True):
-            y[0, 0, :, rows, columns] = token.reshape(v.shape[2], rows.stop - rows.start, columns.stop - columns.start)
-    return y
+            result[0, 0, :, rows, columns] = token.reshape(
+                v.shape[2], rows.stop - rows.start, columns.stop - columns.start
+            )
+    return result
 
 
 def squares(starts: list[tuple[int, int]], size: int) -> list[tuple[slice, ...]]:

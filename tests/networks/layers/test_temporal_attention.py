@@ -69,8 +69,8 @@ def test_heads_are_slices_of_the_channels() -> None:
     q, k, v = module.project(x)
     heads = []
     for head in range(2):
-        cut = [part[:, None, :, 2 * head : 2 * head + 2].flatten(3) for part in (q, k, v)]
-        heads.append(attend(*cut, "cosine", None, None, 0.0)[:, 0].unflatten(2, (2, 4, 4)))
+        a, b, c = (part[:, None, :, 2 * head : 2 * head + 2].flatten(3) for part in (q, k, v))
+        heads.append(attend(a, b, c, "cosine", None, None, 0.0)[:, 0].unflatten(2, (2, 4, 4)))
     torch.testing.assert_close(module(x), torch.cat(heads, dim=2))
 
 
