@@ -103,7 +103,7 @@ class FrameSlidingWindowInferer(SlidingWindowInferer):
             **kwargs: passed to the network.
 
         Returns:
-            (B, C', T, H, W) in float32, without metadata.
+            (B, C', T, H, W) in float32, with the metadata of the input where it has any.
         """
         if inputs.dim() != 5:
             raise LayoutError(f"The inferer takes (B, C, T, H, W), got shape {list(inputs.shape)}.")
@@ -123,4 +123,5 @@ class FrameSlidingWindowInferer(SlidingWindowInferer):
             stitched: torch.Tensor = super().__call__(image, fresh, *args, **kwargs)
         finally:
             self.roi_size = roi
-        return stitched[:, :, : size[0], : size[1], : size[2]]
+        stitched = stitched[:, :, : size[0], : size[1], : size[2]]
+        return MetaTensor(stitched).copy_meta_from(inputs) if isinstance(inputs, MetaTensor) else stitched

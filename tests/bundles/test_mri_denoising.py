@@ -69,7 +69,7 @@ def test_training_keeps_the_best_weights_and_goes_on_after_a_stop(tmp_path: Path
     more = run(["train.json"], "train", tmp_path, dataset_dir=str(scans), mode=mode, **{**TINY, "epochs": 3}, resume=True)
     assert more.trainer.state.epoch == 3
     assert more.trainer.state.iteration == 6
-    assert [p.name for p in folder.glob("*checkpoint*")] == [f"{mode}_checkpoint_epoch=3.pt"]
+    assert (folder / f"{mode}_checkpoint_epoch=3.pt").is_file()
 
 
 def test_training_starts_from_given_weights(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from monai.data.meta_tensor import MetaTensor
 from monai_stcnnt.errors import ImageSizeError, LayoutError
 from monai_stcnnt.inferers import FrameSlidingWindowInferer, pad_to_window
 
@@ -81,3 +82,17 @@ def test_the_bar_can_be_turned_on(capsys: pytest.CaptureFixture[str]) -> None:
     assert "%" in capsys.readouterr().err
     FrameSlidingWindowInferer((4, 8, 8))(torch.ones(1, 1, 4, 16, 8), lambda p: p + 0)
     assert not capsys.readouterr().err
+
+
+def test_metadata_stays_and_the_network_sees_plain_tensors() -> None:
+    x = MetaTensor(torch.rand(1, 1, 3, 20, 20), meta={"source": "scan"})
+    kinds = set()
+
+    def network(patch: torch.Tensor) -> torch.Tensor:
+        kinds.add(type(patch))
+        return patch + 0.0
+
+    y = FrameSlidingWindowInferer((4, 16, 16))(x, network)
+    assert isinstance(y, MetaTensor)
+    assert y.meta["source"] == "scan"
+    assert kinds == {torch.Tensor}
