@@ -54,9 +54,11 @@ from monai_stcnnt.mri.noise import (
 )
 from monai_stcnnt.mri.noise_level import (
     NoiseEstimate,
+    NoiseSource,
     background_noise_level,
     estimate_noise_level,
     rician_variance_factor,
+    temporal_noise_level,
     wavelet_noise_level,
 )
 from monai_stcnnt.mri.noise_scan import (
@@ -91,6 +93,7 @@ __all__ = [
     "Keep",
     "NoiseColoring",
     "NoiseEstimate",
+    "NoiseSource",
     "Normalization",
     "RandomSource",
     "amplify_noise",
@@ -139,5 +142,6 @@ __all__ = [
     "smooth_field",
     "smooth_phase",
     "snr_scale",
+    "temporal_noise_level",
     "wavelet_noise_level",
 ]

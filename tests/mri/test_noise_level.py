@@ -19,6 +19,7 @@ from monai_stcnnt.mri.noise_level import (
     background_noise_level,
     estimate_noise_level,
     rician_variance_factor,
+    temporal_noise_level,
     wavelet_noise_level,
 )
 from monai_stcnnt.mri.phase import smooth_phase
@@ -108,7 +109,15 @@ def test_image_without_noise_gets_the_floor() -> None:
     assert estimate.sigma == pytest.approx(0.2)
 
 
-@pytest.mark.parametrize("image", [torch.zeros(1, 1, 8, 8), torch.full((1, 1, 8, 8), 3.0), torch.zeros(1, 0, 8, 8)])
+@pytest.mark.parametrize(
+    "image",
+    [
+        torch.zeros(1, 1, 8, 8),
+        torch.full((1, 1, 8, 8), 3.0),
+        torch.zeros(1, 0, 8, 8),
+        torch.tensor([1.0, 2.0]).reshape(2, 1, 1, 1).expand(2, 1, 8, 8),
+    ],
+)
 def test_nothing_to_estimate(image: torch.Tensor) -> None:
     with pytest.raises(NoiseLevelError):
         estimate_noise_level(image)
@@ -137,3 +146,37 @@ def test_factor_is_the_variance_of_magnitudes(num_coils: int) -> None:
     components[0] += 1.5
     magnitude = np.sqrt(np.square(components).sum(0))
     assert rician_variance_factor(np.array(1.5), num_coils) == pytest.approx(magnitude.var(), rel=0.02)
+
+
+def test_integers_are_taken(head: torch.Tensor) -> None:
+    image = (500 * noisy(head, 0.1).abs()).round().to(torch.int16)
+    assert estimate_noise_level(image[None]).sigma == pytest.approx(50, rel=0.05)
+
+
+def test_frames_tell_noise_from_structure() -> None:
+    texture = 30 + 5 * torch.randn(1, 1, 32, 32, generator=torch.Generator().manual_seed(1))
+    image = noisy(texture.expand(3, 8, 32, 32).reshape(24, 32, 32), 1.0).abs().reshape(3, 1, 8, 32, 32)
+    estimate = estimate_noise_level(image, channel_dim=1)
+    assert estimate.method == "temporal"
+    assert estimate.sigma == pytest.approx(1, rel=0.05)
+    assert wavelet_noise_level(image, 1) > 4
+    assert temporal_noise_level(image[:, 0, :2], 1) == 0
+    assert temporal_noise_level(torch.zeros(1, 5, 8, 8), 1) == 0
+
+
+@pytest.mark.parametrize("scale", [1.0, 2.0])
+def test_frames_at_low_signal_are_corrected(scale: float) -> None:
+    image = noisy(torch.full((20, 32, 32), scale), 1.0)
+    assert temporal_noise_level(image.abs(), 1) == pytest.approx(1, rel=0.1)
+    assert temporal_noise_level(image.real) == pytest.approx(1, rel=0.1)
+
+
+@pytest.mark.parametrize("name", ["fmri_studyforrest/bold_vol1-16.nii.gz", "spine_sct/fmri_30vol.nii.gz"])
+def test_repeated_scans_agree_with_their_differences(shared_data: Path, name: str) -> None:
+    volumes = np.asarray(nib.load(shared_data / name).dataobj, dtype=np.float32)  # type: ignore[attr-defined]
+    series = torch.from_numpy(volumes.transpose(2, 3, 1, 0).copy())
+    mean = series.mean(1)
+    between = (
+        float(series.diff(dim=1).abs().median(1).values[mean > mean.quantile(0.8)].median()) / 0.6745 / math.sqrt(2)
+    )
+    assert estimate_noise_level(series[:, None], channel_dim=1).sigma == pytest.approx(between, rel=0.3)
