@@ -8,24 +8,36 @@ Nothing is read but the header. Names and identifiers of patients are not looked
 from __future__ import annotations
 
 import datetime
+import logging
 import math
 import struct
 import warnings
 import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import pydicom
+from pydicom import config
 from pydicom.dataset import Dataset
-from pydicom.errors import InvalidDicomError
+from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.multival import MultiValue
 
-from monai_stcnnt.errors import GeometryError, NotAnImageError, UnreadableFileError
+from monai_stcnnt.errors import GeometryError, NotAnImageError, StcnntError, UnreadableFileError
 
-__all__ = ["DECODE_FAILURES", "Component", "DicomFrame", "frames_of", "has_pixels", "is_dicom", "read_header"]
+__all__ = [
+    "DECODE_FAILURES",
+    "Component",
+    "DicomFrame",
+    "frames_of",
+    "has_pixels",
+    "is_dicom",
+    "quiet_pydicom",
+    "read_header",
+]
 
 Component = Literal["magnitude", "phase", "real", "imaginary"]
 
@@ -33,6 +45,7 @@ Component = Literal["magnitude", "phase", "real", "imaginary"]
 DECODE_FAILURES = (
     OSError, EOFError, ValueError, TypeError, KeyError, IndexError, AttributeError, RuntimeError, NotImplementedError,
     OverflowError, ArithmeticError, MemoryError, AssertionError, struct.error, zlib.error, InvalidDicomError,
+    BytesLengthException,
 )  # fmt: skip
 
 _COMPONENTS: dict[str, Component] = {
@@ -100,6 +113,27 @@ class DicomFrame:
         return np.cross(self.orientation[0], self.orientation[1])
 
 
+@contextmanager
+def quiet_pydicom() -> Iterator[None]:
+    """Keep pydicom from warning and logging: of odd values it tells the value, which may be a name.
+
+    Yields:
+        Nothing.
+    """
+    pydicom_logger = logging.getLogger("pydicom")
+
+    def drop(_: logging.LogRecord) -> bool:
+        return False
+
+    pydicom_logger.addFilter(drop)
+    try:
+        with warnings.catch_warnings(), config.disable_value_validation():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        pydicom_logger.removeFilter(drop)
+
+
 def is_dicom(path: str | Path) -> bool:
     """Tell by its content whether a file is DICOM.
 
@@ -129,7 +163,8 @@ def read_header(path: Path) -> Dataset:
         UnreadableFileError: if it is damaged.
     """
     try:
-        return pydicom.dcmread(path, stop_before_pixels=True)
+        with quiet_pydicom():
+            return pydicom.dcmread(path, stop_before_pixels=True)
     except DECODE_FAILURES as error:
         raise UnreadableFileError(
             f"{path} cannot be read as DICOM: {_reason(error)}. It is damaged; copy it anew."
@@ -164,9 +199,10 @@ def frames_of(dataset: Dataset, path: Path) -> list[DicomFrame]:
         UnreadableFileError: if a value in the header is damaged.
     """
     try:
-        _check_kind(dataset, path)
-        frames = list(_frames(dataset, path))
-    except (NotAnImageError, GeometryError):
+        with quiet_pydicom():
+            _check_kind(dataset, path)
+            frames = list(_frames(dataset, path))
+    except StcnntError:
         raise
     except DECODE_FAILURES as error:
         raise UnreadableFileError(f"{path} has a damaged header: {_reason(error)}. Copy it anew.") from error

@@ -30,6 +30,7 @@ from monai_stcnnt.data.dicom_frames import (
     frames_of,
     has_pixels,
     is_dicom,
+    quiet_pydicom,
     read_header,
 )
 from monai_stcnnt.data.dicom_sorting import SortedFrames, sort_frames
@@ -292,14 +293,16 @@ def _read_planes(ordered: SortedFrames, files: Sequence[Path]) -> tuple[np.ndarr
 def _decode(file: Path) -> np.ndarray:
     """Stored values ``(frames, rows, columns)``."""
     try:
-        dataset = pydicom.dcmread(file)
+        with quiet_pydicom():
+            dataset = pydicom.dcmread(file)
         syntax = dataset.file_meta.TransferSyntaxUID.name
     except DECODE_FAILURES as error:
         raise UnreadableFileError(f"{file} cannot be read ({type(error).__name__}). Copy it anew.") from error
     if not any(name in dataset for name in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")):
         raise NotAnImageError(f"{file} is DICOM without pixels. Give a folder of images.")
     try:
-        pixels = dataset.pixel_array
+        with quiet_pydicom():
+            pixels = dataset.pixel_array
     except DECODE_FAILURES as error:
         raise UnreadableFileError(
             f"{file} cannot be decoded ({type(error).__name__}, {syntax}). It is damaged, or its compression "

@@ -17,12 +17,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from pydicom import config
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
 
 from monai_stcnnt.data.atomic import write_aside
-from monai_stcnnt.data.dicom_frames import DicomFrame, frames_of, read_header
+from monai_stcnnt.data.dicom_frames import DicomFrame, frames_of, quiet_pydicom, read_header
 from monai_stcnnt.data.record import SeriesRecord
 from monai_stcnnt.errors import OutputNotWritableError
 
@@ -87,8 +86,8 @@ def write_dicom_series(
     now = None if uid_seed is not None else datetime.datetime.now()
     if folder.exists():
         raise OutputNotWritableError(f"{folder} exists already. Choose another folder, or remove it.")
-    bases = {id(header): _stripped(header) for row in frames for header, _ in row}
-    with write_aside(folder) as aside:
+    with quiet_pydicom(), write_aside(folder) as aside:
+        bases = {id(header): _stripped(header) for row in frames for header, _ in row}
         aside.mkdir()
         number = 0
         for time, row in enumerate(frames):
@@ -273,5 +272,5 @@ def _save(dataset: Dataset, path: Path) -> None:
     meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = dataset.SOPClassUID, dataset.SOPInstanceUID
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     file = FileDataset(path, dataset, file_meta=meta, preamble=b"\0" * 128)
-    with config.disable_value_validation():
+    with quiet_pydicom():
         file.save_as(path, enforce_file_format=True)
