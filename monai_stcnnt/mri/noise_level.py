@@ -200,9 +200,9 @@ def wavelet_noise_level(image: Tensor, num_coils: int | None = None) -> float:
 
 
 def temporal_noise_level(image: Tensor, num_coils: int | None = None) -> float:
-    """Noise level from second differences over frames, in the foreground.
+    """Noise level from second differences over frames (first differences of two frames), in the foreground.
 
-    Anatomy that stands still or moves evenly cancels out. What changes quickly adds to the level, frames that were
+    Anatomy that stands still, or in three frames and more moves evenly, cancels out. What changes quickly adds to the level, frames that were
     smoothed or interpolated over time lower it.
 
     Args:
@@ -210,15 +210,16 @@ def temporal_noise_level(image: Tensor, num_coils: int | None = None) -> float:
         num_coils: see :func:`wavelet_noise_level`.
 
     Returns:
-        Noise standard deviation per component; 0 when there are fewer than 3 frames or 16 pixels.
+        Noise standard deviation per component; 0 when there are fewer than 2 frames or 16 pixels.
     """
     series = image.detach().cpu().reshape(-1, *image.shape[-3:])
-    if series.shape[1] < 3:
+    if series.shape[1] < 2:
         return 0.0
     series = series[:: max(1, -(-series.numel() // _MAX_VOXELS))].double()
     power = series.square().mean(1)
     visible = (power > (_SHARE_OF_FOREGROUND * power.sqrt().quantile(0.99)) ** 2)[:, None] & (series != 0).all(1, True)
-    difference = (series[:, :-2] - 2 * series[:, 1:-1] + series[:, 2:]) / np.sqrt(6)
+    order = min(series.shape[1] - 1, 2)
+    difference = series.diff(n=order, dim=1) / np.sqrt(2 if order == 1 else 6)
     inside = visible.expand_as(difference)
     coefficients = difference[inside].abs().numpy()
     if coefficients.size < 16:

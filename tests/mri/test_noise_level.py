@@ -160,7 +160,8 @@ def test_frames_tell_noise_from_structure() -> None:
     assert estimate.method == "temporal"
     assert estimate.sigma == pytest.approx(1, rel=0.05)
     assert wavelet_noise_level(image, 1) > 4
-    assert temporal_noise_level(image[:, 0, :2], 1) == 0
+    assert temporal_noise_level(image[:, 0, :2], 1) == pytest.approx(1, rel=0.1)
+    assert temporal_noise_level(image[:, 0, :1], 1) == 0
     assert temporal_noise_level(torch.zeros(1, 5, 8, 8), 1) == 0
 
 
