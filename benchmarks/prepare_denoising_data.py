@@ -3,8 +3,9 @@
 """Lay out the training and validation images of the denoising bundle.
 
 ``python benchmarks/prepare_denoising_data.py DATA OUT`` takes the folder of sample data and writes ``OUT/train`` and
-``OUT/val`` with one NIfTI file per series; the cine is written slice by slice, so that its moving frames weigh more. The
-subjects that the evaluation uses (studyforrest, the GE repeats, the spine, the Canon diffusion scan) are not among them.
+``OUT/val`` with one NIfTI file per series; the cine is written slice by slice, so that its moving frames weigh more.
+The subjects that the evaluation uses (studyforrest, the GE repeats, the spine, the Canon diffusion scan) are not among
+them.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ def copy_images(source: Path, target: Path) -> None:
 
 def write_cine(source: Path, out: Path) -> None:
     """One file per slice of a 4-D cine."""
-    image = nib.load(source)
+    image = nib.Nifti1Image.from_filename(source)
     data = np.asarray(image.dataobj)
     for z in range(data.shape[2]):
         folder = out / ("val" if z in VALIDATION_SLICES else "train")

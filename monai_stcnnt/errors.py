@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Errors that a user can act on: one class per cause.
 
-Every class derives from :class:`StcnntError` and from ``ValueError`` (something given is wrong) or ``OSError`` (something on
-disk is wrong), so that callers can catch the cause, the kind, or all of them. Messages name what was found and what to do.
+Every class derives from :class:`StcnntError` and from ``ValueError`` (something given is wrong) or ``OSError``
+(something on disk is wrong), so that callers can catch the cause, the kind, or all of them. Messages name what was
+found and what to do.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ __all__ = ["denoise"]
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - the functions of __all__
     """Import on first use, so that ``stcnnt --help`` does not wait for torch."""
     if name == "denoise":
-        from monai_stcnnt.apps.denoising import denoise  # noqa: PLC0415
+        from monai_stcnnt.apps.denoising import denoise
 
         return denoise
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

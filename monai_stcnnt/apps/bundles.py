@@ -55,8 +55,8 @@ def plain_errors() -> Iterator[None]:
 def expected_remarks() -> Iterator[None]:
     """Keep quiet about what is meant to be.
 
-    That is: the bundle's own logging is not used, an older schema wants a key that MONAI has renamed, and one of MONAI's
-    optional DICOM readers is not installed.
+    That is: the bundle's own logging is not used, an older schema wants a key that MONAI has renamed, and one of
+    MONAI's optional DICOM readers is not installed.
     """
     logger = logging.getLogger("monai.bundle.workflows")
     level = logger.level

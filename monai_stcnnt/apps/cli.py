@@ -44,14 +44,14 @@ def options(
 
 
 def set_up_logging(*, quiet: bool) -> None:
-    """Log what this package says to standard error; other packages only what ends the program (an error is raised, and said once)."""
+    """Log what this package says to standard error, and nothing of other packages: errors are raised, and said once."""
     logging.basicConfig(level=logging.CRITICAL, format="%(message)s", stream=sys.stderr, force=True)
     logging.getLogger("monai_stcnnt").setLevel(logging.ERROR if quiet else logging.INFO)
 
 
 @app.command()
 def denoise(
-    input: Annotated[Path, typer.Argument(help="File or folder of MR images.")],  # noqa: A002 - what help shows
+    input: Annotated[Path, typer.Argument(help="File or folder of MR images.")],
     output: Annotated[Path, typer.Argument(help="Folder for the results, or for one file its name (.nii, .nii.gz).")],
     noise_sigma: Annotated[
         float | None, typer.Option(help="Noise standard deviation per component; estimated if not given.")
@@ -66,7 +66,7 @@ def denoise(
 
     Example: stcnnt denoise scan.nii.gz denoised.nii.gz --report report.png
     """
-    from monai_stcnnt.apps.denoising import denoise as run  # noqa: PLC0415 - torch takes seconds that --help should not
+    from monai_stcnnt.apps.denoising import denoise as run
 
     set_up_logging(quiet=quiet)
     written = run(

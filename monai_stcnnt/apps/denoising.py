@@ -35,7 +35,7 @@ class Denoised:
 
 
 def denoise(
-    input: str | Path,  # noqa: A002 - the word that a user expects
+    input: str | Path,
     output: str | Path,
     *,
     noise_sigma: float | None = None,
@@ -50,8 +50,8 @@ def denoise(
     Args:
         input: a file or a folder.
         output: a folder, or for one file also the name of the result (``.nii`` or ``.nii.gz``).
-        noise_sigma: noise standard deviation per real and imaginary component, in the units of the file; estimated from the
-            image and logged where it is not given.
+        noise_sigma: noise standard deviation per real and imaginary component, in the units of the file; estimated
+            from the image and logged where it is not given.
         gmap: g-factor map of all series, or a folder with one for each.
         bundle: folder of the bundle; the one that this package carries by default.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ...
@@ -63,7 +63,8 @@ def denoise(
 
     Raises:
         StcnntError: one of its classes per cause: a missing or unreadable file, an image without voxels, with NaN or
-            without contrast, a g-factor map that does not fit, weights that do not fit, a folder that cannot be written.
+            without contrast, a g-factor map that does not fit, weights that do not fit, a folder that cannot be
+            written.
     """
     if noise_sigma is not None and not 0 < noise_sigma < float("inf"):
         raise NoiseLevelError(f"The noise level must be a positive number, got {noise_sigma}.")

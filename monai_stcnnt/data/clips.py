@@ -61,6 +61,8 @@ class PrepareClips:
         **kwargs: Any,  # noqa: ANN401 - passed on
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Image and label (B, C, t, H, W) with t frames of the (B, C, T, H, W) of the batch."""
-        image, label = default_prepare_batch(batchdata, device, non_blocking, **kwargs)
+        image, label, *_ = default_prepare_batch(batchdata, device, non_blocking, **kwargs)
+        assert isinstance(image, torch.Tensor)
+        assert isinstance(label, torch.Tensor)
         frames = int(self.rng.choice(self.frames))
         return image[:, :, :frames], label[:, :, :frames]

@@ -36,8 +36,8 @@ class FrameSlidingWindowInferer(SlidingWindowInferer):
     """MONAI's sliding window over (T, H, W), safe for short clips and small images.
 
     Against :class:`monai.inferers.SlidingWindowInferer`: the input is computed in float32 whatever its type; an image
-    smaller than the window is extended by reflection (repetition where it has one frame) and cropped again, or the window
-    is shrunk to it; a network that returns its input does not corrupt it; a bar shows the progress when asked.
+    smaller than the window is extended by reflection (repetition where it has one frame) and cropped again, or the
+    window is shrunk to it; a network that returns its input does not corrupt it; a bar shows the progress when asked.
     The windows go to ``sw_device`` a batch at a time, the stitched result lies on ``device``, so that the memory of the
     network follows the window and not the scan.
 
@@ -47,8 +47,8 @@ class FrameSlidingWindowInferer(SlidingWindowInferer):
         overlap: share of the window that neighbors have in common, one number or one per axis.
         mode: ``gaussian`` or ``constant`` blending.
         sigma_scale: width of the Gaussian as a share of the window.
-        shrink_to_image: run an image that is smaller than the window as it is, for networks that take any size; else it is
-            extended to the window.
+        shrink_to_image: run an image that is smaller than the window as it is, for networks that take any size; else
+            it is extended to the window.
         progress: show a bar.
         sw_device: where windows are computed; default is where the input lies.
         device: where the result is put together; default is where the input lies.
@@ -79,7 +79,7 @@ class FrameSlidingWindowInferer(SlidingWindowInferer):
         if len(roi_size) != 3:
             raise ImageSizeError(f"roi_size is (t, h, w), got {tuple(roi_size)}.")
         super().__init__(
-            roi_size=tuple(int(r) for r in roi_size),
+            roi_size=tuple(roi_size),
             sw_batch_size=sw_batch_size,
             overlap=overlap,
             mode=mode,
@@ -89,10 +89,15 @@ class FrameSlidingWindowInferer(SlidingWindowInferer):
             device=device,
             progress=progress,
         )
+        self.window = tuple(int(r) for r in roi_size)
         self.shrink_to_image = shrink_to_image
 
     def __call__(  # type: ignore[override]  # MONAI's also allows several outputs, which frames never have here
-        self, inputs: torch.Tensor, network: Callable[..., torch.Tensor], *args: Any, **kwargs: Any  # noqa: ANN401
+        self,
+        inputs: torch.Tensor,
+        network: Callable[..., torch.Tensor],
+        *args: Any,  # noqa: ANN401 - passed on
+        **kwargs: Any,  # noqa: ANN401 - passed on
     ) -> torch.Tensor:
         """Run a network window by window.
 
@@ -108,7 +113,7 @@ class FrameSlidingWindowInferer(SlidingWindowInferer):
         if inputs.dim() != 5:
             raise LayoutError(f"The inferer takes (B, C, T, H, W), got shape {list(inputs.shape)}.")
         size = inputs.shape[2:]
-        window = [extent if r <= 0 else r for r, extent in zip(self.roi_size, size, strict=True)]
+        window = [extent if r <= 0 else r for r, extent in zip(self.window, size, strict=True)]
         if self.shrink_to_image:
             window = [min(w, extent) for w, extent in zip(window, size, strict=True)]
         plain = inputs.as_tensor() if isinstance(inputs, MetaTensor) else inputs
@@ -118,10 +123,11 @@ class FrameSlidingWindowInferer(SlidingWindowInferer):
             out = network(patch, *a, **k)
             return out.clone() if out.data_ptr() == patch.data_ptr() else out.float()
 
-        roi, self.roi_size = self.roi_size, tuple(window)
+        self.roi_size = tuple(window)
         try:
-            stitched: torch.Tensor = super().__call__(image, fresh, *args, **kwargs)
+            stitched = super().__call__(image, fresh, *args, **kwargs)
         finally:
-            self.roi_size = roi
+            self.roi_size = self.window
+        assert isinstance(stitched, torch.Tensor)
         stitched = stitched[:, :, : size[0], : size[1], : size[2]]
         return MetaTensor(stitched).copy_meta_from(inputs) if isinstance(inputs, MetaTensor) else stitched

@@ -202,8 +202,8 @@ def wavelet_noise_level(image: Tensor, num_coils: int | None = None) -> float:
 def temporal_noise_level(image: Tensor, num_coils: int | None = None) -> float:
     """Noise level from second differences over frames (first differences of two frames), in the foreground.
 
-    Anatomy that stands still, or in three frames and more moves evenly, cancels out. What changes quickly adds to the level, frames that were
-    smoothed or interpolated over time lower it.
+    Anatomy that stands still, or in three frames and more moves evenly, cancels out. What changes quickly adds to the
+    level, frames that were smoothed or interpolated over time lower it.
 
     Args:
         image: real image or component ``(..., T, H, W)``; exact zeros are taken for masked pixels.

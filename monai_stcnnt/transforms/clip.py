@@ -37,8 +37,9 @@ def reflected_range(start: int, length: int, extent: int) -> torch.Tensor:
 class RandFrameClip(Randomizable, Transform):
     """Cut a random clip out of a series.
 
-    One slice is drawn, then a place in (T, H, W). Places where less than ``min_foreground`` of the clip is brighter than a
-    tenth of the series' maximum are drawn again, a few times. A series that is smaller than the clip is reflected.
+    One slice is drawn, then a place in (T, H, W). Places where less than ``min_foreground`` of the clip is brighter
+    than a tenth of the series' maximum are drawn again, a few times. A series that is smaller than the clip is
+    reflected.
 
     Args:
         clip_size: (t, h, w).
@@ -51,9 +52,7 @@ class RandFrameClip(Randomizable, Transform):
         LayoutError: for an input without five axes.
     """
 
-    def __init__(
-        self, clip_size: Sequence[int] = (12, 64, 64), min_foreground: float = 0.2, tries: int = 8
-    ) -> None:
+    def __init__(self, clip_size: Sequence[int] = (12, 64, 64), min_foreground: float = 0.2, tries: int = 8) -> None:
         self.clip_size = tuple(int(c) for c in clip_size)
         self.min_foreground, self.tries = min_foreground, tries
         self.place = (0, 0, 0, 0)

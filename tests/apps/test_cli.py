@@ -15,6 +15,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
+
 from monai_stcnnt import __version__
 from monai_stcnnt.apps.bundles import bundle_folder
 from monai_stcnnt.apps.cli import main
@@ -68,7 +69,7 @@ def test_a_result_lies_on_the_grid_of_its_input(tmp_path: Path, run: Run, shape:
     source = save(tmp_path / "scan.nii.gz", phantom(shape))
     target, report = tmp_path / "out" / "result.nii.gz", tmp_path / "report.png"
     assert run("denoise", source, target, "--noise-sigma", 10, "--report", report, "--quiet") == 0
-    before, after = nib.load(source), nib.load(target)
+    before, after = nib.Nifti1Image.from_filename(source), nib.Nifti1Image.from_filename(target)
     assert after.shape == shape
     np.testing.assert_allclose(after.affine, before.affine)
     assert after.header.get_zooms() == before.header.get_zooms()
@@ -84,7 +85,7 @@ def test_a_complex_image_stays_complex(tmp_path: Path, run: Run) -> None:
     array = (50 + rng.normal(size=(16, 20, 2)) + 1j * rng.normal(size=(16, 20, 2))).astype(np.complex64)
     source = save(tmp_path / "scan.nii", array)
     assert run("denoise", source, tmp_path / "out", "--quiet") == 0
-    after = np.asarray(nib.load(tmp_path / "out" / "scan_denoised.nii").dataobj)
+    after = np.asarray(nib.Nifti1Image.from_filename(tmp_path / "out" / "scan_denoised.nii").dataobj)
     assert np.iscomplexobj(after)
     assert 0 < np.abs(after - array).std() < 3
     assert after.imag.std() < array.imag.std()
@@ -126,9 +127,6 @@ def with_value(value: float) -> np.ndarray:
 
 def bad_bundle(folder: Path) -> Path:
     """A bundle whose weights are those of another network."""
-
-
-
     shutil.copytree(bundle_folder("mri_denoising"), folder)
     net = build_variant("stcnnt_light_magnitude", channels=4)
     torch.save(net.state_dict(), folder / "models" / "model.pt")
@@ -182,7 +180,6 @@ CASES: dict[str, tuple[Callable[[Path], list[object]], str]] = {
 def test_what_is_wrong_is_said_in_a_sentence(
     case: str, tmp_path: Path, run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
-
 
     arguments, wanted = CASES[case]
     given = arguments(tmp_path)

@@ -4,8 +4,11 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 import torch
+
 from monai_stcnnt.apps.training import clip_gradients, one_cycle
 
 
@@ -27,7 +30,7 @@ def test_the_learning_rate_rises_and_falls_once() -> None:
     top = rates.index(max(rates))
     assert rates[top] == pytest.approx(1.0)
     assert top == 10
-    assert all(a <= b for a, b in zip(rates[:top], rates[1 : top + 1], strict=True))
-    assert all(a >= b for a, b in zip(rates[top:], rates[top + 1 :], strict=False))
+    assert all(a <= b for a, b in pairwise(rates[: top + 1]))
+    assert all(a >= b for a, b in pairwise(rates[top:]))
     assert rates[-1] == 0.0
     assert rates[0] > 0

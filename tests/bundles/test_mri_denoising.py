@@ -1,6 +1,6 @@
 # Copyright (c) monai_stcnnt contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The denoising bundle: its configs build, train, go on after a stop, evaluate and run; its weights are plain and useful."""
+"""The denoising bundle: configs that build, train, resume, evaluate and run; weights that are plain and useful."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from monai.bundle import ConfigParser, ConfigWorkflow
+
 from monai_stcnnt.apps.bundles import bundle_folder, expected_remarks
 from monai_stcnnt.errors import CheckpointMismatchError
 from monai_stcnnt.mri.noise import complex_noise
@@ -66,7 +67,9 @@ def test_training_keeps_the_best_weights_and_goes_on_after_a_stop(tmp_path: Path
     weights = torch.load(folder / ("model.pt" if mode == "magnitude" else "model_complex.pt"), weights_only=True)
     name = "stcnnt_light_magnitude" if mode == "magnitude" else "stcnnt_light"
     build_variant(name, channels=4).load_state_dict(weights)
-    more = run(["train.json"], "train", tmp_path, dataset_dir=str(scans), mode=mode, **{**TINY, "epochs": 3}, resume=True)
+    more = run(
+        ["train.json"], "train", tmp_path, dataset_dir=str(scans), mode=mode, **{**TINY, "epochs": 3}, resume=True
+    )
     assert more.trainer.state.epoch == 3
     assert more.trainer.state.iteration == 6
     assert (folder / f"{mode}_checkpoint_epoch=3.pt").is_file()
@@ -111,7 +114,9 @@ def test_weights_of_another_network_are_refused_by_name(tmp_path: Path) -> None:
     assert isinstance(cause, CheckpointMismatchError)
 
 
-@pytest.mark.parametrize(("file", "name"), [("model.pt", "stcnnt_light_magnitude"), ("model_complex.pt", "stcnnt_light")])
+@pytest.mark.parametrize(
+    ("file", "name"), [("model.pt", "stcnnt_light_magnitude"), ("model_complex.pt", "stcnnt_light")]
+)
 def test_the_weights_are_plain_tensors_and_reduce_noise(file: str, name: str) -> None:
     state = torch.load(BUNDLE / "models" / file, weights_only=True)
     assert all(type(value) is torch.Tensor for value in state.values())

@@ -7,6 +7,7 @@ from __future__ import annotations
 import pytest
 import torch
 from monai.data.meta_tensor import MetaTensor
+
 from monai_stcnnt.errors import ImageSizeError, LayoutError
 from monai_stcnnt.inferers import FrameSlidingWindowInferer, pad_to_window
 
@@ -39,8 +40,12 @@ def test_windows_have_the_asked_size_unless_they_shrink(shape: tuple[int, ...]) 
 
 def test_a_whole_extent_is_one_window() -> None:
     seen = []
-    inferer = FrameSlidingWindowInferer((-1, 8, 8), overlap=0.0)
-    inferer(torch.randn(1, 1, 11, 16, 8), lambda p: seen.append(tuple(p.shape[2:])) or p + 0.0)
+
+    def network(patch: torch.Tensor) -> torch.Tensor:
+        seen.append(tuple(patch.shape[2:]))
+        return patch + 0.0
+
+    FrameSlidingWindowInferer((-1, 8, 8), overlap=0.0)(torch.randn(1, 1, 11, 16, 8), network)
     assert seen == [(11, 8, 8)] * 2
 
 

@@ -21,7 +21,7 @@ from monai_stcnnt.networks.block_string import CellSpec, parse_block_string
 from monai_stcnnt.networks.blocks import CellBlock
 from monai_stcnnt.networks.cells import AttentionCell, ConvNormAct
 from monai_stcnnt.networks.layers.frames import FrameConv
-from monai_stcnnt.networks.layers.resample import AttentionGate, InterpolateFrames, FramePatchMerging
+from monai_stcnnt.networks.layers.resample import AttentionGate, FramePatchMerging, InterpolateFrames
 from monai_stcnnt.networks.layers.spatial_attention import SpatialAttention
 from monai_stcnnt.networks.layers.temporal_attention import TemporalAttention
 from monai_stcnnt.networks.layers.windows import WindowSize
@@ -84,10 +84,16 @@ def attention(config: dict[str, Any]) -> nn.Module:
     similarity = "cosine" if kwargs["cosine_att"] else "normalized" if kwargs["normalize_Q_K"] else "dot"
     shared = {"similarity": similarity, "output_proj": kwargs.get("att_with_output_proj", True)}
     if name.startswith("Temporal"):
-        heads = "channel" if name == "TemporalChannelCnnAttention" else "pixel"
+        heads: Any = "channel" if name == "TemporalChannelCnnAttention" else "pixel"
         return TemporalAttention(
-            kwargs["C_in"], kwargs["C_out"], kwargs["n_head"], heads=heads, causal=kwargs.get("is_causal", False), **shared
+            kwargs["C_in"],
+            kwargs["C_out"],
+            kwargs["n_head"],
+            heads=heads,
+            causal=kwargs.get("is_causal", False),
+            **shared,
         )
+    kind: Any
     kind, dims = KINDS[name]
     bias = kwargs.get("att_with_relative_position_bias", True)
     window = triple(geometry["window_size"])
@@ -242,7 +248,11 @@ def check(case: Any) -> tuple[str, str]:  # noqa: ANN401
     results = list(result) if isinstance(result, (list, tuple)) else [result]
     results = results if frames_in else [r.transpose(1, 2) for r in results]
     wanted = [t for n, t in sorted(case.tensors.items()) if n == "output" or n.startswith("output.")]
-    if case.kind == "backbone" and case.config["ctor"]["cls"] == "SOAnet" and case.config["ctor"]["backbone"]["downsample"]:
+    if (
+        case.kind == "backbone"
+        and case.config["ctor"]["cls"] == "SOAnet"
+        and case.config["ctor"]["backbone"]["downsample"]
+    ):
         wanted = wanted[::2]
     assert len(results) == len(wanted), f"{len(results)} tensors, {len(wanted)} published"
     worst = 0.0

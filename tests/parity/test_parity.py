@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fixtures of published numbers: every case is built from the metadata in its own file.
 
-``pytest tests/parity --golden DIR`` runs on any folder of ``*.safetensors`` files of the known kinds and prints a tally.
+``pytest tests/parity --golden DIR`` runs on any folder of ``*.safetensors`` files of the known kinds and
+prints a tally.
 """
 
 from __future__ import annotations
