@@ -286,7 +286,10 @@ def _mosaic_header(dataset: Dataset) -> tuple[int, np.ndarray | None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # nibabel calls its DICOM readers experimental
         from nibabel.nicom import csareader
-    header = csareader.get_csa_header(dataset, "image")
+    try:
+        header = csareader.get_csa_header(dataset, "image")
+    except csareader.CSAReadError:
+        header = None
     if header is None:
         return 0, None
     count, normal = csareader.get_n_mosaic(header), csareader.get_slice_normal(header)
