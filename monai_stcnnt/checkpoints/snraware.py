@@ -55,6 +55,8 @@ _CELL_RULES: tuple[tuple[str, str], ...] = (
     (r"^mlp\.1\.", "mixer.act."),
 )
 _PROJECTION = re.compile(r"^(.*project(?:_tokens)?)\.(query|key|value)\.(conv\.)?(weight|bias)$")
+_DIGIT_0 = re.compile(r"([TLG])0")
+"""Published cells have a mixer whatever their digit says."""
 _BATCH_NORM = re.compile(r"(^|\.)(n1|n2)\.bn\.")
 
 
@@ -244,6 +246,7 @@ def snraware_backbone_options(backbone: Mapping[str, Any]) -> dict[str, Any]:
     name = {"hrnet": "hrnet", "unet": "unet", "soanet": "soanet"}[str(backbone["name"]).lower()]
     block = backbone["block"]
     strings = [backbone["block_str"]] if isinstance(backbone["block_str"], str) else list(backbone["block_str"])
+    strings = [_DIGIT_0.sub(r"\g<1>1", string) for string in strings]
     options = snraware_cell_options(block["cell"], strings)
     options |= {
         "backbone": name,

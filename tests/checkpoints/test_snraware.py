@@ -18,6 +18,7 @@ from torch import nn
 from monai_stcnnt.checkpoints import load_snraware
 from monai_stcnnt.checkpoints.snraware import (
     convert_snraware_state,
+    snraware_backbone_options,
     snraware_cell_options,
     snraware_denoiser_options,
     snraware_name,
@@ -276,6 +277,12 @@ def test_heads_of_vit_and_swin_cells_are_eight() -> None:
     assert snraware_cell_options(CELL, ["T1C3"])["num_heads"] == 4
     with pytest.raises(CheckpointMismatchError, match="4 heads and ViT or Swin cells with 8"):
         snraware_cell_options(CELL, ["T1", "V2"])
+
+
+def test_published_digit_0_has_a_mixer(config: Path) -> None:
+    backbone = yaml.safe_load(config.read_text(encoding="utf-8"))["backbone"]
+    options = snraware_backbone_options({**backbone, "block_str": ["T0L0G3", "C3T1"]})
+    assert options["block_strings"] == ["T1L1G3", "C3T1"]
 
 
 def test_strided_queries_are_refused() -> None:
