@@ -16,7 +16,7 @@ from monai.bundle import ConfigWorkflow
 
 from monai_stcnnt.errors import MissingFileError, StcnntError
 
-__all__ = ["bundle_folder", "expected_remarks", "open_inference", "plain_errors"]
+__all__ = ["bundle_folder", "bundle_root", "expected_remarks", "open_inference", "plain_errors"]
 
 
 def bundle_folder(name: str, bundle: str | Path | None = None) -> Path:
@@ -35,6 +35,18 @@ def bundle_folder(name: str, bundle: str | Path | None = None) -> Path:
     if not (folder / "configs" / "inference.json").is_file():
         raise MissingFileError(f"{folder} is no bundle: it has no configs/inference.json.")
     return folder
+
+
+def bundle_root(name: str) -> str:
+    """Folder that a bundle's config takes its files from when a run does not say.
+
+    Args:
+        name: a bundle that this package carries.
+
+    Returns:
+        The current folder if it is a bundle, as for a run inside of it; else the folder that this package carries.
+    """
+    return "." if Path("configs", "metadata.json").is_file() else str(bundle_folder(name))
 
 
 @contextmanager

@@ -50,6 +50,7 @@ def run(configs: list[str], kind: str, root: Path, **overrides: Any) -> ConfigWo
             logging_file=False,
             workflow_type=kind,
             bundle_root=str(root),
+            **({"ckpt_dir": str(root / "kept")} if kind == "train" else {}),
             **overrides,
         )
         workflow.initialize()
@@ -63,7 +64,7 @@ def test_training_keeps_the_best_weights_and_goes_on_after_a_stop(tmp_path: Path
     scans = write_scans(tmp_path / "scans")
     first = run(["train.json"], "train", tmp_path, dataset_dir=str(scans), mode=mode, **TINY)
     assert first.check_properties() == []
-    folder = tmp_path / "training"
+    folder = tmp_path / "kept"
     weights = torch.load(folder / ("model.pt" if mode == "magnitude" else "model_complex.pt"), weights_only=True)
     name = "stcnnt_light_magnitude" if mode == "magnitude" else "stcnnt_light"
     build_variant(name, channels=4).load_state_dict(weights)
@@ -81,7 +82,7 @@ def test_training_starts_from_given_weights(tmp_path: Path) -> None:
     torch.save(start.state_dict(), tmp_path / "start.pt")
     options = {**TINY, "epochs": 1, "learning_rate": 1e-9, "pretrained": str(tmp_path / "start.pt")}
     run(["train.json"], "train", tmp_path, dataset_dir=str(scans), **options)
-    after = torch.load(tmp_path / "training" / "model.pt", weights_only=True)
+    after = torch.load(tmp_path / "kept" / "model.pt", weights_only=True)
     for key, value in start.state_dict().items():
         torch.testing.assert_close(after[key], value, atol=1e-6, rtol=0)
 
