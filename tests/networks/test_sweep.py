@@ -118,3 +118,19 @@ def test_supervision_in_training_only() -> None:
     net, x = make("soanet", "supervised segmenter", "T0", stages=3), torch.randn(1, 3, 2, 13, 18)
     assert [tuple(y.shape[3:]) for y in first_of(net.train()(x))] == [(13, 18), (7, 9), (4, 5)]
     assert net.eval()(x).shape == (1, 2, 2, 13, 18)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"drop_path": 0.2, "attention_dropout": 0.2, "causal": True, "dense": True, "position_bias": "before_softmax"},
+        {"qk_stride": 2, "temporal_heads": "pixel", "similarity": "normalized", "cell_type": "parallel"},
+        {"similarity": "dot", "output_proj": False, "norm": "batch2d", "mixer": "linear", "position_bias": "none"},
+    ],
+    ids=["dropped, causal, dense", "strided, pixel heads, parallel", "dot, linear mixer"],
+)
+def test_options_survive_script_and_trace(options: dict[str, Any]) -> None:
+    net = make("soanet", "classifier", "T1L1", **options)
+    check_scripted_and_traced(net, torch.randn(1, 3, 4, 16, 16), torch.randn(1, 3, 3, 12, 18))
+    with torch.jit.optimized_execution(False):  # type: ignore[attr-defined]
+        assert torch.jit.script(net.train())(torch.randn(2, 3, 4, 16, 16)).shape == (2, 2)

@@ -51,9 +51,8 @@ def check_heads(features: int, num_heads: int, what: str) -> None:
 
 def standardize(x: torch.Tensor) -> torch.Tensor:
     """Zero mean and unit (unbiased) variance along the last axis; float32's epsilon keeps the division finite."""
-    return (x - x.mean(-1, keepdim=True)) * torch.rsqrt(
-        x.var(-1, unbiased=x.shape[-1] > 1, keepdim=True) + 1.1920929e-07
-    )
+    several = int(x.shape[-1]) > 1  # a number also while torch.jit.trace records sizes as tensors
+    return (x - x.mean(-1, keepdim=True)) * torch.rsqrt(x.var(-1, unbiased=several, keepdim=True) + 1.1920929e-07)
 
 
 def attend(
