@@ -75,15 +75,16 @@ def check_scripted_and_traced(net: nn.Module, x: torch.Tensor, other: torch.Tens
 
 @torch.no_grad()
 def check_half_precision(net: nn.Module, x: torch.Tensor) -> None:
-    """Check that autocast to either half precision stays finite and near."""
+    """Check that autocast to either half precision, and half-precision weights, stay finite and near."""
     net.eval()
     wanted = net(x)
     scale = float(wanted.abs().max()) + 1e-3
     for dtype in (torch.bfloat16, torch.float16):
         with torch.autocast("cpu", dtype=dtype):
             y = net(x)
-        assert bool(y.isfinite().all()), dtype
-        assert float((y.float() - wanted).abs().max()) < 0.3 * scale, dtype
+        for result in (y, copy.deepcopy(net).to(dtype)(x.to(dtype))):
+            assert bool(result.isfinite().all()), dtype
+            assert float((result.float() - wanted).abs().max()) < 0.3 * scale, dtype
 
 
 def outcome(build: Callable[[], nn.Module], x: torch.Tensor) -> tuple[dict[str, torch.Size], list[torch.Tensor] | None]:

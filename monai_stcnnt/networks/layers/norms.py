@@ -65,9 +65,9 @@ class InstanceFrameNorm(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Normalize (B, T, C, H, W)."""
         axes = [1, 3, 4] if self.with_time else [3, 4]
-        x = widen(x)
-        centered = x - x.mean(axes, keepdim=True)
-        return centered * torch.rsqrt(centered.square().mean(axes, keepdim=True) + self.eps)
+        wide = widen(x)
+        centered = wide - wide.mean(axes, keepdim=True)
+        return (centered * torch.rsqrt(centered.square().mean(axes, keepdim=True) + self.eps)).to(x.dtype)
 
 
 def fixes_image_size(norm: str) -> tuple[bool, bool]:

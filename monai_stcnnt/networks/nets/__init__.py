@@ -11,4 +11,12 @@ from monai_stcnnt.networks.nets.router import ChannelRouter
 from monai_stcnnt.networks.nets.segmenter import STCNNTSegmenter
 from monai_stcnnt.networks.nets.variants import VARIANTS, build_variant
 
-__all__ = ["VARIANTS", "ChannelRouter", "HRNetV2", "STCNNTClassifier", "STCNNTDenoiser", "STCNNTSegmenter", "build_variant"]
+__all__ = [
+    "VARIANTS",
+    "ChannelRouter",
+    "HRNetV2",
+    "STCNNTClassifier",
+    "STCNNTDenoiser",
+    "STCNNTSegmenter",
+    "build_variant",
+]
