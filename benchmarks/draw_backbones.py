@@ -109,7 +109,13 @@ def draw(graph: Graph, ax: Axes) -> None:
         color = COLORS["same" if ratio == 1 else "down" if ratio > 1 else "up"]
         apart = column[end] - column[start]
         bend = -0.5 / apart if place[start][1] == place[end][1] and apart > 1 else 0.0
-        arrow: dict[str, Any] = {"arrowstyle": "-|>", "mutation_scale": 9, "shrinkA": 20, "shrinkB": 22, "linewidth": 1.1}
+        arrow: dict[str, Any] = {
+            "arrowstyle": "-|>",
+            "mutation_scale": 9,
+            "shrinkA": 20,
+            "shrinkB": 22,
+            "linewidth": 1.1,
+        }
         style = f"arc3,rad={bend}"
         ax.add_patch(FancyArrowPatch(place[start], place[end], connectionstyle=style, color=color, **arrow))
     for name, (x, y) in place.items():
