@@ -43,8 +43,7 @@ class STCNNTSegmenter(FrameNet):
         ImageSizeError: in forward, for a size that ``norm`` cannot take.
 
     Example:
-        >>> net = STCNNTSegmenter(1, 4, 16, img_size=(8, 32, 32), block_strings="T1L1G1", num_heads=4,
-            norm="instance2d")
+        >>> net = STCNNTSegmenter(1, 4, 16, img_size=(8, 32, 32), num_heads=4, norm="instance2d")
         >>> net(torch.randn(1, 1, 5, 30, 41)).shape
         torch.Size([1, 4, 5, 30, 41])
 
