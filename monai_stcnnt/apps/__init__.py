@@ -7,9 +7,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from monai_stcnnt.apps.converting import convert
     from monai_stcnnt.apps.denoising import denoise
+    from monai_stcnnt.apps.info import describe
 
-__all__ = ["denoise"]
+__all__ = ["convert", "denoise", "describe"]
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - the functions of __all__
@@ -18,4 +20,12 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401 - the functions of __all__
         from monai_stcnnt.apps.denoising import denoise
 
         return denoise
+    if name == "convert":
+        from monai_stcnnt.apps.converting import convert
+
+        return convert
+    if name == "describe":
+        from monai_stcnnt.apps.info import describe
+
+        return describe
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -4,11 +4,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,17 @@ import torch
 from ignite.engine import Engine, Events
 
 from monai_stcnnt.apps.bundles import bundle_folder, expected_remarks, open_inference, plain_errors
+from monai_stcnnt.apps.info import describe
 from monai_stcnnt.apps.report import check_report_path, denoising_report
-from monai_stcnnt.data import check_output_folder, list_series, read_series, write_nifti
+from monai_stcnnt.data import (
+    OutputFormat,
+    check_output_folder,
+    format_of,
+    output_path,
+    read_series,
+    series_datalist,
+    write_nifti,
+)
 from monai_stcnnt.errors import NoiseLevelError, OutputNotWritableError
 
 __all__ = ["denoise"]
@@ -25,11 +35,23 @@ __all__ = ["denoise"]
 NIFTI = (".nii", ".nii.gz")
 
 
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of the bundle: its items, and the DICOM series to take of them, None where there is only one."""
+
+    items: list[dict[str, str]]
+    series: str | None = None
+
+
 @dataclass(frozen=True)
 class Denoised:
     """One series: where it came from, where it went, and the noise level that was used."""
 
     source: Path
+    series: str | None
     saved: Path
     sigma: float
 
@@ -38,6 +60,8 @@ def denoise(
     input: str | Path,
     output: str | Path,
     *,
+    series: str | None = None,
+    output_format: OutputFormat = "same",
     noise_sigma: float | None = None,
     gmap: str | Path | None = None,
     bundle: str | Path | None = None,
@@ -47,9 +71,15 @@ def denoise(
 ) -> list[Path]:
     """Denoise a file, or every series of a folder, with a denoising bundle.
 
+    A folder of DICOM files becomes a folder with a derived series; where it holds several series, one for each that
+    can be denoised. A complex image from DICOM files becomes a NIfTI file.
+
     Args:
         input: a file or a folder.
-        output: a folder, or for one file also the name of the result (``.nii`` or ``.nii.gz``).
+        output: a folder, or for one series also the name of the result (``.nii`` or ``.nii.gz``).
+        series: the DICOM series to take, by a name that :func:`monai_stcnnt.apps.describe` lists; two names joined by
+            ``+`` for the parts of a complex image.
+        output_format: ``"same"`` as the input, or ``"nifti"``.
         noise_sigma: noise standard deviation per real and imaginary component, in the units of the file; estimated
             from the image and logged where it is not given.
         gmap: g-factor map of all series, or a folder with one for each.
@@ -59,7 +89,7 @@ def denoise(
         progress: show a bar.
 
     Returns:
-        The files that were written.
+        The files and DICOM folders that were written.
 
     Raises:
         StcnntError: one of its classes per cause: a missing or unreadable file, an image without voxels, with NaN or
@@ -70,44 +100,84 @@ def denoise(
         raise NoiseLevelError(f"The noise level must be a positive number, got {noise_sigma}.")
     if report is not None:
         check_report_path(report)
-    series = list_series(input)
+    jobs = _jobs(Path(input), series, gmap)
     folder = bundle_folder("mri_denoising", bundle)
     overrides: dict[str, Any] = {
-        "dataset_dir": str(input),
-        "noise_sigma": noise_sigma,
-        "gmap": None if gmap is None else str(gmap),
-        "progress": progress,
-    }
+        "dataset_dir": str(input), "noise_sigma": noise_sigma, "progress": progress, "output_format": output_format,
+    }  # fmt: skip
     if device != "auto":
         overrides["device"] = torch.device(device)
     target = Path(output)
-    if not target.name.lower().endswith(NIFTI):
-        done = _run(folder, {**overrides, "output_dir": str(target)})
+    if target.name.lower().endswith(NIFTI):
+        done = [_denoise_to_file(folder, jobs, overrides, Path(input), target)]
     else:
-        if len(series) > 1:
-            raise OutputNotWritableError(
-                f"{input} holds {len(series)} series, but {target} is one file. Give a folder for the results."
-            )
-        with _folder_beside(target) as aside:
-            [only] = _run(folder, {**overrides, "output_dir": str(aside)})
-            done = [Denoised(only.source, _rename(only.saved, target), only.sigma)]
+        _check_new(jobs, overrides, target)
+        done = [one for job in jobs for one in _run(folder, job, {**overrides, "output_dir": str(target)})]
     if report is not None:
         _write_reports(done, Path(report))
     return [one.saved for one in done]
 
 
-def _run(folder: Path, overrides: dict[str, Any]) -> list[Denoised]:
+def _jobs(path: Path, series: str | None, gmap: str | Path | None) -> list[Job]:
+    """Split the images below a path into runs: one for all, and one for each series where a folder holds several."""
+    if series is not None:
+        item = {"image": str(path)} if gmap is None else {"image": str(path), "gmap": str(gmap)}
+        return [Job([item], series)]
+    items = series_datalist(path, gmap)
+    plain, chosen = [], []
+    for item in items:
+        found = describe(item["image"]) if format_of(item["image"]) == "dicom" else []
+        usable = [summary for summary in found if not summary.refused]
+        if len(found) < 2 or not usable:
+            plain.append(item)
+            continue
+        for summary in found:
+            if summary.refused:
+                logger.warning("%s, series %s is passed over: %s", summary.path, summary.series, summary.refused)
+        chosen += [Job([item], summary.series) for summary in usable]
+    return [*([Job(plain)] if plain else []), *chosen]
+
+
+def _suffix(job: Job) -> str:
+    return "denoised" if job.series is None else f"{job.series}_denoised"
+
+
+def _check_new(jobs: list[Job], overrides: dict[str, Any], output: Path) -> None:
+    """Refuse a folder that would hold a derived series but exists, before the work starts."""
+    if overrides["output_format"] != "same":
+        return
+    for job in jobs:
+        for item in job.items:
+            target = output_path(item["image"], overrides["dataset_dir"], output, _suffix(job))
+            if target.is_dir():
+                raise OutputNotWritableError(f"{target} exists already. Choose another folder, or remove it.")
+
+
+def _denoise_to_file(folder: Path, jobs: list[Job], overrides: dict[str, Any], source: Path, target: Path) -> Denoised:
+    """Denoise one series to a NIfTI file of a given name."""
+    count = sum(len(job.items) for job in jobs)
+    if count > 1:
+        raise OutputNotWritableError(
+            f"{source} holds {count} series, but {target} is one file. Give a folder for the results."
+        )
+    with _folder_beside(target) as aside:
+        [only] = _run(folder, jobs[0], {**overrides, "output_dir": str(aside), "output_format": "nifti"})
+        return replace(only, saved=_rename(only.saved, target))
+
+
+def _run(folder: Path, job: Job, overrides: dict[str, Any]) -> list[Denoised]:
     """Run the bundle and note what it wrote."""
+    items = {"dataset#data": job.items, "series": job.series, "suffix": _suffix(job)}
     done: list[Denoised] = []
 
     def note(engine: Engine) -> None:
         state: Any = engine.state
         image, saved = state.batch["image"], state.output["pred"]
         sigma = state.batch.get("noise_sigma") or overrides["noise_sigma"]
-        done.append(Denoised(Path(image.meta["source"]), Path(saved.meta["saved_to"]), float(sigma)))
+        done.append(Denoised(Path(image.meta["source"]), job.series, Path(saved.meta["saved_to"]), float(sigma)))
 
     with plain_errors(), expected_remarks():
-        workflow = open_inference(folder, **overrides)
+        workflow = open_inference(folder, **overrides, **items)
         workflow.evaluator.add_event_handler(Events.ITERATION_COMPLETED, note)
         workflow.run()
         workflow.finalize()
@@ -137,5 +207,5 @@ def _write_reports(done: list[Denoised], report: Path) -> None:
     for one in done:
         stem = one.saved.name.split(".")[0]
         path = report if len(done) == 1 else report.with_name(f"{report.stem}_{stem}{report.suffix}")
-        before, after = read_series(one.source), read_series(one.saved, check=False)
+        before, after = read_series(one.source, series=one.series), read_series(one.saved, check=False)
         denoising_report(before, after, path, title=one.source.name, sigma=one.sigma)

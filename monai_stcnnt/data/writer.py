@@ -113,7 +113,7 @@ class SaveSeries(Transform):
         suffix: what to add to the name.
         dtype: type of the voxels in a NIfTI file.
         output_format: ``"same"`` as the image's own (a folder with a derived series for DICOM, ``.npy`` for a NumPy
-            pair), or ``"nifti"``.
+            pair), or ``"nifti"``. A complex image from DICOM files becomes NIfTI in any case.
 
     Raises:
         OutputNotWritableError: if the folder cannot be written to, or an option is unknown.
@@ -164,7 +164,8 @@ class SaveSeries(Transform):
         """Where a record goes; two sources never go to one place."""
         source, file_format = str(record.metadata["source"]), record.metadata.get("file_format")
         extension = None
-        if self.output_format == "nifti" and file_format != "nifti":
+        as_nifti = self.output_format == "nifti" or (file_format == "dicom" and record.kind == "complex")
+        if as_nifti and file_format != "nifti":
             extension = ".nii.gz"
         elif file_format == "numpy":
             extension = ".npy"
