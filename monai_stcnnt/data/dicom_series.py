@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 import pydicom
+from pydicom.uid import EnhancedMRImageStorage, LegacyConvertedEnhancedMRImageStorage, MRImageStorage
 
 from monai_stcnnt.data.checks import check_exists
 from monai_stcnnt.data.dicom_frames import (
@@ -47,6 +48,7 @@ __all__ = ["DicomSeries", "list_dicom_series", "read_dicom"]
 
 logger = logging.getLogger(__name__)
 
+_MR_IMAGES = (MRImageStorage, EnhancedMRImageStorage, LegacyConvertedEnhancedMRImageStorage)
 _PAIRS: list[tuple[Component, Component]] = [("real", "imaginary"), ("magnitude", "phase")]
 
 
@@ -97,6 +99,10 @@ def list_dicom_series(path: str | Path) -> list[DicomSeries]:
         dataset = read_header(file)
         if path.is_file() or has_pixels(dataset):
             frames += frames_of(dataset, file)
+        elif dataset.file_meta.get("MediaStorageSOPClassUID") in _MR_IMAGES:
+            raise UnreadableFileError(
+                f"{file} is an MR image without rows and columns. It is incomplete; copy it anew."
+            )
     if not frames:
         raise EmptyImageError(f"{path} holds no DICOM image. Check the folder.")
     return _grouped(frames)

@@ -367,6 +367,17 @@ def test_other_files_in_the_folder_are_passed_over(make_dicom: MakeFiles) -> Non
     np.testing.assert_array_equal(read_series(folder).array[0], VALUES)
 
 
+def test_file_that_ends_within_its_header_is_not_passed_over(make_dicom: MakeFiles) -> None:
+    folder = make_dicom("in", VALUES[:, :1])
+    file = sorted(folder.iterdir())[3]
+    dataset = pydicom.dcmread(file)
+    for keyword in ("Rows", "Columns", "PixelData"):
+        delattr(dataset, keyword)
+    dataset.save_as(file)
+    with pytest.raises(errors.UnreadableFileError, match=f"{file.name} is an MR image without rows"):
+        read_series(folder)
+
+
 @pytest.mark.parametrize("share", [0.2, 0.5, 0.8, 0.95, 0.99])
 def test_truncated_file_is_refused(make_dicom: MakeFiles, share: float) -> None:
     folder = make_dicom("in", VALUES)
