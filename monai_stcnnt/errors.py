@@ -17,6 +17,7 @@ __all__ = [
     "GFactorMapError",
     "GeometryError",
     "ImageSizeError",
+    "LabelValueError",
     "LayoutError",
     "MissingFileError",
     "NetworkConfigError",
@@ -106,3 +107,7 @@ class SeriesMismatchError(StcnntError, ValueError):
 
 class PickledCodeError(UnreadableFileError):
     """A checkpoint holds more than tensors: loading it could run code that came with it."""
+
+
+class LabelValueError(StcnntError, ValueError):
+    """A mask holds values that are no labels, or that no class is named for."""

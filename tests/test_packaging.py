@@ -41,6 +41,12 @@ def configuration() -> ConfigParser:
     return parser
 
 
+def tested_extras() -> list[str]:
+    """Requirements of the tests, with those of the extras that they bring."""
+    extras = configuration()["options.extras_require"]
+    return [extras[name] for name in ("test", "files", "dicom")]
+
+
 def requirements(text: str) -> list[Requirement]:
     """Parse requirements, one a line."""
     return [Requirement(line) for line in text.splitlines() if line.strip() and not line.startswith("#")]
@@ -150,7 +156,7 @@ def test_every_package_is_listed() -> None:
 @pytest.mark.parametrize("folder", ["monai_stcnnt", "tests"])
 def test_every_import_is_declared(folder: str) -> None:
     text = configuration()["options"]["install_requires"]
-    text += configuration()["options.extras_require"]["test"] if folder == "tests" else ""
+    text += "\n".join(tested_extras()) if folder == "tests" else ""
     known = {canonicalize_name(item.name) for item in requirements(text)} | {"monai-stcnnt"}
     undeclared = set()
     for path in (REPOSITORY / folder).rglob("*.py"):
@@ -165,7 +171,7 @@ def test_every_import_is_declared(folder: str) -> None:
 
 def test_constraints_pin_what_is_tested() -> None:
     extras = configuration()["options.extras_require"]
-    text = "\n".join([configuration()["options"]["install_requires"], extras["test"], extras["dev"]])
+    text = "\n".join([configuration()["options"]["install_requires"], *tested_extras(), extras["dev"]])
     pinned = {
         canonicalize_name(item.name): next(iter(item.specifier)).version
         for item in requirements((REPOSITORY / "constraints.txt").read_text(encoding="utf-8"))

@@ -8,6 +8,7 @@ from monai_stcnnt.data.atomic import write_aside
 from monai_stcnnt.data.checks import check_exists, check_gfactor_map, check_image, check_output_folder
 from monai_stcnnt.data.clips import PrepareClips, split_datalist
 from monai_stcnnt.data.collate import series_collate, series_decollate
+from monai_stcnnt.data.dicom_seg import write_dicom_seg
 from monai_stcnnt.data.dicom_series import DicomSeries, list_dicom_series, read_dicom
 from monai_stcnnt.data.dicom_writer import write_dicom_series
 from monai_stcnnt.data.gfactor import read_gfactor_map
@@ -64,6 +65,7 @@ __all__ = [
     "series_decollate",
     "split_datalist",
     "write_aside",
+    "write_dicom_seg",
     "write_dicom_series",
     "write_itk",
     "write_nifti",

@@ -25,7 +25,7 @@ from monai_stcnnt.data.dicom_frames import DicomFrame, frames_of, quiet_pydicom,
 from monai_stcnnt.data.record import SeriesRecord
 from monai_stcnnt.errors import OutputNotWritableError
 
-__all__ = ["write_dicom_series"]
+__all__ = ["new_uid", "source_frames", "write_dicom_series"]
 
 logger = logging.getLogger(__name__)
 
@@ -79,10 +79,10 @@ def write_dicom_series(
         UnreadableFileError: if a source file is gone or damaged by now.
     """
     folder = Path(folder).expanduser()
-    frames = _source_frames(record, folder)
+    frames = source_frames(record, folder)
     stored, slope, intercept = _quantized(record.array[0])
     window = _window(record.array[0])
-    series_uid = _new_uid(uid_seed, frames[0][0][1].series_uid, "series")
+    series_uid = new_uid(uid_seed, frames[0][0][1].series_uid, "series")
     now = None if uid_seed is not None else datetime.datetime.now()
     if folder.exists():
         raise OutputNotWritableError(f"{folder} exists already. Choose another folder, or remove it.")
@@ -101,8 +101,20 @@ def write_dicom_series(
     return folder
 
 
-def _source_frames(record: SeriesRecord, folder: Path) -> list[list[tuple[Dataset, DicomFrame]]]:
-    """Header and frame of every plane ``[time][slice]``."""
+def source_frames(record: SeriesRecord, folder: Path) -> list[list[tuple[Dataset, DicomFrame]]]:
+    """Find the headers that a record was read from.
+
+    Args:
+        record: the record.
+        folder: where it is to be written, for messages.
+
+    Returns:
+        Header and frame of every plane ``[time][slice]``; planes of one file share the header.
+
+    Raises:
+        OutputNotWritableError: if the record does not come from DICOM, is complex, or has another size or geometry.
+        UnreadableFileError: if a source file is gone or damaged by now.
+    """
     if record.metadata.get("file_format") != "dicom":
         raise OutputNotWritableError(
             f"{folder}: only an image that was read from DICOM is written as DICOM. Write NIfTI."
@@ -134,7 +146,17 @@ def _same_geometry(affine: np.ndarray, planes: Sequence[DicomFrame]) -> bool:
     return bool(moved <= tolerance and np.abs(lps[:3, :2].T - axes).max() <= 1e-3 * tolerance + 1e-4)
 
 
-def _new_uid(seed: str | None, source: str, role: str) -> str:
+def new_uid(seed: str | None, source: str, role: str) -> str:
+    """Make a UID.
+
+    Args:
+        seed: makes it a function of all three texts; None for a random one.
+        source: UID of what it derives from.
+        role: what it names.
+
+    Returns:
+        The UID.
+    """
     return generate_uid() if seed is None else generate_uid(entropy_srcs=[seed, source, role])
 
 
@@ -181,7 +203,7 @@ def _derived(header: Dataset, base: Dataset, frame: DicomFrame, seed: str | None
         if found is not None and name not in dataset:
             dataset[name] = copy.deepcopy(found)
     dataset.SOPClassUID = MRImageStorage
-    dataset.SOPInstanceUID = _new_uid(seed, f"{frame.instance_uid}.{frame.number}", "instance")
+    dataset.SOPInstanceUID = new_uid(seed, f"{frame.instance_uid}.{frame.number}", "instance")
     kinds = [str(token) for token in header.get("ImageType") or []][2:]
     dataset.ImageType = ["DERIVED", "SECONDARY", *(kind for kind in kinds if kind not in ("MOSAIC", "NONE"))]
     dataset.DerivationDescription = derivation
