@@ -14,6 +14,9 @@ from monai_stcnnt.networks.nets.base import FrameNet
 
 __all__ = ["ChannelRouter"]
 
+KINDS = {2: "magnitude images", 3: "complex images"}
+"""What images in SNR units are by their channels, the g-factor map among them."""
+
 
 class ChannelRouter(nn.Module):
     """Send an input to the network that takes its number of channels.
@@ -40,6 +43,13 @@ class ChannelRouter(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Run the network that fits (B, C, T, H, W)."""
         if x.shape[1] not in self.channels:
-            raise LayoutError(f"There are networks for {self.channels} channels, got shape {list(x.shape)}.")
+            taken = " or ".join(_describe(channels) for channels in self.channels)
+            raise LayoutError(
+                f"There is a network for {taken} only, not for {_describe(x.shape[1])}. Choose a bundle that has one."
+            )
         out: torch.Tensor = self.networks[self.channels.index(x.shape[1])](x)
         return out
+
+
+def _describe(channels: int) -> str:
+    return f"{KINDS.get(channels, 'images')} ({channels} channels with the g-factor map)"

@@ -1,0 +1,217 @@
+# Copyright (c) monai_stcnnt contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Convert published checkpoints to weights and configs of MONAI."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import logging
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+import yaml
+from torch import nn
+
+from monai_stcnnt import __version__
+from monai_stcnnt.apps.bundles import bundle_folder
+from monai_stcnnt.apps.converted_bundle import (
+    MIT_LICENSE,
+    Provenance,
+    converted_inference,
+    converted_metadata,
+    converted_readme,
+)
+from monai_stcnnt.checkpoints import load_hrnet, load_snraware
+from monai_stcnnt.checkpoints.hrnet import hrnet_options
+from monai_stcnnt.checkpoints.snraware import snraware_denoiser_options
+from monai_stcnnt.data import write_aside
+from monai_stcnnt.errors import NetworkConfigError, OutputNotWritableError
+from monai_stcnnt.networks.blocks import CellBlock
+from monai_stcnnt.networks.cells import AttentionCell
+from monai_stcnnt.networks.nets import HRNetV2, STCNNTDenoiser
+
+__all__ = ["CheckpointKind", "convert"]
+
+logger = logging.getLogger(__name__)
+
+CheckpointKind = Literal["snraware", "hrnet"]
+
+OPTIONS: dict[str, tuple[str, ...]] = {
+    "snraware": ("config", "trust", "bundle"),
+    "hrnet": ("out_channels", "in_channels", "spatial_dims"),
+}
+"""Options that belong to one kind of checkpoint."""
+
+
+def convert(
+    weights: str | Path,
+    output: str | Path,
+    *,
+    kind: CheckpointKind,
+    config: str | Path | None = None,
+    trust: bool = False,
+    bundle: bool = False,
+    out_channels: int | None = None,
+    in_channels: int | None = None,
+    spatial_dims: int | None = None,
+) -> list[Path]:
+    """Convert a published checkpoint to plain weights and the config that builds their network.
+
+    ``model.pt`` holds names and tensors, nothing else; ``model.json`` beside it is a fragment of a MONAI config whose
+    ``network_def`` names every keyword of the network that the weights fit strictly. What was adapted is logged.
+
+    Args:
+        weights: the checkpoint.
+        output: name of the weights (``.pt``), or a folder for ``model.pt``; with ``bundle`` the folder to be made.
+        kind: ``snraware`` for denoisers, ``hrnet`` for HRNetV2.
+        config: (snraware, required) the configuration that was published with the weights.
+        trust: (snraware) allow a TorchScript archive, which holds code.
+        bundle: (snraware) make a bundle that denoises complex images.
+        out_channels: (hrnet) number of classes, if not the checkpoint's; a classification checkpoint needs it.
+        in_channels: (hrnet) channels of the image, if not the checkpoint's.
+        spatial_dims: (hrnet) 2 or 3, if not the checkpoint's.
+
+    Returns:
+        The weights and the config that were written, or the folder of the bundle.
+
+    Raises:
+        MissingFileError: if a file does not exist.
+        UnreadableFileError: for files that are no checkpoint, or no published configuration.
+        PickledCodeError: for weights that hold code and are not trusted.
+        CheckpointMismatchError: if names or shapes do not fit the network.
+        NetworkConfigError: for options that do not belong to this kind, or do not fit together.
+        OutputNotWritableError: if the output cannot be written, or would replace what it is made from.
+    """
+    given: dict[str, Any] = {"config": config, "trust": trust, "bundle": bundle}
+    given |= {"out_channels": out_channels, "in_channels": in_channels, "spatial_dims": spatial_dims}
+    chosen = {name: value for name, value in given.items() if value is not None and value is not False}
+    _check_options(kind, chosen)
+    weights, output = Path(weights), Path(output)
+    sources = [weights] if config is None else [weights, Path(config)]
+    target = _new_folder(output) if bundle else _weights_file(output, sources)
+    if kind == "hrnet":
+        net, _ = load_hrnet(weights, **chosen)
+        options = _defaults(HRNetV2) | hrnet_options(net.state_dict())
+        return _write_model(net, _definition(net, options), target)
+    assert config is not None  # _check_options refuses snraware without it
+    denoiser = load_snraware(weights, config, trust=trust)
+    options = _defaults(STCNNTDenoiser, type(denoiser.backbone), CellBlock, AttentionCell)
+    options |= snraware_denoiser_options(yaml.safe_load(Path(config).read_text(encoding="utf-8")))
+    logger.info("%s: SNRAware denoiser, %s parameters, img_size %s", weights, _count(denoiser), options["img_size"])
+    definition = _definition(denoiser, options)
+    if bundle:
+        return [_write_bundle(denoiser, definition, target, _provenance(weights, Path(config)))]
+    return _write_model(denoiser, definition, target)
+
+
+def _check_options(kind: str, chosen: dict[str, Any]) -> None:
+    """Refuse options of the other kind, and snraware without a configuration."""
+    if kind not in OPTIONS:
+        raise NetworkConfigError(f"kind must be one of {', '.join(OPTIONS)}, got {kind!r}.")
+    foreign = [_flag(name) for name in chosen if name not in OPTIONS[kind]]
+    if "--bundle" in foreign:
+        raise NetworkConfigError(
+            "There is no bundle for HRNetV2, whose task is yours to choose. Leave out --bundle, and use model.json and "
+            "model.pt in a config of your own."
+        )
+    if foreign:
+        own = ", ".join(_flag(name) for name in OPTIONS[kind])
+        raise NetworkConfigError(f"{', '.join(foreign)} does not belong to --kind {kind}, which takes {own}.")
+    if kind == "snraware" and "config" not in chosen:
+        raise NetworkConfigError(
+            "SNRAware weights need the configuration (.yaml) that was published with them; give it with --config."
+        )
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def _weights_file(output: Path, sources: list[Path]) -> Path:
+    """Name of the weights to be written; neither they nor the config beside them may replace a source."""
+    if output.is_dir() or not output.suffix:
+        output = output / "model.pt"
+    if output.suffix != ".pt":
+        raise OutputNotWritableError(
+            f"{output} does not end in .pt, as converted weights do. Choose such a name, or a folder that exists."
+        )
+    for file in (output, output.with_suffix(".json")):
+        if file.is_dir():
+            raise OutputNotWritableError(f"{file} is a folder; a file of this name is to be written. Choose another.")
+        if any(file.exists() and source.exists() and file.samefile(source) for source in sources):
+            raise OutputNotWritableError(f"{file} is what the network is converted from. Choose another output.")
+    return output
+
+
+def _new_folder(output: Path) -> Path:
+    if output.exists():
+        raise OutputNotWritableError(f"{output} exists already. Choose another folder for the bundle, or remove it.")
+    return output
+
+
+def _defaults(*classes: type[nn.Module]) -> dict[str, Any]:
+    """Keywords and defaults of constructors that hand the rest of their keywords to the next."""
+    parameters = [p for one in classes for p in inspect.signature(one).parameters.values()]
+    return {p.name: p.default for p in parameters if p.default is not p.empty}
+
+
+def _definition(net: nn.Module, options: dict[str, Any]) -> dict[str, Any]:
+    """The entry of a MONAI config that builds a network, made of plain JSON."""
+    definition = {"_target_": f"monai_stcnnt.networks.nets.{type(net).__name__}", **options}
+    plain: dict[str, Any] = json.loads(json.dumps(definition))
+    return plain
+
+
+def _count(net: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in net.parameters())
+
+
+def _save_plain(net: nn.Module, path: Path) -> None:
+    """Save names and tensors, without the metadata that a state dict carries."""
+    state = {name: tensor.detach().cpu().clone() for name, tensor in net.state_dict().items()}
+    with path.open("wb") as file:
+        torch.save(state, file)
+
+
+def _write_json(content: dict[str, Any], path: Path) -> None:
+    path.write_text(json.dumps(content, indent=4) + "\n", encoding="utf-8")
+
+
+def _write_model(net: nn.Module, definition: dict[str, Any], target: Path) -> list[Path]:
+    """Write the weights, and the config that builds their network beside them."""
+    config = target.with_suffix(".json")
+    with write_aside(target) as weights_aside:
+        _save_plain(net, weights_aside)
+        with write_aside(config) as config_aside:
+            _write_json({"network_def": definition}, config_aside)
+    return [target, config]
+
+
+def _provenance(weights: Path, config: Path) -> Provenance:
+    digests = []
+    for path in (weights, config):
+        with path.open("rb") as file:
+            digests.append(hashlib.file_digest(file, "sha256").hexdigest())
+    return Provenance(weights.name, digests[0], config.name, digests[1], __version__)
+
+
+def _write_bundle(net: nn.Module, definition: dict[str, Any], folder: Path, origin: Provenance) -> Path:
+    """Write a bundle for complex images, after the one that this package carries."""
+    carried = bundle_folder("mri_denoising") / "configs"
+    inference = converted_inference(json.loads((carried / "inference.json").read_text("utf-8")), definition)
+    size = definition["img_size"]
+    metadata = converted_metadata(json.loads((carried / "metadata.json").read_text("utf-8")), size)
+    logging_conf = (carried / "logging.conf").read_text("utf-8")
+    with write_aside(folder) as aside:
+        for name in ("configs", "docs", "models"):
+            (aside / name).mkdir(parents=True)
+        _write_json(inference, aside / "configs" / "inference.json")
+        _write_json(metadata, aside / "configs" / "metadata.json")
+        (aside / "configs" / "logging.conf").write_text(logging_conf, encoding="utf-8")
+        (aside / "docs" / "README.md").write_text(converted_readme(origin, size, _count(net)), encoding="utf-8")
+        (aside / "LICENSE").write_text(MIT_LICENSE, encoding="utf-8")
+        _save_plain(net, aside / "models" / "model.pt")
+    return folder
