@@ -231,6 +231,11 @@ def _check_kind(dataset: Dataset, path: Path) -> None:
 def _frames(dataset: Dataset, path: Path) -> Iterator[DicomFrame]:
     per_frame = dataset.get("PerFrameFunctionalGroupsSequence")
     if per_frame is None:
+        if _is_uih_grid(dataset):
+            raise NotAnImageError(
+                f"{path} is a mosaic of United Imaging (UIH): all slices of a volume in one image, which is not taken "
+                "apart. Export the series as single slices or as enhanced DICOM."
+            )
         if _is_mosaic(dataset):
             yield from _mosaic_frames(_frame(dataset, [dataset], path, 0), dataset)
             return
@@ -250,7 +255,27 @@ def _frames(dataset: Dataset, path: Path) -> Iterator[DicomFrame]:
 
 
 def _is_mosaic(dataset: Dataset) -> bool:
-    return "MOSAIC" in [str(token).upper() for token in dataset.get("ImageType") or []]
+    return "MOSAIC" in _image_type(dataset)
+
+
+def _is_uih_grid(dataset: Dataset) -> bool:
+    """Whether slices stand side by side as United Imaging stores them.
+
+    The image type says VFRAME; the number of slices, and a header for each, stand in private attributes.
+    """
+    if str(dataset.get("Manufacturer") or "").upper().startswith(("UIH", "UNITED IMAGING")):
+        if "VFRAME" in _image_type(dataset):
+            return True
+        try:
+            block = dataset.private_block(0x0065, "Image Private Header")
+        except KeyError:
+            return False
+        return float(block[0x50].value) > 1 if 0x50 in block else 0x51 in block
+    return False
+
+
+def _image_type(dataset: Dataset) -> list[str]:
+    return [str(token).upper() for token in dataset.get("ImageType") or []]
 
 
 def _mosaic_frames(mosaic: DicomFrame, dataset: Dataset) -> Iterator[DicomFrame]:

@@ -20,20 +20,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pydicom
 from pydicom.uid import EnhancedMRImageStorage, LegacyConvertedEnhancedMRImageStorage, MRImageStorage
 
 from monai_stcnnt.data.checks import check_exists
 from monai_stcnnt.data.dicom_frames import (
-    DECODE_FAILURES,
     Component,
     DicomFrame,
     frames_of,
     has_pixels,
     is_dicom,
-    quiet_pydicom,
     read_header,
 )
+from monai_stcnnt.data.dicom_pixels import read_pixels
 from monai_stcnnt.data.dicom_sorting import SortedFrames, sort_frames
 from monai_stcnnt.data.record import SeriesRecord
 from monai_stcnnt.errors import (
@@ -49,6 +47,7 @@ __all__ = ["DicomSeries", "list_dicom_series", "read_dicom"]
 logger = logging.getLogger(__name__)
 
 _MR_IMAGES = (MRImageStorage, EnhancedMRImageStorage, LegacyConvertedEnhancedMRImageStorage)
+_SUFFIXES = (".dcm", ".ima")
 _PAIRS: list[tuple[Component, Component]] = [("real", "imaginary"), ("magnitude", "phase")]
 
 
@@ -153,7 +152,11 @@ def _dicom_files(folder: Path) -> list[Path]:
     for root, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         files += [Path(root) / name for name in sorted(names) if not name.startswith(".") and name != "DICOMDIR"]
-    return [file for file in files if is_dicom(file)]
+    found = [file for file in files if is_dicom(file)]
+    damaged = [file for file in files if file.suffix.lower() in _SUFFIXES and not is_dicom(file)]
+    if damaged and found:
+        raise UnreadableFileError(f"{damaged[0]} is not DICOM, as its name says. It is damaged; copy it anew.")
+    return found
 
 
 def _grouped(frames: Sequence[DicomFrame]) -> list[DicomSeries]:
@@ -280,7 +283,7 @@ def _read_planes(ordered: SortedFrames, files: Sequence[Path]) -> tuple[np.ndarr
     array = np.empty((len(ordered.grid), len(ordered.grid[0]), *first.shape), np.float32)
     dtype = ""
     for file in files:
-        pixels = _decode(file)
+        pixels = read_pixels(file)
         dtype = str(pixels.dtype)
         for time, place, frame in by_file[file]:
             if frame.tile is not None:
@@ -294,27 +297,6 @@ def _read_planes(ordered: SortedFrames, files: Sequence[Path]) -> tuple[np.ndarr
                 )
             array[time, place] = plane.astype(np.float64) * frame.slope + frame.intercept
     return array, dtype
-
-
-def _decode(file: Path) -> np.ndarray:
-    """Stored values ``(frames, rows, columns)``."""
-    try:
-        with quiet_pydicom():
-            dataset = pydicom.dcmread(file)
-        syntax = dataset.file_meta.TransferSyntaxUID.name
-    except DECODE_FAILURES as error:
-        raise UnreadableFileError(f"{file} cannot be read ({type(error).__name__}). Copy it anew.") from error
-    if not any(name in dataset for name in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")):
-        raise NotAnImageError(f"{file} is DICOM without pixels. Give a folder of images.")
-    try:
-        with quiet_pydicom():
-            pixels = dataset.pixel_array
-    except DECODE_FAILURES as error:
-        raise UnreadableFileError(
-            f"{file} cannot be decoded ({type(error).__name__}, {syntax}). It is damaged, or its compression "
-            "needs a decoder: pip install python-gdcm."
-        ) from error
-    return pixels if pixels.ndim == 3 else pixels[None]
 
 
 def _complex_record(first: SeriesRecord, second: SeriesRecord, parts: list[DicomSeries], path: Path) -> SeriesRecord:

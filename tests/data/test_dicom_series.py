@@ -378,6 +378,40 @@ def test_file_that_ends_within_its_header_is_not_passed_over(make_dicom: MakeFil
         read_series(folder)
 
 
+def uih_grid(manufacturer: str, kind: str, count: str | None, *, frames: bool = False) -> Callable[..., None]:
+    """Change that gives United Imaging's marks of a mosaic."""
+
+    def change(_: int, __: int, dataset: Dataset) -> None:
+        dataset.Manufacturer, dataset.ImageType = manufacturer, ["ORIGINAL", "PRIMARY", "M", kind]
+        block = dataset.private_block(0x0065, "Image Private Header", create=True)
+        if count is not None:
+            block.add_new(0x50, "DS", count)
+        if frames:
+            block.add_new(0x51, "SQ", [Dataset()])
+
+    return change
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        uih_grid("UIH", "VFRAME", None),
+        uih_grid("UIH", "ND", "12", frames=True),
+        uih_grid("UIH", "ND", "12"),
+        uih_grid("UIH", "ND", None, frames=True),
+        uih_grid("United Imaging Healthcare", "VFRAME", "12"),
+    ],
+)
+def test_mosaic_of_united_imaging_is_refused(make_dicom: MakeFiles, change: Callable[..., None]) -> None:
+    with pytest.raises(errors.NotAnImageError, match=r"mosaic of United Imaging \(UIH\).*single slices"):
+        read_dicom(make_dicom("in", VALUES[:1, :1], change=change))
+
+
+@pytest.mark.parametrize("change", [uih_grid("UIH", "ND", "1"), uih_grid("UIH", "ND", None), uih_grid("Other", "ND", "12")])  # fmt: skip  # noqa: E501
+def test_single_slices_of_united_imaging_are_read(make_dicom: MakeFiles, change: Callable[..., None]) -> None:
+    np.testing.assert_array_equal(read_dicom(make_dicom("in", VALUES, change=change)).array[0], VALUES)
+
+
 @pytest.mark.parametrize("share", [0.2, 0.5, 0.8, 0.95, 0.99])
 def test_truncated_file_is_refused(make_dicom: MakeFiles, share: float) -> None:
     folder = make_dicom("in", VALUES)

@@ -1,0 +1,78 @@
+# Copyright (c) monai_stcnnt contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Pixels of DICOM files, compressed ones included.
+
+pydicom itself reads uncompressed and run-length encoded pixels, pillow lossy JPEG and JPEG 2000. The extra ``dicom``
+(python-gdcm) adds lossless JPEG, in which many archives store, and JPEG-LS.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pydicom
+from pydicom.pixels.decoders.base import get_decoder
+from pydicom.uid import HTJ2K, UID, HTJ2KLossless, HTJ2KLosslessRPCL
+
+from monai_stcnnt.data.dicom_frames import DECODE_FAILURES, quiet_pydicom
+from monai_stcnnt.errors import NotAnImageError, UnreadableFileError
+
+__all__ = ["missing_decoder", "read_pixels"]
+
+_HTJ2K = (HTJ2K, HTJ2KLossless, HTJ2KLosslessRPCL)
+
+
+def missing_decoder(syntax: str) -> str:
+    """Tell what to do where no decoder is installed.
+
+    Args:
+        syntax: UID of the transfer syntax.
+
+    Returns:
+        What is missing and a way out; empty where pixels of this syntax can be decoded.
+    """
+    with quiet_pydicom():
+        uid = UID(syntax)
+        try:
+            is_available = get_decoder(uid).is_available
+        except NotImplementedError:
+            return f"is stored as {uid.name}, which is not read. Convert it, for example with gdcmconv --raw."
+    if is_available:
+        return ""
+    packages = "pylibjpeg pylibjpeg-openjpeg" if uid in _HTJ2K else '"monai-stcnnt[dicom]"'
+    return f"is compressed as {uid.name}, for which no decoder is installed: pip install {packages}."
+
+
+def read_pixels(file: Path) -> np.ndarray:
+    """Decode a DICOM file.
+
+    Args:
+        file: the file.
+
+    Returns:
+        Stored values ``(frames, rows, columns)``, before the rescale slope.
+
+    Raises:
+        NotAnImageError: if it has no pixels.
+        UnreadableFileError: if it is damaged, or there is no decoder for its compression.
+    """
+    try:
+        with quiet_pydicom():
+            dataset = pydicom.dcmread(file)
+            syntax = UID(dataset.file_meta.TransferSyntaxUID)
+    except DECODE_FAILURES as error:
+        raise UnreadableFileError(f"{file} cannot be read ({type(error).__name__}). Copy it anew.") from error
+    if not any(name in dataset for name in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")):
+        raise NotAnImageError(f"{file} is DICOM without pixels. Give a folder of images.")
+    missing = missing_decoder(syntax)
+    if missing:
+        raise UnreadableFileError(f"{file} {missing}")
+    try:
+        with quiet_pydicom():
+            pixels = dataset.pixel_array
+    except DECODE_FAILURES as error:
+        raise UnreadableFileError(
+            f"{file} cannot be decoded ({type(error).__name__}, {syntax.name}). It is damaged; copy it anew."
+        ) from error
+    return pixels if pixels.ndim == 3 else pixels[None]
