@@ -48,6 +48,7 @@ def set_up_logging(*, quiet: bool) -> None:
     """Log what this package says to standard error, and nothing of other packages: errors are raised, and said once."""
     logging.basicConfig(level=logging.CRITICAL, format="%(message)s", stream=sys.stderr, force=True)
     logging.getLogger("monai_stcnnt").setLevel(logging.ERROR if quiet else logging.INFO)
+    logging.getLogger("monai_stcnnt.data.writer").setLevel(logging.ERROR)  # commands print what they wrote
 
 
 @app.command()

@@ -48,7 +48,7 @@ class FrameSlidingWindowInferer(SlidingWindowInferer):
         mode: ``gaussian`` or ``constant`` blending.
         sigma_scale: width of the Gaussian as a share of the window.
         shrink_to_image: run an image that is smaller than the window as it is, for networks that take any size; else
-            it is extended to the window.
+            it is extended to the window. One flag, or one for each of t, h and w.
         progress: show a bar.
         sw_device: where windows are computed; default is where the input lies.
         device: where the result is put together; default is where the input lies.
@@ -71,7 +71,7 @@ class FrameSlidingWindowInferer(SlidingWindowInferer):
         mode: BlendMode | str = BlendMode.GAUSSIAN,
         sigma_scale: Sequence[float] | float = 0.125,
         *,
-        shrink_to_image: bool = False,
+        shrink_to_image: Sequence[bool] | bool = False,
         progress: bool = False,
         sw_device: torch.device | str | None = None,
         device: torch.device | str | None = None,
@@ -90,7 +90,10 @@ class FrameSlidingWindowInferer(SlidingWindowInferer):
             progress=progress,
         )
         self.window = tuple(int(r) for r in roi_size)
-        self.shrink_to_image = shrink_to_image
+        shrink = (shrink_to_image,) * 3 if isinstance(shrink_to_image, bool) else tuple(shrink_to_image)
+        if len(shrink) != 3:
+            raise ImageSizeError(f"shrink_to_image is one flag, or one for each of t, h and w, got {shrink}.")
+        self.shrink_to_image = shrink
 
     def __call__(  # type: ignore[override]  # MONAI's also allows several outputs, which frames never have here
         self,
@@ -114,8 +117,10 @@ class FrameSlidingWindowInferer(SlidingWindowInferer):
             raise LayoutError(f"The inferer takes (B, C, T, H, W), got shape {list(inputs.shape)}.")
         size = inputs.shape[2:]
         window = [extent if r <= 0 else r for r, extent in zip(self.window, size, strict=True)]
-        if self.shrink_to_image:
-            window = [min(w, extent) for w, extent in zip(window, size, strict=True)]
+        window = [
+            min(w, extent) if shrink else w
+            for w, extent, shrink in zip(window, size, self.shrink_to_image, strict=True)
+        ]
         plain = inputs.as_tensor() if isinstance(inputs, MetaTensor) else inputs
         image = pad_to_window(plain.float(), window)
 

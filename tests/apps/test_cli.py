@@ -4,11 +4,10 @@
 
 from __future__ import annotations
 
-import logging
 import re
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import nibabel as nib
@@ -22,17 +21,6 @@ from monai_stcnnt.apps.cli import main
 from monai_stcnnt.networks.nets import build_variant
 
 Run = Callable[..., int]
-
-
-@pytest.fixture(autouse=True)
-def logging_as_before() -> Iterator[None]:
-    """Commands set up logging for their own process; put it back."""
-    root, package = logging.getLogger(), logging.getLogger("monai_stcnnt")
-    handlers, levels = root.handlers[:], (root.level, package.level)
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(levels[0])
-    package.setLevel(levels[1])
 
 
 @pytest.fixture

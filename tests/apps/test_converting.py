@@ -275,10 +275,8 @@ def test_published_files_are_converted(shared_golden: Path, tmp_path: Path) -> N
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
-    """The command line, which sets up logging for its own process; logging is put back."""
-    root, package = logging.getLogger(), logging.getLogger("monai_stcnnt")
-    handlers, levels = root.handlers[:], (root.level, package.level)
+def run(monkeypatch: pytest.MonkeyPatch) -> Run:
+    """The command line."""
 
     def call(*arguments: object) -> int:
         monkeypatch.setattr(sys, "argv", ["stcnnt", "convert", *map(str, arguments)])
@@ -286,10 +284,7 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
             main()
         return int(stop.value.code or 0)
 
-    yield call
-    root.handlers[:] = handlers
-    root.setLevel(levels[0])
-    package.setLevel(levels[1])
+    return call
 
 
 def test_the_command_says_what_it_adapted_and_wrote(

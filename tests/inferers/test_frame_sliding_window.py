@@ -101,3 +101,18 @@ def test_metadata_stays_and_the_network_sees_plain_tensors() -> None:
     assert isinstance(y, MetaTensor)
     assert y.meta["source"] == "scan"
     assert kinds == {torch.Tensor}
+
+
+def test_single_axes_can_shrink() -> None:
+    seen = []
+
+    def network(patch: torch.Tensor) -> torch.Tensor:
+        seen.append(tuple(patch.shape[2:]))
+        return patch + 0.0
+
+    x = torch.randn(1, 1, 1, 9, 9)
+    inferer = FrameSlidingWindowInferer((8, 16, 16), shrink_to_image=(True, False, False))
+    torch.testing.assert_close(inferer(x, network), x)
+    assert seen == [(1, 16, 16)]
+    with pytest.raises(ImageSizeError, match="one flag"):
+        FrameSlidingWindowInferer((8, 16, 16), shrink_to_image=(True, False))
