@@ -39,12 +39,13 @@ class RandFrameClip(Randomizable, Transform):
 
     One slice is drawn, then a place in (T, H, W). Places where less than ``min_foreground`` of the clip is brighter
     than a tenth of the series' maximum are drawn again, a few times. A series that is smaller than the clip is
-    reflected.
+    reflected. Some clips stand still: one frame, repeated.
 
     Args:
         clip_size: (t, h, w).
         min_foreground: share of the clip that should hold signal.
         tries: how often a place is drawn at most.
+        still_prob: probability that the clip repeats its first frame.
 
     Shapes: (Z, C, T, H, W) to (C, t, h, w).
 
@@ -52,15 +53,23 @@ class RandFrameClip(Randomizable, Transform):
         LayoutError: for an input without five axes.
     """
 
-    def __init__(self, clip_size: Sequence[int] = (12, 64, 64), min_foreground: float = 0.2, tries: int = 8) -> None:
+    def __init__(
+        self,
+        clip_size: Sequence[int] = (12, 64, 64),
+        min_foreground: float = 0.2,
+        tries: int = 8,
+        still_prob: float = 0.0,
+    ) -> None:
         self.clip_size = tuple(int(c) for c in clip_size)
-        self.min_foreground, self.tries = min_foreground, tries
+        self.min_foreground, self.tries, self.still_prob = min_foreground, tries, still_prob
         self.place = (0, 0, 0, 0)
+        self.still = False
 
     def randomize(self, data: Sequence[int]) -> None:
         """Draw a slice and the start of the clip in a series of shape (Z, C, T, H, W)."""
         starts = [int(self.R.randint(max(data[i + 2] - self.clip_size[i], 0) + 1)) for i in range(3)]
         self.place = (int(self.R.randint(data[0])), starts[0], starts[1], starts[2])
+        self.still = bool(self.R.random() < self.still_prob)
 
     def cut(self, series: torch.Tensor) -> torch.Tensor:
         """The clip at the place that was drawn."""
@@ -68,7 +77,7 @@ class RandFrameClip(Randomizable, Transform):
         for axis in range(3):
             index = reflected_range(self.place[axis + 1], self.clip_size[axis], clip.shape[axis + 1])
             clip = clip.index_select(axis + 1, index)
-        return clip
+        return clip[:, :1].expand_as(clip) if self.still else clip
 
     def __call__(self, img: NdarrayOrTensor, randomize: bool = True) -> NdarrayOrTensor:
         """Cut a clip out of (Z, C, T, H, W)."""
@@ -93,6 +102,7 @@ class RandFrameClipd(MapTransform, Randomizable):
         clip_size: see :class:`RandFrameClip`.
         min_foreground: see :class:`RandFrameClip`.
         tries: see :class:`RandFrameClip`.
+        still_prob: see :class:`RandFrameClip`.
         allow_missing_keys: whether a missing key is no error.
     """
 
@@ -102,10 +112,11 @@ class RandFrameClipd(MapTransform, Randomizable):
         clip_size: Sequence[int] = (12, 64, 64),
         min_foreground: float = 0.2,
         tries: int = 8,
+        still_prob: float = 0.0,
         allow_missing_keys: bool = False,
     ) -> None:
         MapTransform.__init__(self, keys, allow_missing_keys)
-        self.clip = RandFrameClip(clip_size, min_foreground, tries)
+        self.clip = RandFrameClip(clip_size, min_foreground, tries, still_prob)
 
     def set_random_state(self, seed: int | None = None, state: np.random.RandomState | None = None) -> RandFrameClipd:
         """Set the state that places are drawn from."""

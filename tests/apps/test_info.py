@@ -103,7 +103,7 @@ def make_unknown_syntax(dataset: Dataset) -> None:
 
 @pytest.mark.parametrize(
     ("change", "sentence"),
-    [(delete_position, "does not tell the position"), (move, "missing or surplus"), (make_unknown_syntax, "decoder")],
+    [(delete_position, "does not tell the position"), (move, "missing or surplus"), (make_unknown_syntax, "MPEG2")],
 )
 def test_what_would_be_refused_says_why(tmp_path: Path, change: Callable[[Dataset], None], sentence: str) -> None:
     folder = write_cine(tmp_path / "in", frames=3, slices=2)
