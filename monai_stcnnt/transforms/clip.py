@@ -65,6 +65,11 @@ class RandFrameClip(Randomizable, Transform):
         self.place = (0, 0, 0, 0)
         self.still = False
 
+    def set_random_state(self, seed: int | None = None, state: np.random.RandomState | None = None) -> RandFrameClip:
+        """Set the state that places are drawn from."""
+        super().set_random_state(seed, state)
+        return self
+
     def randomize(self, data: Sequence[int]) -> None:
         """Draw a slice and the start of the clip in a series of shape (Z, C, T, H, W)."""
         starts = [int(self.R.randint(max(data[i + 2] - self.clip_size[i], 0) + 1)) for i in range(3)]
