@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from monai.utils.module import optional_import
 from pydicom.dataset import Dataset
+from pydicom.valuerep import format_number_as_ds
 
 from monai_stcnnt import __version__
 from monai_stcnnt.data.atomic import write_aside
@@ -275,19 +276,41 @@ def _phase_text(times: np.ndarray, time: int) -> str:
 def _planes(mask: np.ndarray, row: Sequence[tuple[Dataset, DicomFrame]]) -> tuple[np.ndarray, list[Dataset]]:
     """Mask ``(Z, Y, X)`` and headers in an order that highdicom takes: that of the file where there is one file."""
     first = row[0][1]
-    header = _impersonal(row[0][0])
-    if "PerFrameFunctionalGroupsSequence" in header:
-        return mask[np.argsort([frame.number for _, frame in row])], [header]
-    headers = [_impersonal(header) for header, _ in row]
     extent = float(np.linalg.norm(row[-1][1].position - first.position))
-    step = extent / (len(row) - 1) if len(row) > 1 else float(first.spacing[2])
+    step = round(extent / (len(row) - 1) if len(row) > 1 else float(first.spacing[2]), 6)
+    if "PerFrameFunctionalGroupsSequence" in row[0][0]:
+        in_file = sorted(range(len(row)), key=lambda place: row[place][1].number)
+        return mask[in_file], [_enhanced_header(row[0][0], [row[place][1] for place in in_file], step)]
+    headers = [_impersonal(header) for header, _ in row]
     for plane in headers:
         # Orientations agree up to rounding, but highdicom asks for the same digits; what a header calls the spacing may
         # be a gap.
         plane.ImageOrientationPatient = headers[0].ImageOrientationPatient
         plane.SliceThickness = plane.get("SliceThickness") or step
-        plane.SpacingBetweenSlices = round(step, 6)
+        plane.SpacingBetweenSlices = step
     return mask, headers
+
+
+def _enhanced_header(header: Dataset, frames: Sequence[DicomFrame], step: float) -> Dataset:
+    """Copy of an enhanced header with no more than the places of its frames, in the groups where highdicom looks."""
+    slim = _impersonal(header)
+    shared = Dataset()
+    shared.PlaneOrientationSequence, shared.PixelMeasuresSequence = [Dataset()], [Dataset()]
+    shared.PlaneOrientationSequence[0].ImageOrientationPatient = _decimals(frames[0].orientation.ravel())
+    shared.PixelMeasuresSequence[0].PixelSpacing = _decimals(frames[0].spacing[1::-1])
+    shared.PixelMeasuresSequence[0].SliceThickness = _decimals(frames[0].spacing[2:])[0]
+    shared.PixelMeasuresSequence[0].SpacingBetweenSlices = step
+    groups = [Dataset() for _ in frames]
+    for group, frame in zip(groups, frames, strict=True):
+        group.PlanePositionSequence = [Dataset()]
+        group.PlanePositionSequence[0].ImagePositionPatient = _decimals(frame.position)
+    slim.SharedFunctionalGroupsSequence, slim.PerFrameFunctionalGroupsSequence = [shared], groups
+    return slim
+
+
+def _decimals(values: np.ndarray) -> list[str]:
+    """Numbers as decimal strings of at most 16 characters."""
+    return [format_number_as_ds(float(value)) for value in values]
 
 
 def _impersonal(header: Dataset) -> Dataset:

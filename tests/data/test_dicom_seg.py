@@ -183,9 +183,21 @@ def test_mask_of_another_file_takes_the_source(make_dicom: MakeFiles, tmp_path: 
         check_phases(out, record, MASK, NAMES)
 
 
-def test_enhanced_volume(make_enhanced: MakeFiles, tmp_path: Path) -> None:
-    record = read_dicom(make_enhanced("in.dcm", VALUES[:1], spacing=-8.0))
+@pytest.mark.parametrize("per_frame", [False, True])
+def test_enhanced_volume(make_enhanced: MakeFiles, tmp_path: Path, per_frame: bool) -> None:
+    path = make_enhanced("in.dcm", VALUES[:1], spacing=-8.0)
+    if per_frame:
+        dataset = pydicom.dcmread(path)
+        (shared,) = dataset.SharedFunctionalGroupsSequence
+        for groups in dataset.PerFrameFunctionalGroupsSequence:
+            groups.update({element.tag: element for element in shared})
+        dataset.SharedFunctionalGroupsSequence = [Dataset()]
+        dataset.save_as(path)
+    record = read_dicom(path)
     (item,) = written(write_dicom_seg(record.with_array(MASK[:, :1]), tmp_path / "out", class_names=NAMES))
+    volume = item.get_volume(combine_segments=True)
+    inverse = np.linalg.inv(record.affine) @ _RAS @ volume.affine[:, [2, 1, 0, 3]]
+    np.testing.assert_allclose(np.abs(inverse[:3, :3]), np.eye(3), atol=1e-4)
     frames = [int(number) + 1 for _, number in record.metadata["dicom_frames"][0]]
     assert frames == [3, 2, 1]
     assert referenced(item) == {"1.2.3.8.1"}
@@ -322,3 +334,13 @@ def test_mosaic_of_the_sample_scans_is_refused(shared_data: Path, tmp_path: Path
     record = read_series(shared_data / "dicom_siemens_mosaic_fmri" / "dicom")
     with pytest.raises(errors.OutputNotWritableError, match="mosaic"):
         write_dicom_seg(record.with_array(np.ones_like(record.array)), tmp_path / "out", class_names={1: "brain"})
+
+
+def test_enhanced_volume_of_the_sample_scans(shared_data: Path, tmp_path: Path) -> None:
+    record = read_series(shared_data / "complex_siemens_xa30_fieldmap" / "dicom_mag", series="8-e1")
+    mask = record.array > np.percentile(record.array, 80)
+    (item,) = written(write_dicom_seg(mask, tmp_path / "out", class_names={1: "head"}, source=record))
+    frames = [int(number) + 1 for _, number in record.metadata["dicom_frames"][0]]
+    (uid,) = referenced(item)
+    found = item.get_pixels_by_source_frame(uid, frames, combine_segments=True, assert_missing_frames_are_empty=True)
+    np.testing.assert_array_equal(found, mask[0, 0])
