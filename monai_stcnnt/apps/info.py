@@ -14,7 +14,6 @@ from pathlib import Path
 from statistics import median
 from typing import Literal
 
-from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import UID
 
 from monai_stcnnt.data import (
@@ -27,6 +26,7 @@ from monai_stcnnt.data import (
     read_series,
 )
 from monai_stcnnt.data.dicom_frames import read_header
+from monai_stcnnt.data.dicom_pixels import missing_decoder
 from monai_stcnnt.data.dicom_sorting import sort_frames
 from monai_stcnnt.errors import StcnntError
 
@@ -230,18 +230,14 @@ def _of_dicom(entry: Path, parts: Sequence[DicomSeries], summary: SeriesSummary)
     first = parts[0].frames[0]
     header = read_header(first.path)
     syntax = UID(str(header.file_meta.get("TransferSyntaxUID", "")))
-    try:
-        is_decoded = get_decoder(syntax).is_available
-    except NotImplementedError:
-        is_decoded = False
-    refused = "" if is_decoded else f"{entry} needs a decoder for {syntax.name}: pip install python-gdcm."
+    missing = missing_decoder(syntax)
     return dataclasses.replace(
         summary,
         vendor=_printable(first.vendor),
         modality=_printable(str(header.get("Modality", ""))),
         transfer_syntax=_printable(syntax.name),
         files=len({frame.path for part in parts for frame in part.frames}),
-        refused=refused,
+        refused=f"{entry} {missing}" if missing else "",
     )
 
 

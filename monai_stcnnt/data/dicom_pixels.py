@@ -75,4 +75,18 @@ def read_pixels(file: Path) -> np.ndarray:
         raise UnreadableFileError(
             f"{file} cannot be decoded ({type(error).__name__}, {syntax.name}). It is damaged; copy it anew."
         ) from error
-    return pixels if pixels.ndim == 3 else pixels[None]
+    pixels = pixels if pixels.ndim == 3 else pixels[None]
+    _check_amount(pixels, dataset, file)
+    return pixels
+
+
+def _check_amount(pixels: np.ndarray, dataset: pydicom.Dataset, file: Path) -> None:
+    """Refuse a file with more pixels than its header says: sizes in the header are damaged."""
+    frames = int(dataset.get("NumberOfFrames") or 1)
+    is_packed = dataset.file_meta.TransferSyntaxUID.is_compressed
+    surplus = 0 if is_packed else len(dataset.get("PixelData") or b"") - pixels.nbytes
+    if len(pixels) != frames or surplus >= pixels.shape[-1] * pixels.itemsize:
+        raise UnreadableFileError(
+            f"{file} holds more pixels than {frames} x {pixels.shape[1]} x {pixels.shape[2]}, the frames, rows and "
+            "columns that its header says. It is damaged; copy it anew."
+        )

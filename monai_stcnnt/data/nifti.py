@@ -19,7 +19,8 @@ from typing import Any, Literal
 import nibabel as nib
 import numpy as np
 from nibabel.filebasedimages import ImageFileError
-from nibabel.nifti1 import intent_codes, unit_codes
+from nibabel.nifti1 import intent_codes, unit_codes, xform_codes
+from nibabel.openers import ImageOpener
 from nibabel.spatialimages import HeaderDataError
 
 from monai_stcnnt.data.atomic import write_aside
@@ -27,6 +28,7 @@ from monai_stcnnt.data.checks import check_exists
 from monai_stcnnt.data.record import SeriesRecord, regular_frame_times
 from monai_stcnnt.errors import (
     EmptyImageError,
+    GeometryError,
     NotAnImageError,
     OutputNotWritableError,
     UnreadableFileError,
@@ -82,14 +84,15 @@ def read_nifti(path: str | Path) -> SeriesRecord:
     """
     path = check_exists(path)
     image = _load(path)
+    _check_codes(path)
     _check_header(path, image)
     try:
-        if path.name.lower().endswith(".gz"):
-            _check_gzip(path)
+        size = _unpacked_size(path)
         values = np.asarray(image.dataobj)
     except _READ_FAILURES as error:
         raise _unreadable(path, error) from error
     shape = image.shape
+    _check_size(path, image, size)
     units = _units_of(image.header)
     is_pair = len(shape) == 5 and shape[4] == 2
     if is_pair:
@@ -181,11 +184,46 @@ def _check_header(path: Path, image: nib.Nifti1Image) -> None:
         )
 
 
-def _check_gzip(path: Path) -> None:
-    """Read a compressed file to its end, where its checksum stands; nibabel stops at the last voxel."""
+def _unpacked_size(path: Path) -> int:
+    """Bytes of a file; a compressed one is read to its end, where its checksum stands: nibabel stops before."""
+    if not path.name.lower().endswith(".gz"):
+        return path.stat().st_size
+    size = 0
     with gzip.open(path) as file:
-        while file.read(1 << 20):
-            pass
+        while block := file.read(1 << 20):
+            size += len(block)
+    return size
+
+
+def _check_size(path: Path, image: nib.Nifti1Image, size: int) -> None:
+    """Refuse a file that holds more than its header says, by a row of voxels or more: the header is damaged."""
+    itemsize = image.get_data_dtype().itemsize
+    surplus = size - image.dataobj.offset - math.prod(image.shape) * itemsize  # type: ignore[attr-defined]
+    if surplus >= max(image.shape[0] * itemsize, 16):
+        raise UnreadableFileError(
+            f"{path} holds {surplus} bytes more than the shape {image.shape} of {image.get_data_dtype()} takes. Its "
+            "header is damaged; copy it anew."
+        )
+
+
+def _check_codes(path: Path) -> None:
+    """Refuse codes of the geometry that do not exist; nibabel would go on with another geometry."""
+    try:
+        with ImageOpener(str(path)) as file:
+            head = file.read(nib.Nifti2Header.sizeof_hdr)
+        size = int.from_bytes(head[:4], "little")
+        header_class = nib.Nifti2Header if nib.Nifti2Header.sizeof_hdr in _both_ways(size) else nib.Nifti1Header
+        header = header_class(head[: header_class.sizeof_hdr], check=False)
+    except _READ_FAILURES as error:
+        raise _unreadable(path, error) from error
+    codes = {name: int(header[name]) for name in ("qform_code", "sform_code")}
+    if any(code not in xform_codes.code for code in codes.values()):
+        raise GeometryError(f"{path} has the unknown codes {codes} for its geometry. Repair its header.")
+
+
+def _both_ways(size: int) -> tuple[int, int]:
+    """A number of four bytes, and the same with the bytes in the other order."""
+    return size, int.from_bytes(size.to_bytes(4, "little"), "big")
 
 
 def _intent_known(image: nib.Nifti1Image) -> bool:

@@ -16,6 +16,8 @@ __all__ = ["ImageKind", "SeriesRecord", "record_from_channel_first", "regular_fr
 
 ImageKind = Literal["magnitude", "complex"]
 
+_SPACINGS = (1e-4, 1e4)  # millimeters
+
 
 @dataclass(frozen=True, eq=False)
 class SeriesRecord:
@@ -32,7 +34,7 @@ class SeriesRecord:
 
     Raises:
         LayoutError: if the array or the frame times do not have these shapes.
-        GeometryError: if the affine is not 4x4, finite and invertible.
+        GeometryError: if the affine is not 4x4, finite and invertible, or voxels are impossibly small or large.
     """
 
     array: np.ndarray
@@ -54,13 +56,24 @@ class SeriesRecord:
             raise LayoutError(
                 f"{source}: {array.shape[1]} frames need as many frame times, not the shape {times.shape}"
             )
-        if affine.shape != (4, 4) or not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-12:
+        self._check_affine(affine, str(source))
+        for name, value in (("array", array), ("affine", affine), ("frame_times", times)):
+            object.__setattr__(self, name, value)
+
+    @staticmethod
+    def _check_affine(affine: np.ndarray, source: str) -> None:
+        is_finite = affine.shape == (4, 4) and bool(np.isfinite(affine).all())
+        spacing = np.sqrt((affine[:3, :3] ** 2).sum(axis=0)) if is_finite else np.zeros(3)
+        if not is_finite or abs(np.linalg.det(affine[:3, :3])) <= 1e-6 * spacing.prod():
             raise GeometryError(
                 f"{source}: the affine is not an invertible 4x4 matrix of finite numbers: {affine.tolist()}. "
                 "Repair the position, orientation or spacing in the file's header."
             )
-        for name, value in (("array", array), ("affine", affine), ("frame_times", times)):
-            object.__setattr__(self, name, value)
+        if spacing.min() < _SPACINGS[0] or spacing.max() > _SPACINGS[1]:
+            raise GeometryError(
+                f"{source}: voxels of {' x '.join(f'{v:.4g}' for v in spacing)} mm are impossible. Repair the spacing, "
+                "or its unit, in the file's header."
+            )
 
     @property
     def kind(self) -> ImageKind:

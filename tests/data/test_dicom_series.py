@@ -314,6 +314,8 @@ def everywhere(_: int, __: int) -> bool:
             "nothing in their headers",
         ),
         (3, set_where(everywhere, PixelData=b"\0" * 8), errors.UnreadableFileError, "cannot be decoded"),
+        (3, set_where(everywhere, Rows=3), errors.UnreadableFileError, "more pixels than 1 x 3 x 5"),
+        (3, set_where(everywhere, Rows=2), errors.UnreadableFileError, "more pixels than 1 x 2 x 5"),
         (3, set_where(everywhere, ImageType=["ORIGINAL", "PRIMARY", "P", "ND"]), errors.NotAnImageError, "phase image"),
         (3, set_where(everywhere, ImageType=["ORIGINAL", "PRIMARY", "M", "MOSAIC"]), errors.GeometryError, "mosaic"),
         (3, set_where(everywhere, NumberOfFrames=2), errors.GeometryError, "several frames"),
@@ -365,6 +367,14 @@ def test_other_files_in_the_folder_are_passed_over(make_dicom: MakeFiles) -> Non
     (folder / "DICOMDIR").write_bytes(b"\0" * 128 + b"DICM")
     (folder / ".hidden.dcm").write_bytes(b"\0" * 128 + b"DICM")
     np.testing.assert_array_equal(read_series(folder).array[0], VALUES)
+
+
+def test_file_that_is_not_what_its_name_says_is_not_passed_over(make_dicom: MakeFiles) -> None:
+    folder = make_dicom("in", VALUES[:, :1])
+    file = sorted(folder.iterdir())[3]
+    file.write_bytes(b"\0" * 132 + file.read_bytes()[132:])
+    with pytest.raises(errors.UnreadableFileError, match=f"{file.name} is not DICOM"):
+        read_series(folder)
 
 
 def test_file_that_ends_within_its_header_is_not_passed_over(make_dicom: MakeFiles) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import pytest
+from nibabel.openers import ImageOpener
 
 from monai_stcnnt.data.nifti import OutputDtype, read_nifti, write_nifti
 from monai_stcnnt.data.record import SeriesRecord
@@ -298,6 +299,7 @@ def rgb() -> np.ndarray:
         (np.ones((6, 5, 4, 3), np.float32), {"units": ("mm", "hz")}, NotAnImageError, "hz"),
         (np.ones((0, 5, 4), np.float32), {}, EmptyImageError, "no voxels"),
         (np.ones((6, 5, 4), np.float32), {"codes": (0, 2), "srow_x": np.zeros(4)}, GeometryError, "affine"),
+        (np.ones((6, 5, 4), np.float32), {"codes": (0, 2), "srow_y": [1e30, 1, 2, 3]}, GeometryError, "impossible"),
         (np.ones((6, 5, 4), np.float32), {"codes": (0, 2), "srow_x": np.full(4, np.nan)}, GeometryError, "affine"),
     ],
 )
@@ -320,6 +322,33 @@ def test_truncated_files_are_refused(make_nifti: Callable[..., Path], suffix: st
     path = make_nifti(f"in{suffix}", np.random.default_rng(0).normal(size=(16, 15, 4)).astype(np.float32))
     path.write_bytes(path.read_bytes()[:keep])
     with pytest.raises(UnreadableFileError, match=r"in\.nii"):
+        read_nifti(path)
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"dim": [3, 6, 5, 3, 1, 1, 1, 1]}, UnreadableFileError, "120 bytes more"),
+        ({"qform_code": 57}, GeometryError, "unknown codes"),
+        ({"sform_code": -1}, GeometryError, "unknown codes"),
+    ],
+)
+def test_damaged_geometry_is_refused(
+    make_nifti: Callable[..., Path], suffix: str, version: int, change: dict[str, Any], error: type[Exception],
+    message: str,
+) -> None:  # fmt: skip
+    path = make_nifti(f"in{suffix}", np.ones((6, 5, 4), np.float32), version=version)
+    with ImageOpener(str(path)) as file:
+        content = file.read()
+    header_class = nib.Nifti1Header if version == 1 else nib.Nifti2Header
+    header = header_class(content[: header_class.sizeof_hdr])
+    for name, value in change.items():
+        header[name] = value
+    with ImageOpener(str(path), "wb") as file:
+        file.write(header.binaryblock + content[header_class.sizeof_hdr :])
+    with pytest.raises(error, match=message):
         read_nifti(path)
 
 
