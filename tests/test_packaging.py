@@ -41,7 +41,7 @@ def configuration() -> ConfigParser:
     return parser
 
 
-def tested_extras() -> list[str]:
+def extras_of_tests() -> list[str]:
     """Requirements of the tests, with those of the extras that they bring."""
     extras = configuration()["options.extras_require"]
     return [extras[name] for name in ("test", "files", "dicom")]
@@ -156,7 +156,7 @@ def test_every_package_is_listed() -> None:
 @pytest.mark.parametrize("folder", ["monai_stcnnt", "tests"])
 def test_every_import_is_declared(folder: str) -> None:
     text = configuration()["options"]["install_requires"]
-    text += "\n".join(tested_extras()) if folder == "tests" else ""
+    text += "\n".join(extras_of_tests()) if folder == "tests" else ""
     known = {canonicalize_name(item.name) for item in requirements(text)} | {"monai-stcnnt"}
     undeclared = set()
     for path in (REPOSITORY / folder).rglob("*.py"):
@@ -171,7 +171,7 @@ def test_every_import_is_declared(folder: str) -> None:
 
 def test_constraints_pin_what_is_tested() -> None:
     extras = configuration()["options.extras_require"]
-    text = "\n".join([configuration()["options"]["install_requires"], *tested_extras(), extras["dev"]])
+    text = "\n".join([configuration()["options"]["install_requires"], *extras_of_tests(), extras["dev"]])
     pinned = {
         canonicalize_name(item.name): next(iter(item.specifier)).version
         for item in requirements((REPOSITORY / "constraints.txt").read_text(encoding="utf-8"))

@@ -22,7 +22,6 @@ from monai.utils.module import optional_import
 from pydicom.dataset import Dataset
 from pydicom.valuerep import format_number_as_ds
 
-from monai_stcnnt import __version__
 from monai_stcnnt.data.atomic import write_aside
 from monai_stcnnt.data.dicom_frames import DicomFrame, quiet_pydicom
 from monai_stcnnt.data.dicom_series import read_dicom
@@ -74,7 +73,7 @@ def write_dicom_seg(
     source: SeriesRecord | str | Path | None = None,
     codes: Mapping[str, SegmentCode] | None = None,
     algorithm: str = "monai_stcnnt",
-    algorithm_version: str = __version__,
+    algorithm_version: str = "unspecified",
     description: str = "segmentation",
     uid_seed: str | None = None,
 ) -> Path:
@@ -99,7 +98,7 @@ def write_dicom_seg(
             :func:`~monai_stcnnt.data.dicom_series.read_dicom`; not needed where ``labels`` is their record.
         codes: codes by class name.
         algorithm: name of what made the mask.
-        algorithm_version: its version.
+        algorithm_version: its version, such as that of the bundle.
         description: what to add to the series description.
         uid_seed: makes the UIDs, and the dates, a function of this text and the source, for the same files every
             time; by default every run makes new ones.
