@@ -340,7 +340,8 @@ def _is_what_the_header_says(damaged: Path, original: Path, shape: tuple[int, ..
         sizes = (*image.shape, 1, 1)[:4]
         with ImageOpener(str(damaged)) as file:
             size = len(file.read())
-        surplus = size - int(image.header["vox_offset"]) - np.prod(sizes) * image.get_data_dtype().itemsize
+        offset = image.dataobj.offset  # type: ignore[attr-defined]
+        surplus = size - offset - np.prod(sizes) * image.get_data_dtype().itemsize
         if abs(surplus) >= max(16, sizes[0] * image.get_data_dtype().itemsize):
             return False
         return shape == sizes[::-1] and bool(np.allclose(affine[:3], image.affine[:3] * scale, rtol=1e-3, atol=1e-3))

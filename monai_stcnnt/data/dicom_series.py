@@ -20,7 +20,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydicom.uid import EnhancedMRImageStorage, LegacyConvertedEnhancedMRImageStorage, MRImageStorage
+import pydicom
+from pydicom.uid import (
+    UID,
+    EnhancedMRImageStorage,
+    LegacyConvertedEnhancedMRImageStorage,
+    MRImageStorage,
+)
 
 from monai_stcnnt.data.checks import check_exists
 from monai_stcnnt.data.dicom_frames import (
@@ -29,6 +35,7 @@ from monai_stcnnt.data.dicom_frames import (
     frames_of,
     has_pixels,
     is_dicom,
+    quiet_pydicom,
     read_header,
 )
 from monai_stcnnt.data.dicom_pixels import read_pixels
@@ -98,9 +105,9 @@ def list_dicom_series(path: str | Path) -> list[DicomSeries]:
         dataset = read_header(file)
         if path.is_file() or has_pixels(dataset):
             frames += frames_of(dataset, file)
-        elif dataset.file_meta.get("MediaStorageSOPClassUID") in _MR_IMAGES:
+        elif not _is_no_image(dataset):
             raise UnreadableFileError(
-                f"{file} is an MR image without rows and columns. It is incomplete; copy it anew."
+                f"{file} should be an image, but has no rows and columns. It is incomplete; copy it anew."
             )
     if not frames:
         raise EmptyImageError(f"{path} holds no DICOM image. Check the folder.")
@@ -153,10 +160,28 @@ def _dicom_files(folder: Path) -> list[Path]:
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         files += [Path(root) / name for name in sorted(names) if not name.startswith(".") and name != "DICOMDIR"]
     found = [file for file in files if is_dicom(file)]
-    damaged = [file for file in files if file.suffix.lower() in _SUFFIXES and not is_dicom(file)]
-    if damaged and found:
-        raise UnreadableFileError(f"{damaged[0]} is not DICOM, as its name says. It is damaged; copy it anew.")
+    damaged = [file for file in files if file not in set(found) and _was_dicom(file)] if found else []
+    if damaged:
+        raise UnreadableFileError(f"{damaged[0]} is damaged at its beginning, or incomplete; copy it anew.")
     return found
+
+
+def _was_dicom(file: Path) -> bool:
+    """Tell by its name, or by the empty preamble that DICOM files begin with, whether a file should be DICOM."""
+    try:
+        with open(file, "rb") as content:
+            preamble = content.read(128)
+    except OSError as error:
+        raise UnreadableFileError(f"{file} cannot be opened: {error.strerror}. Check its permissions.") from error
+    return file.suffix.lower() in _SUFFIXES or (len(preamble) > 0 and not any(preamble))
+
+
+def _is_no_image(dataset: pydicom.Dataset) -> bool:
+    """Tell whether a file says that it is something else, such as a report or the state of a viewer."""
+    with quiet_pydicom():
+        uid = UID(str(dataset.file_meta.get("MediaStorageSOPClassUID") or dataset.get("SOPClassUID") or ""))
+    is_known = uid.name != str(uid) or (uid.is_valid and uid.is_private)
+    return is_known and uid not in _MR_IMAGES
 
 
 def _grouped(frames: Sequence[DicomFrame]) -> list[DicomSeries]:

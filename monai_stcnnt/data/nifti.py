@@ -333,7 +333,10 @@ def _set_affine(header: nib.Nifti1Header, affine: np.ndarray, is_new: bool) -> N
 def _set_times(header: nib.Nifti1Header, record: SeriesRecord, unit: str) -> None:
     """Write the frame time in the file's own unit, unless it is there already (or unknown)."""
     times = record.frame_times
-    if len(times) < 2 or not np.isfinite(times).all():
+    if len(times) < 2:
+        return
+    if not np.isfinite(times).all():
+        header["pixdim"][4] = min(float(header["pixdim"][4]), 0.0)  # a new header has 1
         return
     scale = _MS_PER_UNIT.get(unit, 1e3)
     frame_time, start = record.frame_time / scale, times[0] / scale

@@ -17,6 +17,7 @@ __all__ = ["ImageKind", "SeriesRecord", "record_from_channel_first", "regular_fr
 ImageKind = Literal["magnitude", "complex"]
 
 _SPACINGS = (1e-4, 1e4)  # millimeters
+_FARTHEST = 1e6  # millimeters from the origin
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +35,8 @@ class SeriesRecord:
 
     Raises:
         LayoutError: if the array or the frame times do not have these shapes.
-        GeometryError: if the affine is not 4x4, finite and invertible, or voxels are impossibly small or large.
+        GeometryError: if the affine is not 4x4, finite and invertible, or voxels are impossibly small,
+            large or far away.
     """
 
     array: np.ndarray
@@ -73,6 +75,11 @@ class SeriesRecord:
             raise GeometryError(
                 f"{source}: voxels of {' x '.join(f'{v:.4g}' for v in spacing)} mm are impossible. Repair the spacing, "
                 "or its unit, in the file's header."
+            )
+        if np.abs(affine[:3, 3]).max() > _FARTHEST:
+            raise GeometryError(
+                f"{source}: the first voxel at {affine[:3, 3].tolist()} mm is impossibly far away. Repair the position "
+                "in the file's header."
             )
 
     @property

@@ -275,6 +275,12 @@ def test_record_without_a_header_is_written(tmp_path: Path) -> None:
     assert again.metadata["units"] == ("mm", "sec")
 
 
+def test_unknown_frame_times_of_a_new_file_stay_unknown(tmp_path: Path) -> None:
+    record = SeriesRecord(np.ones((1, 4, 2, 3, 5), np.float32), np.eye(4), np.full(4, np.nan))
+    again = read_nifti(write_nifti(record, tmp_path / "out.nii"))
+    assert np.isnan(again.frame_times).all()
+
+
 def test_magnitude_of_a_complex_file_is_real(make_nifti: Callable[..., Path], tmp_path: Path) -> None:
     record = read_nifti(make_nifti("in.nii", values_of((6, 5, 4, 3), "complex64")))
     magnitude = record.with_array(np.hypot(*record.array)[None])
@@ -300,6 +306,7 @@ def rgb() -> np.ndarray:
         (np.ones((0, 5, 4), np.float32), {}, EmptyImageError, "no voxels"),
         (np.ones((6, 5, 4), np.float32), {"codes": (0, 2), "srow_x": np.zeros(4)}, GeometryError, "affine"),
         (np.ones((6, 5, 4), np.float32), {"codes": (0, 2), "srow_y": [1e30, 1, 2, 3]}, GeometryError, "impossible"),
+        (np.ones((6, 5, 4), np.float32), {"codes": (0, 2), "srow_y": [1, 1, 2, 7e10]}, GeometryError, "far away"),
         (np.ones((6, 5, 4), np.float32), {"codes": (0, 2), "srow_x": np.full(4, np.nan)}, GeometryError, "affine"),
     ],
 )
