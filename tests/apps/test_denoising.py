@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -69,6 +71,19 @@ def test_every_run_makes_new_uids_and_replaces_nothing(tmp_path: Path) -> None:
     assert len(uids) == 2 * (2 + 1)
     with pytest.raises(OutputNotWritableError, match="exists already"):
         denoise(source, tmp_path / "second", progress=False)
+
+
+@pytest.mark.skipif(shutil.which("dciodvfy") is None, reason="dicom3tools is not installed")
+def test_checkers_find_no_error_that_the_source_did_not_have(tmp_path: Path) -> None:
+    def errors(folder: Path) -> set[str]:
+        found = [subprocess.run(["dciodvfy", "-new", str(f)], capture_output=True) for f in folder.iterdir()]
+        lines = [line for one in found for line in one.stderr.decode(errors="replace").splitlines()]
+        assert any("MRImage" in line for line in lines)
+        return {line for line in lines if line.startswith("Error")}
+
+    source = write_cine(tmp_path / "scan", frames=2)
+    [saved] = denoise(source, tmp_path / "out", noise_sigma=20.0, progress=False)
+    assert errors(saved) - errors(source) == set()
 
 
 def test_several_series_of_a_folder_get_a_folder_each(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
