@@ -21,7 +21,8 @@ _EXTENSIONS = (*NIFTI_SUFFIXES, *ITK_SUFFIXES, ".npy")
 def list_series(path: str | Path) -> list[Path]:
     """List the images in a file or folder.
 
-    A folder that itself holds DICOM files, or a NumPy pair, is one entry.
+    A folder that itself holds DICOM files, or a NumPy pair, is one entry; DICOM files in sub folders of such a folder
+    belong to it.
 
     Args:
         path: a file, which is its own list, or a folder, which is searched with its sub folders. Names that start
@@ -41,8 +42,13 @@ def list_series(path: str | Path) -> list[Path]:
             raise NotAnImageError(f"{path} is not an image of a known format. Give NIfTI, DICOM, NumPy, MHA or NRRD.")
         return [path]
     found: list[Path] = []
+    dicom: set[Path] = set()
     for folder, names in _walk(path):
-        if format_of(folder) is not None:
+        kind = format_of(folder)
+        if kind == "dicom" and dicom.isdisjoint(folder.parents):
+            dicom.add(folder)
+            found.append(folder)
+        elif kind == "numpy":
             found.append(folder)
         found += [folder / name for name in names if name.lower().endswith((*NIFTI_SUFFIXES, *ITK_SUFFIXES))]
     if not found:

@@ -4,11 +4,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from monai_stcnnt.data.listing import list_series, output_path, series_datalist
+from monai_stcnnt.data.series import read_series
 from monai_stcnnt.errors import (
     EmptyImageError,
     GFactorMapError,
@@ -120,3 +123,12 @@ def test_the_input_is_never_the_output(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(root)
     with pytest.raises(OutputNotWritableError, match="input itself"):
         output_path(root / "a.nii", root, tmp_path / "link", "")
+
+
+def test_dicom_folder_and_its_sub_folders_are_one_entry(make_dicom: Callable[..., Path], tmp_path: Path) -> None:
+    values = np.arange(2 * 1 * 4 * 5).reshape(2, 1, 4, 5)
+    make_dicom("in/study", values, change=lambda time, *_: time == 0)
+    make_dicom("in/study/more", values, change=lambda time, *_: time == 1)
+    make_dicom("in/other", values)
+    assert list_series(tmp_path / "in") == [tmp_path / "in" / "other", tmp_path / "in" / "study"]
+    np.testing.assert_array_equal(read_series(tmp_path / "in" / "study").array[0], values)
