@@ -70,16 +70,18 @@ def expected_remarks() -> Iterator[None]:
     That is: the bundle's own logging is not used, an older schema wants a key that MONAI has renamed, and one of
     MONAI's optional DICOM readers is not installed.
     """
-    logger = logging.getLogger("monai.bundle.workflows")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    loggers = [logging.getLogger(name) for name in ("monai.bundle.workflows", "monai.data.nvimgcodec_pydicom_plugin")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Detected deprecated name 'optional_packages_version'", UserWarning)
             warnings.filterwarnings("ignore", "NvImgCodecPydicomReader", UserWarning)
             yield
     finally:
-        logger.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 def open_inference(folder: Path, **overrides: Any) -> ConfigWorkflow:  # noqa: ANN401 - whatever the config has
