@@ -30,6 +30,7 @@ from monai_stcnnt.apps.cli import main
 from monai_stcnnt.checkpoints import load_hrnet, load_snraware
 from monai_stcnnt.errors import LayoutError
 from monai_stcnnt.networks.nets import HRNetV2, STCNNTDenoiser
+from tests.checkpoints.archives import Archive
 
 __all__: list[str] = []
 
@@ -297,25 +298,6 @@ def test_the_command_says_what_it_adapted_and_wrote(
     assert "spread evenly over 1" in said.err
     assert run(tmp_path / "hrnet.pth", tmp_path / "out", "--kind", "hrnet", "--in-channels", 1, "--quiet") == 0
     assert capsys.readouterr().err == ""
-
-
-class Archive(nn.Module):
-    """A module whose script has the names of a published state dict."""
-
-    def __init__(self, state: Mapping[str, torch.Tensor]) -> None:
-        super().__init__()
-        for name, tensor in state.items():
-            *path, leaf = name.split(".")
-            place: nn.Module = self
-            for part in path:
-                if not hasattr(place, part):
-                    place.add_module(part, nn.Module())
-                place = place.get_submodule(part)
-            place.register_buffer(leaf, tensor)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Return the input."""
-        return x
 
 
 def torchscript(source: tuple[Path, Path]) -> Path:

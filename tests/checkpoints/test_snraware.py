@@ -13,7 +13,6 @@ import pytest
 import torch
 import yaml
 from safetensors import safe_open
-from torch import nn
 
 from monai_stcnnt.checkpoints import load_snraware
 from monai_stcnnt.checkpoints.snraware import (
@@ -25,6 +24,7 @@ from monai_stcnnt.checkpoints.snraware import (
 )
 from monai_stcnnt.errors import CheckpointMismatchError, MissingFileError, PickledCodeError, UnreadableFileError
 from monai_stcnnt.networks import STCNNTDenoiser, build_variant
+from tests.checkpoints.archives import Archive
 
 __all__: list[str] = []
 
@@ -141,25 +141,6 @@ def test_wrapped_weights_load(wrapping: str, reference: Any, config: Path, tmp_p
     net = load_snraware(tmp_path / "weights.pth", config)
     with torch.no_grad():
         torch.testing.assert_close(net(image), output, rtol=1e-4, atol=1e-4)
-
-
-class Archive(nn.Module):
-    """A module whose script has the names of a published state dict, for a TorchScript archive."""
-
-    def __init__(self, state: Mapping[str, torch.Tensor]) -> None:
-        super().__init__()
-        for name, tensor in state.items():
-            *path, leaf = name.split(".")
-            place: nn.Module = self
-            for part in path:
-                if not hasattr(place, part):
-                    place.add_module(part, nn.Module())
-                place = place.get_submodule(part)
-            place.register_buffer(leaf, tensor)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Return the input."""
-        return x
 
 
 def test_torchscript_needs_trust(reference: Any, config: Path, tmp_path: Path) -> None:  # noqa: ANN401
