@@ -15,7 +15,6 @@ __all__ = [
     "FrameConv",
     "check_frames",
     "crop_frames",
-    "fit_frames",
     "level_size",
     "pad_frames",
     "reflect_index",
@@ -81,11 +80,6 @@ def pad_frames(x: torch.Tensor, size: tuple[int, int, int]) -> torch.Tensor:
 def crop_frames(x: torch.Tensor, size: tuple[int, int, int]) -> torch.Tensor:
     """Keep the first ``size`` = (t, h, w) of (B, T, C, H, W)."""
     return x[:, : size[0], :, : size[1], : size[2]]
-
-
-def fit_frames(x: torch.Tensor, size: tuple[int, int, int]) -> torch.Tensor:
-    """Pad or crop (B, T, C, H, W) at the end of each axis to ``size`` = (t, h, w)."""
-    return crop_frames(pad_frames(x, size), size)
 
 
 def widen(x: torch.Tensor) -> torch.Tensor:

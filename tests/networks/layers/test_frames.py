@@ -15,7 +15,6 @@ from monai_stcnnt.networks.layers.frames import (
     FrameConv,
     check_frames,
     crop_frames,
-    fit_frames,
     level_size,
     pad_frames,
     reflect_index,
@@ -41,7 +40,7 @@ def test_padding_at_the_end_is_torch_reflection() -> None:
 
 def test_fit_pads_and_crops_axis_by_axis() -> None:
     x = torch.randn(2, 4, 3, 5, 6)
-    y = fit_frames(x, (2, 9, 6))
+    y = crop_frames(pad_frames(x, (2, 9, 6)), (2, 9, 6))
     assert y.shape == (2, 2, 3, 9, 6)
     torch.testing.assert_close(crop_frames(y, (2, 5, 6)), x[:, :2])
 
