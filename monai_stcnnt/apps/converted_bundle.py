@@ -154,7 +154,7 @@ def converted_inference(carried: Mapping[str, Any], network_def: Mapping[str, An
     config["bundle_root"] = "."
     config["network_def"] = dict(network_def)
     config["roi_size"] = list(network_def["img_size"])
-    config["network"]["networks"] = ["$stcnnt_checkpoints.load_weights(@network_def, @checkpoint).to(@device)"]
+    config["router"]["networks"] = ["$stcnnt_checkpoints.load_weights(@network_def, @checkpoint).to(@device)"]
     config["inferer"]["shrink_to_image"] = [network_def.get("norm") != "layer3d", False, False]  # T is free
     text = json.dumps({name: entry for name, entry in config.items() if name != "imports"})
     config["imports"] = [line for line in config["imports"] if f"{line.split()[-1]}." in text]

@@ -7,7 +7,7 @@ from __future__ import annotations
 import logging
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,7 +28,7 @@ from monai_stcnnt.data import (
     series_datalist,
     write_nifti,
 )
-from monai_stcnnt.errors import NoiseLevelError, OutputNotWritableError
+from monai_stcnnt.errors import ImageSizeError, NoiseLevelError, OutputNotWritableError
 
 __all__ = ["denoise"]
 
@@ -66,6 +66,10 @@ def denoise(
     gmap: str | Path | None = None,
     bundle: str | Path | None = None,
     device: str = "auto",
+    strength: float = 1.0,
+    self_ensemble: bool = False,
+    roi_size: Sequence[int] | None = None,
+    overlap: float | None = None,
     report: str | Path | None = None,
     progress: bool = True,
 ) -> list[Path]:
@@ -85,6 +89,10 @@ def denoise(
         gmap: g-factor map of all series, or a folder with one for each.
         bundle: folder of the bundle; the one that this package carries by default.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ...
+        strength: factor on the noise level that the network is told; 1 is its own, more removes more.
+        self_ensemble: average over mirror images along rows and columns, which takes four times as long.
+        roi_size: window of the network (frames, rows, columns); the bundle's own by default.
+        overlap: share of the window that neighbors have in common, from 0 to below 1; the bundle's own by default.
         report: picture of what was done; with several series, one picture each with the series' name added.
         progress: show a bar.
 
@@ -100,10 +108,12 @@ def denoise(
         raise NoiseLevelError(f"The noise level must be a positive number, got {noise_sigma}.")
     if report is not None:
         check_report_path(report)
+    choices = _network_choices(strength, self_ensemble, roi_size, overlap)
     jobs = _jobs(Path(input), series, gmap)
     folder = bundle_folder("mri_denoising", bundle)
     overrides: dict[str, Any] = {
         "dataset_dir": str(input), "noise_sigma": noise_sigma, "progress": progress, "output_format": output_format,
+        **choices,
     }  # fmt: skip
     if device != "auto":
         overrides["device"] = torch.device(device)
@@ -116,6 +126,28 @@ def denoise(
     if report is not None:
         _write_reports(done, Path(report))
     return [one.saved for one in done]
+
+
+def _network_choices(
+    strength: float, self_ensemble: bool, roi_size: Sequence[int] | None, overlap: float | None
+) -> dict[str, Any]:
+    """Check how the network is to be run; entries of the bundle's config for what is not its own choice."""
+    if not 0 < strength < float("inf"):
+        raise NoiseLevelError(f"The strength must be a positive number, got {strength}; 1 is the model's own.")
+    if roi_size is not None and (len(roi_size) != 3 or not all(extent == -1 or extent > 0 for extent in roi_size)):
+        raise ImageSizeError(
+            f"The window is {tuple(roi_size)}. Give frames, rows and columns, each positive, or -1 for all of an axis."
+        )
+    if overlap is not None and not 0 <= overlap < 1:
+        raise ImageSizeError(f"The overlap is {overlap}. Give a share of the window, from 0 to below 1.")
+    choices: dict[str, Any] = {"strength": strength} if strength != 1 else {}
+    if self_ensemble:
+        choices["self_ensemble"] = True
+    if roi_size is not None:
+        choices["roi_size"] = list(roi_size)
+    if overlap is not None:
+        choices["overlap"] = [overlap] * 3
+    return choices
 
 
 def _jobs(path: Path, series: str | None, gmap: str | Path | None) -> list[Job]:

@@ -67,9 +67,12 @@ class _ScaleBySigma(InvertibleTransform):
     backend = _BACKEND
     _exponent = -1
 
-    def __init__(self, sigma: float | None = None, sigma_key: str = _SIGMA_KEY) -> None:
+    def __init__(self, sigma: float | None = None, sigma_key: str = _SIGMA_KEY, strength: float = 1.0) -> None:
+        if not (np.isfinite(strength) and strength > 0):
+            raise NoiseLevelError(f"the strength is {strength}; give a positive number, 1 for the noise level as it is")
         self.sigma = None if sigma is None else _check_sigma(sigma)
         self.sigma_key = sigma_key
+        self.strength = float(strength)
 
     def __call__(self, img: NdarrayOrTensor, sigma: float | None = None) -> NdarrayOrTensor:
         """Scale an image.
@@ -114,7 +117,7 @@ class _ScaleBySigma(InvertibleTransform):
                 "the noise level is unknown: give sigma, "
                 f"or put EstimateNoiseLeveld before, which writes {self.sigma_key!r}"
             )
-        return _check_sigma(value)
+        return _check_sigma(value) * self.strength
 
 
 class ToSNRUnits(_ScaleBySigma):
@@ -123,9 +126,10 @@ class ToSNRUnits(_ScaleBySigma):
     Args:
         sigma: the noise level; default: the metadata entry ``sigma_key`` of a MetaTensor.
         sigma_key: name of that entry.
+        strength: factor on the noise level; a denoiser that follows removes more above 1, less below.
 
     Raises:
-        NoiseLevelError: when ``sigma`` is not a positive number.
+        NoiseLevelError: when ``sigma`` or ``strength`` is not a positive number.
     """
 
     _exponent = -1
@@ -137,9 +141,10 @@ class FromSNRUnits(_ScaleBySigma):
     Args:
         sigma: the noise level; default: the metadata entry ``sigma_key`` of a MetaTensor.
         sigma_key: name of that entry.
+        strength: factor on the noise level; a denoiser that follows removes more above 1, less below.
 
     Raises:
-        NoiseLevelError: when ``sigma`` is not a positive number.
+        NoiseLevelError: when ``sigma`` or ``strength`` is not a positive number.
     """
 
     _exponent = 1
@@ -157,10 +162,11 @@ class _ScaleBySigmad(MapTransform, InvertibleTransform):
         sigma: float | None = None,
         sigma_key: str = _SIGMA_KEY,
         allow_missing_keys: bool = False,
+        strength: float = 1.0,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
         self.sigma_key = sigma_key
-        self.scale = self._scale_class(sigma, sigma_key)
+        self.scale = self._scale_class(sigma, sigma_key, strength)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Scale every image by the constructor's noise level, the entry ``sigma_key``, or that of the metadata."""
@@ -176,7 +182,9 @@ class _ScaleBySigmad(MapTransform, InvertibleTransform):
             if isinstance(d[key], MetaTensor) or self.scale.sigma is not None or self.sigma_key not in d:
                 d[key] = self.scale.inverse(d[key])
             else:
-                d[key] = self._scale_class(_check_sigma(d[self.sigma_key])).inverse(d[key])
+                d[key] = self._scale_class(_check_sigma(d[self.sigma_key]), strength=self.scale.strength).inverse(
+                    d[key]
+                )
         return d
 
 
@@ -188,6 +196,7 @@ class ToSNRUnitsd(_ScaleBySigmad):
         sigma: the noise level of all of them; default: the entry ``sigma_key`` of the dictionary, else of the metadata.
         sigma_key: name of that entry.
         allow_missing_keys: whether a missing key is no error.
+        strength: see :class:`ToSNRUnits`.
     """
 
     _scale_class = ToSNRUnits
@@ -201,6 +210,7 @@ class FromSNRUnitsd(_ScaleBySigmad):
         sigma: the noise level of all of them; default: the entry ``sigma_key`` of the dictionary, else of the metadata.
         sigma_key: name of that entry.
         allow_missing_keys: whether a missing key is no error.
+        strength: see :class:`ToSNRUnits`.
     """
 
     _scale_class = FromSNRUnits

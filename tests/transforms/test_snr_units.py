@@ -126,3 +126,20 @@ def test_estimate_of_an_item_with_a_map() -> None:
 def test_constant_image_has_no_level() -> None:
     with pytest.raises(NoiseLevelError, match="all voxels"):
         EstimateNoiseLeveld("image")({"image": torch.ones(1, 2, 8, 8)})
+
+
+@pytest.mark.parametrize("strength", [0.5, 1.0, 2.0])
+def test_strength_scales_the_noise_level_and_is_undone(strength: float) -> None:
+    image = MetaTensor(torch.randn(1, 2, 5, 6))
+    change = ToSNRUnitsd(keys="image", strength=strength)
+    scaled = change({"image": image, "noise_sigma": 4.0})
+    torch.testing.assert_close(scaled["image"].as_tensor(), image.as_tensor() / (4.0 * strength))
+    torch.testing.assert_close(change.inverse(scaled)["image"].as_tensor(), image.as_tensor())
+    plain = {"image": image.as_tensor(), "noise_sigma": 4.0}
+    torch.testing.assert_close(change.inverse(change(plain))["image"], image.as_tensor())
+
+
+@pytest.mark.parametrize("strength", [0.0, -1.0, float("nan"), float("inf")])
+def test_strength_that_is_none_is_refused(strength: float) -> None:
+    with pytest.raises(NoiseLevelError, match="strength"):
+        ToSNRUnitsd(keys="image", strength=strength)

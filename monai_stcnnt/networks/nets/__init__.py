@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from monai_stcnnt.networks.nets.classifier import STCNNTClassifier
 from monai_stcnnt.networks.nets.denoiser import STCNNTDenoiser
+from monai_stcnnt.networks.nets.flip_ensemble import FlipEnsemble
 from monai_stcnnt.networks.nets.hrnetv2 import HRNetV2
 from monai_stcnnt.networks.nets.router import ChannelRouter
 from monai_stcnnt.networks.nets.segmenter import STCNNTSegmenter
@@ -14,6 +15,7 @@ from monai_stcnnt.networks.nets.variants import VARIANTS, build_variant
 __all__ = [
     "VARIANTS",
     "ChannelRouter",
+    "FlipEnsemble",
     "HRNetV2",
     "STCNNTClassifier",
     "STCNNTDenoiser",
