@@ -11,6 +11,7 @@ from torch import nn
 from monai_stcnnt.errors import NetworkConfigError
 from monai_stcnnt.networks.nets.denoiser import STCNNTDenoiser
 from monai_stcnnt.networks.nets.hrnetv2 import HRNETV2_VARIANTS, HRNetV2
+from monai_stcnnt.networks.nets.segmenter import STCNNTSegmenter
 
 __all__ = ["VARIANTS", "build_variant"]
 
@@ -44,6 +45,32 @@ _BASE: dict[str, Any] = {
     **_STCNNT, "channels": 48, "num_heads": 8, "block_strings": ("T1L1G1", "T1L1G1T1L1G1"), "mixer_ratio": 1.5
 }  # fmt: skip
 
+# Four classes: background and three structures. Convolutions at full resolution, attention below.
+_SEGMENT: dict[str, Any] = {"in_channels": 1, "out_channels": 4}
+_STCNNT_SEGMENTER: dict[str, Any] = {
+    **_SEGMENT,
+    "backbone": "hrnet",
+    "levels": 3,
+    "img_size": (8, 96, 96),
+    "window_size": (2, 8, 8),
+    "patch_size": (1, 2, 2),
+    "norm": "instance2d",
+    "channels": 8,
+    "num_heads": 4,
+    "block_strings": ("C2", "T1L1", "T1L1G1"),
+    "mixer_ratio": 1.5,
+}
+_HRNETV2_SEGMENTER: dict[str, Any] = {
+    **_SEGMENT,
+    "spatial_dims": 2,
+    "channels": (12, 24, 48, 96),
+    "num_modules": (1, 1, 1),
+    "num_blocks": (2, 2, 2),
+    "layer1_blocks": 2,
+    "stem_channels": 32,
+    "layer1_channels": 32,
+}
+
 VARIANTS: dict[str, tuple[type[nn.Module], dict[str, Any]]] = {
     "snraware_small": (
         STCNNTDenoiser,
@@ -61,6 +88,8 @@ VARIANTS: dict[str, tuple[type[nn.Module], dict[str, Any]]] = {
     "stcnnt_light_magnitude": (STCNNTDenoiser, {**_MAGNITUDE, **_LIGHT}),
     "stcnnt_base": (STCNNTDenoiser, {**_COMPLEX, **_BASE}),
     "stcnnt_base_magnitude": (STCNNTDenoiser, {**_MAGNITUDE, **_BASE}),
+    "stcnnt_segmenter": (STCNNTSegmenter, _STCNNT_SEGMENTER),
+    "hrnetv2_segmenter": (HRNetV2, _HRNETV2_SEGMENTER),
     **{name: (HRNetV2, dict(options)) for name, options in HRNETV2_VARIANTS.items()},
 }
 """Name -> class and keywords."""
