@@ -76,13 +76,17 @@ def record_from_metatensor(img: MetaTensor) -> SeriesRecord:
     return record_from_channel_first(array.numpy(), affine, None if times is None else np.asarray(times), keep)
 
 
-def write_series(record: SeriesRecord, path: str | Path, *, dtype: OutputDtype = "float32") -> Path:
+def write_series(
+    record: SeriesRecord, path: str | Path, *, dtype: OutputDtype = "float32", uid_seed: str | None = None
+) -> Path:
     """Write a record in the format that the name tells: NIfTI, NumPy, MHA or NRRD; a derived DICOM series elsewhere.
 
     Args:
         record: what to write.
         path: file name, or for DICOM the folder to make.
         dtype: type of the voxels in a NIfTI file.
+        uid_seed: makes the UIDs of a DICOM series a function of this text and the source, see
+            :func:`~monai_stcnnt.data.dicom_writer.write_dicom_series`.
 
     Returns:
         The path.
@@ -97,7 +101,7 @@ def write_series(record: SeriesRecord, path: str | Path, *, dtype: OutputDtype =
         return write_itk(record, path)
     if path.suffix.lower() == ".npy":
         return write_numpy(record, path)
-    return write_dicom_series(record, path)
+    return write_dicom_series(record, path, uid_seed=uid_seed)
 
 
 class SaveSeries(Transform):
@@ -114,6 +118,8 @@ class SaveSeries(Transform):
         dtype: type of the voxels in a NIfTI file.
         output_format: ``"same"`` as the image's own (a folder with a derived series for DICOM, ``.npy`` for a NumPy
             pair), or ``"nifti"``. A complex image from DICOM files becomes NIfTI in any case.
+        uid_seed: makes the UIDs and dates of DICOM series the same in every run, and different for another text; by
+            default every run makes new ones.
 
     Raises:
         OutputNotWritableError: if the folder cannot be written to, or an option is unknown.
@@ -128,6 +134,7 @@ class SaveSeries(Transform):
         suffix: str = "denoised",
         dtype: OutputDtype = "float32",
         output_format: OutputFormat = "same",
+        uid_seed: str | None = None,
     ) -> None:
         for value, choices in ((dtype, get_args(OutputDtype)), (output_format, get_args(OutputFormat))):
             if value not in choices:
@@ -137,6 +144,7 @@ class SaveSeries(Transform):
         self.suffix = suffix
         self.dtype: OutputDtype = dtype
         self.output_format: OutputFormat = output_format
+        self.uid_seed = uid_seed
         self._sources: dict[Path, str] = {}
 
     def __call__(self, img: MetaTensor) -> MetaTensor:
@@ -155,7 +163,7 @@ class SaveSeries(Transform):
         record = record_from_metatensor(img)
         if "source" not in record.metadata:
             raise LayoutError("The metadata of the image to save has no 'source'. Load it with SeriesReader.")
-        path = write_series(record, self._target(record), dtype=self.dtype)
+        path = write_series(record, self._target(record), dtype=self.dtype, uid_seed=self.uid_seed)
         img.meta[MetaKeys.SAVED_TO.value] = str(path)
         logger.info("wrote %s", path)
         return img
@@ -188,6 +196,7 @@ class SaveSeriesd(MapTransform):
         dtype: type of the voxels in a NIfTI file.
         output_format: ``"same"`` or ``"nifti"``.
         allow_missing_keys: pass over keys that are absent.
+        uid_seed: see :class:`SaveSeries`.
 
     Raises:
         OutputNotWritableError: if the folder cannot be written to, ``dtype`` is unknown, or several keys would go to
@@ -205,12 +214,13 @@ class SaveSeriesd(MapTransform):
         dtype: OutputDtype = "float32",
         output_format: OutputFormat = "same",
         allow_missing_keys: bool = False,
+        uid_seed: str | None = None,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
         suffixes = (suffix,) if isinstance(suffix, str) else tuple(suffix)
         if len(suffixes) != len(self.keys) or len(set(suffixes)) != len(suffixes):
             raise OutputNotWritableError(f"{len(self.keys)} keys need as many different suffixes, not {suffixes}.")
-        self.savers = [SaveSeries(output_dir, input_root, s, dtype, output_format) for s in suffixes]
+        self.savers = [SaveSeries(output_dir, input_root, s, dtype, output_format, uid_seed) for s in suffixes]
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Save every key.
