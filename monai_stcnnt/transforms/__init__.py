@@ -51,6 +51,12 @@ from monai_stcnnt.transforms.layout import (
     resolve_frame_axis,
     swap_frame_layout,
 )
+from monai_stcnnt.transforms.magnitude import (
+    NormalizeMagnitude,
+    NormalizeMagnitudeD,
+    NormalizeMagnituded,
+    NormalizeMagnitudeDict,
+)
 from monai_stcnnt.transforms.noise import (
     RandMRNoise,
     RandMRNoiseD,
@@ -106,6 +112,10 @@ __all__ = [
     "MagnitudePhaseToComplexD",
     "MagnitudePhaseToComplexDict",
     "MagnitudePhaseToComplexd",
+    "NormalizeMagnitude",
+    "NormalizeMagnitudeD",
+    "NormalizeMagnitudeDict",
+    "NormalizeMagnituded",
     "PhaseUnit",
     "RandFrameClip",
     "RandFrameClipD",
