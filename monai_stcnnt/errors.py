@@ -17,6 +17,7 @@ __all__ = [
     "GFactorMapError",
     "GeometryError",
     "ImageSizeError",
+    "LabelShapeError",
     "LabelValueError",
     "LayoutError",
     "MissingFileError",
@@ -111,3 +112,7 @@ class PickledCodeError(UnreadableFileError):
 
 class LabelValueError(StcnntError, ValueError):
     """A mask holds values that are no labels, or that no class is named for."""
+
+
+class LabelShapeError(StcnntError, ValueError):
+    """A mask does not have the shape of its image."""
