@@ -1,6 +1,9 @@
 # Copyright (c) monai_stcnnt contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The end of a postprocessing chain: save a prediction as the same kind of file as its image, in the same place."""
+"""The end of a postprocessing chain: save a prediction as the same kind of file as its image, in the same place.
+
+Masks of DICOM images become DICOM segmentation objects.
+"""
 
 from __future__ import annotations
 
@@ -16,13 +19,14 @@ from monai.transforms.transform import MapTransform, Transform
 from monai.utils.enums import MetaKeys, TransformBackends
 
 from monai_stcnnt.data.checks import check_output_folder
+from monai_stcnnt.data.dicom_seg import write_dicom_seg
 from monai_stcnnt.data.dicom_writer import write_dicom_series
 from monai_stcnnt.data.itk import is_itk_path, write_itk
 from monai_stcnnt.data.listing import output_path
 from monai_stcnnt.data.nifti import OutputDtype, is_nifti_path, write_nifti
 from monai_stcnnt.data.numpy_files import write_numpy
 from monai_stcnnt.data.record import SeriesRecord, record_from_channel_first
-from monai_stcnnt.errors import LayoutError, OutputNotWritableError
+from monai_stcnnt.errors import LabelValueError, LayoutError, OutputNotWritableError
 
 __all__ = [
     "OutputFormat",
@@ -31,10 +35,11 @@ __all__ = [
     "SaveSeriesDict",
     "SaveSeriesd",
     "record_from_metatensor",
+    "write_labels",
     "write_series",
 ]
 
-OutputFormat = Literal["same", "nifti"]
+OutputFormat = Literal["same", "nifti", "dicom_seg"]
 
 logger = logging.getLogger(__name__)
 
@@ -104,8 +109,44 @@ def write_series(
     return write_dicom_series(record, path, uid_seed=uid_seed)
 
 
+def write_labels(
+    record: SeriesRecord, path: str | Path, *, class_names: Mapping[int, str], algorithm_version: str = "unspecified"
+) -> Path:
+    """Write a mask in the format that the name tells: NIfTI, NumPy, MHA or NRRD; DICOM segmentation objects elsewhere.
+
+    Args:
+        record: the mask ``(1, T, Z, Y, X)`` of whole numbers, with the metadata of its images.
+        path: file name, or for DICOM the folder to make, with one object per frame.
+        class_names: name of every value but 0.
+        algorithm_version: version of what made the mask, for DICOM.
+
+    Returns:
+        The path.
+
+    Raises:
+        LabelValueError: if the mask holds fractions or values without a name.
+        OutputNotWritableError: if DICOM is asked for and the images are not DICOM, or the place cannot be written to.
+    """
+    path = Path(path)
+    known = {0, *(int(value) for value in class_names)}
+    unnamed = sorted(set(np.unique(record.array).tolist()) - known)
+    if unnamed:
+        raise LabelValueError(
+            f"The mask of {record.metadata.get('source', 'the image')} holds values without a class name: "
+            f"{', '.join(f'{value:g}' for value in unnamed[:8])}. Named are {', '.join(map(str, sorted(known)))}."
+        )
+    is_file = is_nifti_path(path) or is_itk_path(path) or path.suffix.lower() == ".npy"
+    if is_file:
+        return write_series(record, path, dtype="uint8" if max(known) < 256 else "uint16")
+    if record.metadata.get("file_format") != "dicom":
+        raise OutputNotWritableError(
+            f"{path}: only images from DICOM files have DICOM segmentations. Choose a name that ends in .nii.gz."
+        )
+    return write_dicom_seg(record, path, class_names=class_names, algorithm_version=algorithm_version)
+
+
 class SaveSeries(Transform):
-    """Save an image with the geometry, frame times and units of the file it came from.
+    """Save an image, or a mask, with the geometry, frame times and units of the file it came from.
 
     The output is complete or absent. Its name comes from the image's own (``source`` in the metadata), see
     :func:`~monai_stcnnt.data.listing.output_path`.
@@ -173,7 +214,9 @@ class SaveSeries(Transform):
         source, file_format = str(record.metadata["source"]), record.metadata.get("file_format")
         extension = None
         as_nifti = self.output_format == "nifti" or (file_format == "dicom" and record.kind == "complex")
-        if as_nifti and file_format != "nifti":
+        if self.output_format == "dicom_seg":
+            extension = ""
+        elif as_nifti and file_format != "nifti":
             extension = ".nii.gz"
         elif file_format == "numpy":
             extension = ".npy"
@@ -185,6 +228,14 @@ class SaveSeries(Transform):
         return path
 
 
+def _whole_keys(class_names: Mapping[int | str, str]) -> dict[int, str]:
+    """Names by number, of a mapping whose keys may be text, as in JSON."""
+    try:
+        return {int(value): str(name) for value, name in class_names.items()}
+    except ValueError as error:
+        raise LabelValueError(f"The class names {dict(class_names)} need whole numbers as keys.") from error
+
+
 class SaveSeriesd(MapTransform):
     """Dictionary form of :class:`SaveSeries`.
 
@@ -194,7 +245,8 @@ class SaveSeriesd(MapTransform):
         input_root: the file or folder that the images were listed from.
         suffix: what to add to the name, one for all keys or one per key.
         dtype: type of the voxels in a NIfTI file.
-        output_format: ``"same"`` or ``"nifti"``.
+        output_format: ``"same"``, ``"nifti"`` or ``"dicom_seg"``.
+        class_names: makes the images masks, see :class:`SaveSeries`.
         allow_missing_keys: pass over keys that are absent.
         uid_seed: see :class:`SaveSeries`.
 
