@@ -26,6 +26,7 @@ from monai_stcnnt.data.writer import (
     SaveSeriesd,
     SaveSeriesDict,
     record_from_metatensor,
+    write_labels,
     write_series,
 )
 
@@ -68,6 +69,7 @@ __all__ = [
     "write_dicom_seg",
     "write_dicom_series",
     "write_itk",
+    "write_labels",
     "write_nifti",
     "write_numpy",
     "write_series",
