@@ -1,6 +1,6 @@
 # Copyright (c) monai_stcnnt contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Losses on complex or magnitude clips ``(B, C, T, H, W)``, by name and weight."""
+"""Losses on complex or magnitude clips ``(B, C, T, H, W)``, by name and weight, and on labels of some frames."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ from monai_stcnnt.losses.combined import (
     LOSSES,
     WeightedSumLoss,
     build_loss,
+)
+from monai_stcnnt.losses.labelled_frames import (
+    LabelledFramesLoss,
 )
 from monai_stcnnt.losses.pixelwise import (
     CharbonnierLoss,
@@ -42,6 +45,7 @@ __all__ = [
     "ComplexMSELoss",
     "ComplexRMSELoss",
     "GaussianDerivativeLoss",
+    "LabelledFramesLoss",
     "PSNRLoss",
     "PerpendicularLoss",
     "SpectralLoss",

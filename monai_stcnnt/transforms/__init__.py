@@ -59,6 +59,15 @@ from monai_stcnnt.transforms.gfactor import (
     RandGFactorMapd,
     RandGFactorMapDict,
 )
+from monai_stcnnt.transforms.labelled_clip import (
+    LabelledFramesD,
+    LabelledFramesd,
+    LabelledFramesDict,
+    RandLabelledClipD,
+    RandLabelledClipd,
+    RandLabelledClipDict,
+    labelled_frames,
+)
 from monai_stcnnt.transforms.layout import (
     FileToFrames,
     FileToFramesD,
@@ -106,6 +115,17 @@ from monai_stcnnt.transforms.snr_units import (
     ToSNRUnitsd,
     ToSNRUnitsDict,
 )
+from monai_stcnnt.transforms.synthesis import (
+    RandFrameWarpD,
+    RandFrameWarpd,
+    RandFrameWarpDict,
+    RandImageFromLabelsD,
+    RandImageFromLabelsd,
+    RandImageFromLabelsDict,
+    fill_unlabelled,
+    image_from_labels,
+    warp_grid,
+)
 
 __all__ = [
     "AppendGFactor",
@@ -136,6 +156,9 @@ __all__ = [
     "KeepLargestPerFrameD",
     "KeepLargestPerFrameDict",
     "KeepLargestPerFramed",
+    "LabelledFramesD",
+    "LabelledFramesDict",
+    "LabelledFramesd",
     "Layout",
     "MagnitudePhaseToComplex",
     "MagnitudePhaseToComplexD",
@@ -158,10 +181,19 @@ __all__ = [
     "RandFrameShuffleD",
     "RandFrameShuffleDict",
     "RandFrameShuffled",
+    "RandFrameWarpD",
+    "RandFrameWarpDict",
+    "RandFrameWarpd",
     "RandGFactorMap",
     "RandGFactorMapD",
     "RandGFactorMapDict",
     "RandGFactorMapd",
+    "RandImageFromLabelsD",
+    "RandImageFromLabelsDict",
+    "RandImageFromLabelsd",
+    "RandLabelledClipD",
+    "RandLabelledClipDict",
+    "RandLabelledClipd",
     "RandMRNoise",
     "RandMRNoiseD",
     "RandMRNoiseDict",
@@ -189,7 +221,11 @@ __all__ = [
     "ToSNRUnitsd",
     "expand_to_sizes",
     "file_to_frames",
+    "fill_unlabelled",
     "frames_to_file",
+    "image_from_labels",
+    "labelled_frames",
     "resolve_frame_axis",
     "swap_frame_layout",
+    "warp_grid",
 ]
