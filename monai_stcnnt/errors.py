@@ -11,14 +11,18 @@ from __future__ import annotations
 
 __all__ = [
     "BlockStringError",
+    "ChangedFileError",
     "CheckpointMismatchError",
     "ConstantImageError",
+    "DeviceMemoryError",
     "EmptyImageError",
+    "FailedSeriesError",
     "GFactorMapError",
     "GeometryError",
     "ImageSizeError",
     "LabelShapeError",
     "LabelValueError",
+    "LaunchError",
     "LayoutError",
     "MissingFileError",
     "NetworkConfigError",
@@ -30,6 +34,7 @@ __all__ = [
     "SeriesMismatchError",
     "SeriesSelectionError",
     "StcnntError",
+    "TrainingDivergedError",
     "UnreadableFileError",
 ]
 
@@ -74,6 +79,10 @@ class OutputNotWritableError(StcnntError, OSError):
     """An output file or folder cannot be written."""
 
 
+class DeviceMemoryError(StcnntError, OSError):
+    """A device has not enough memory for a single window."""
+
+
 class CheckpointMismatchError(StcnntError, ValueError):
     """A checkpoint does not fit the network."""
 
@@ -116,3 +125,19 @@ class LabelValueError(StcnntError, ValueError):
 
 class LabelShapeError(StcnntError, ValueError):
     """A mask does not have the shape of its image."""
+
+
+class ChangedFileError(StcnntError, OSError):
+    """A file changed while it was read."""
+
+
+class FailedSeriesError(StcnntError, ValueError):
+    """A batch has come to its end, but some of its series could not be done."""
+
+
+class LaunchError(StcnntError, ValueError):
+    """A program for several processes was not started by what starts them."""
+
+
+class TrainingDivergedError(StcnntError, ValueError):
+    """The loss of a training is no longer a number."""

@@ -11,8 +11,23 @@ from monai_stcnnt.data.collate import series_collate, series_decollate
 from monai_stcnnt.data.dicom_seg import write_dicom_seg
 from monai_stcnnt.data.dicom_series import DicomSeries, list_dicom_series, read_dicom
 from monai_stcnnt.data.dicom_writer import write_dicom_series
+from monai_stcnnt.data.draws import Draw, NumberedDataset, NumberedSampler, draw_seed
+from monai_stcnnt.data.frame_labels import (
+    UNLABELLED,
+    LoadFrameLabelsD,
+    LoadFrameLabelsd,
+    LoadFrameLabelsDict,
+    read_frame_labels,
+)
 from monai_stcnnt.data.gfactor import read_gfactor_map
 from monai_stcnnt.data.itk import read_itk, write_itk
+from monai_stcnnt.data.labelled_folders import (
+    MNMS_TO_ACDC,
+    acdc_datalist,
+    labelled_datalist,
+    mnms_datalist,
+    paired_datalist,
+)
 from monai_stcnnt.data.listing import list_series, output_path, series_datalist
 from monai_stcnnt.data.nifti import OutputDtype, read_nifti, write_nifti
 from monai_stcnnt.data.numpy_files import read_numpy, write_numpy
@@ -31,9 +46,17 @@ from monai_stcnnt.data.writer import (
 )
 
 __all__ = [
+    "MNMS_TO_ACDC",
+    "UNLABELLED",
     "DicomSeries",
+    "Draw",
     "FileFormat",
     "ImageKind",
+    "LoadFrameLabelsD",
+    "LoadFrameLabelsDict",
+    "LoadFrameLabelsd",
+    "NumberedDataset",
+    "NumberedSampler",
     "OutputDtype",
     "OutputFormat",
     "PrepareClips",
@@ -43,16 +66,22 @@ __all__ = [
     "SaveSeriesd",
     "SeriesReader",
     "SeriesRecord",
+    "acdc_datalist",
     "can_read",
     "check_exists",
     "check_gfactor_map",
     "check_image",
     "check_output_folder",
+    "draw_seed",
     "format_of",
+    "labelled_datalist",
     "list_dicom_series",
     "list_series",
+    "mnms_datalist",
     "output_path",
+    "paired_datalist",
     "read_dicom",
+    "read_frame_labels",
     "read_gfactor_map",
     "read_itk",
     "read_nifti",

@@ -42,7 +42,9 @@ def split_datalist(
 class PrepareClips:
     """Prepare a batch for MONAI's trainer, with a random number of frames per batch.
 
-    A network that sees single frames, short and long clips works on all of them.
+    A network that sees single frames, short and long clips works on all of them. Batches that are numbered, with an
+    entry ``batch_number``, have a length that depends on the seed and the number alone: the same in all processes that
+    work on a batch together, and after an interruption.
 
     Args:
         frames: numbers of frames to draw from; more than the batch has means all.
@@ -51,6 +53,7 @@ class PrepareClips:
 
     def __init__(self, frames: Sequence[int] = (1, 4, 8, 12), seed: int = 0) -> None:
         self.frames = tuple(int(f) for f in frames)
+        self.seed = seed
         self.rng = np.random.default_rng(seed)
 
     def __call__(
@@ -64,5 +67,7 @@ class PrepareClips:
         image, label, *_ = default_prepare_batch(batchdata, device, non_blocking, **kwargs)
         assert isinstance(image, torch.Tensor)
         assert isinstance(label, torch.Tensor)
-        frames = int(self.rng.choice(self.frames))
+        numbers = batchdata.get("batch_number")
+        rng = self.rng if numbers is None else np.random.default_rng([self.seed, int(numbers[0])])
+        frames = int(rng.choice(self.frames))
         return image[:, :, :frames], label[:, :, :frames]

@@ -73,7 +73,7 @@ def test_training_keeps_the_best_weights_and_goes_on_after_a_stop(tmp_path: Path
     )
     assert more.trainer.state.epoch == 3
     assert more.trainer.state.iteration == 6
-    assert (folder / f"{mode}_checkpoint_epoch=3.pt").is_file()
+    assert (folder / f"{mode}_state.pt").is_file()
 
 
 def test_training_starts_from_given_weights(tmp_path: Path) -> None:
