@@ -110,7 +110,12 @@ def write_series(
 
 
 def write_labels(
-    record: SeriesRecord, path: str | Path, *, class_names: Mapping[int, str], algorithm_version: str = "unspecified"
+    record: SeriesRecord,
+    path: str | Path,
+    *,
+    class_names: Mapping[int, str],
+    algorithm_version: str = "unspecified",
+    uid_seed: str | None = None,
 ) -> Path:
     """Write a mask in the format that the name tells: NIfTI, NumPy, MHA or NRRD; DICOM segmentation objects elsewhere.
 
@@ -119,6 +124,8 @@ def write_labels(
         path: file name, or for DICOM the folder to make, with one object per frame.
         class_names: name of every value but 0.
         algorithm_version: version of what made the mask, for DICOM.
+        uid_seed: makes DICOM's UIDs and dates the same every time, see
+            :func:`~monai_stcnnt.data.dicom_seg.write_dicom_seg`.
 
     Returns:
         The path.
@@ -142,7 +149,9 @@ def write_labels(
         raise OutputNotWritableError(
             f"{path}: only images from DICOM files have DICOM segmentations. Choose a name that ends in .nii.gz."
         )
-    return write_dicom_seg(record, path, class_names=class_names, algorithm_version=algorithm_version)
+    return write_dicom_seg(
+        record, path, class_names=class_names, algorithm_version=algorithm_version, uid_seed=uid_seed
+    )
 
 
 class SaveSeries(Transform):
@@ -158,12 +167,17 @@ class SaveSeries(Transform):
         suffix: what to add to the name.
         dtype: type of the voxels in a NIfTI file.
         output_format: ``"same"`` as the image's own (a folder with a derived series for DICOM, ``.npy`` for a NumPy
-            pair), or ``"nifti"``. A complex image from DICOM files becomes NIfTI in any case.
+            pair), or ``"nifti"``. A complex image from DICOM files becomes NIfTI in any case. A mask of DICOM images
+            becomes a folder of DICOM segmentation objects, one per frame, which ``"dicom_seg"`` insists on.
         uid_seed: makes the UIDs and dates of DICOM series the same in every run, and different for another text; by
             default every run makes new ones.
+        class_names: makes the image a mask: the name of every value but 0, such as ``{"1": "RV"}``. Its voxels are
+            ``uint8`` in a NIfTI file, whatever ``dtype`` says.
+        algorithm_version: version of what made a mask, which DICOM segmentations tell.
 
     Raises:
         OutputNotWritableError: if the folder cannot be written to, or an option is unknown.
+        LabelValueError: if a key of ``class_names`` is no whole number.
     """
 
     backend = [TransformBackends.TORCH]  # noqa: RUF012 - as MONAI declares it
@@ -176,6 +190,9 @@ class SaveSeries(Transform):
         dtype: OutputDtype = "float32",
         output_format: OutputFormat = "same",
         uid_seed: str | None = None,
+        *,
+        class_names: Mapping[int, str] | Mapping[str, str] | None = None,
+        algorithm_version: str = "unspecified",
     ) -> None:
         for value, choices in ((dtype, get_args(OutputDtype)), (output_format, get_args(OutputFormat))):
             if value not in choices:
@@ -186,6 +203,10 @@ class SaveSeries(Transform):
         self.dtype: OutputDtype = dtype
         self.output_format: OutputFormat = output_format
         self.uid_seed = uid_seed
+        self.class_names = None if class_names is None else _whole_keys(class_names)
+        self.algorithm_version = algorithm_version
+        if output_format == "dicom_seg" and not self.class_names:
+            raise OutputNotWritableError("A DICOM segmentation needs the names of the classes. Give class_names.")
         self._sources: dict[Path, str] = {}
 
     def __call__(self, img: MetaTensor) -> MetaTensor:
@@ -204,7 +225,14 @@ class SaveSeries(Transform):
         record = record_from_metatensor(img)
         if "source" not in record.metadata:
             raise LayoutError("The metadata of the image to save has no 'source'. Load it with SeriesReader.")
-        path = write_series(record, self._target(record), dtype=self.dtype, uid_seed=self.uid_seed)
+        target = self._target(record)
+        if self.class_names is None:
+            path = write_series(record, target, dtype=self.dtype, uid_seed=self.uid_seed)
+        else:
+            path = write_labels(
+                record, target, class_names=self.class_names, algorithm_version=self.algorithm_version,
+                uid_seed=self.uid_seed,
+            )  # fmt: skip
         img.meta[MetaKeys.SAVED_TO.value] = str(path)
         logger.info("wrote %s", path)
         return img
@@ -228,7 +256,7 @@ class SaveSeries(Transform):
         return path
 
 
-def _whole_keys(class_names: Mapping[int | str, str]) -> dict[int, str]:
+def _whole_keys(class_names: Mapping[int, str] | Mapping[str, str]) -> dict[int, str]:
     """Names by number, of a mapping whose keys may be text, as in JSON."""
     try:
         return {int(value): str(name) for value, name in class_names.items()}
@@ -246,9 +274,10 @@ class SaveSeriesd(MapTransform):
         suffix: what to add to the name, one for all keys or one per key.
         dtype: type of the voxels in a NIfTI file.
         output_format: ``"same"``, ``"nifti"`` or ``"dicom_seg"``.
-        class_names: makes the images masks, see :class:`SaveSeries`.
         allow_missing_keys: pass over keys that are absent.
         uid_seed: see :class:`SaveSeries`.
+        class_names: makes the images masks, see :class:`SaveSeries`.
+        algorithm_version: version of what made the masks.
 
     Raises:
         OutputNotWritableError: if the folder cannot be written to, ``dtype`` is unknown, or several keys would go to
@@ -267,12 +296,27 @@ class SaveSeriesd(MapTransform):
         output_format: OutputFormat = "same",
         allow_missing_keys: bool = False,
         uid_seed: str | None = None,
+        *,
+        class_names: Mapping[int, str] | Mapping[str, str] | None = None,
+        algorithm_version: str = "unspecified",
     ) -> None:
         super().__init__(keys, allow_missing_keys)
         suffixes = (suffix,) if isinstance(suffix, str) else tuple(suffix)
         if len(suffixes) != len(self.keys) or len(set(suffixes)) != len(suffixes):
             raise OutputNotWritableError(f"{len(self.keys)} keys need as many different suffixes, not {suffixes}.")
-        self.savers = [SaveSeries(output_dir, input_root, s, dtype, output_format, uid_seed) for s in suffixes]
+        self.savers = [
+            SaveSeries(
+                output_dir,
+                input_root,
+                s,
+                dtype,
+                output_format,
+                uid_seed,
+                class_names=class_names,
+                algorithm_version=algorithm_version,
+            )  # fmt: skip
+            for s in suffixes
+        ]
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Save every key.
