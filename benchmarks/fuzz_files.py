@@ -2,36 +2,43 @@
 # SPDX-License-Identifier: Apache-2.0
 """Damage copies of scanner files and read them: an image with the right geometry, or a named error, and nothing else.
 
-``python benchmarks/fuzz_files.py 2000 --data DATA`` damages DICOM and NIfTI files of the sample data (without
-``--data``, those that come with pydicom and nibabel) at random: flipped bits, truncation, lost and swapped attributes,
-huge sizes, wrong value representations, blocks lost or doubled. Each is read in another process that may take 10
-seconds and 4 GiB. Every outcome is one of
+``python -m benchmarks.fuzz_files 10000 --data DATA --results fuzz.jsonl`` damages DICOM and NIfTI files of the sample
+data (without ``--data``, those that come with pydicom and nibabel) at random, see :mod:`benchmarks.file_damage`. The
+copies carry a made-up name, number and birth date of a patient. Each is read in a process of its own, forked from one
+that has imported everything, that may take 10 seconds and 2 GiB of memory. Every outcome is one of
 
 - ``same geometry``: an image where the original's is,
 - ``header's geometry``: another one, which is what the damaged header says, with as many voxels as the file holds,
 - the name of an error of this package,
-- ``WRONG``: a geometry that neither the original nor the header has; ``UNNAMED``: another exception; ``HANG``;
-  ``CRASH``. There must be none of these; the exit code says so.
+- ``WRONG``: a geometry that neither the original nor the header has; ``UNNAMED``: another exception; ``LEAK``: what
+  tells the patient in the error, its causes, the log or the terminal; ``HANG``; ``CRASH``; ``MEMORY``. There must be
+  none of these; the exit code says so.
+
+Cases that stand in the file of results are not done again. ``--file docs/reliability.md`` puts the tally between the
+marks in that file.
 """
 
 from __future__ import annotations
 
 import argparse
 import gzip
-import io
+import json
 import logging
 import multiprocessing
 import os
-import re
 import resource
 import shutil
+import signal
 import sys
 import tempfile
+import threading
+import time
+import traceback
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from importlib.resources import files
 from multiprocessing.connection import Connection
@@ -43,24 +50,27 @@ import numpy as np
 import pydicom
 from nibabel.openers import ImageOpener
 from pydicom.data import get_testdata_file
-from pydicom.dataset import Dataset
 
+from benchmarks.file_damage import KINDS, damage
 from monai_stcnnt.data import read_series
-from monai_stcnnt.data.dicom_frames import DECODE_FAILURES, quiet_pydicom
+from monai_stcnnt.data.dicom_frames import quiet_pydicom
 from monai_stcnnt.errors import StcnntError
 
-__all__ = ["BAD", "Outcome", "find_sources", "fuzz", "main", "mutate", "outcome_of"]
+__all__ = ["BAD", "MARKS", "Outcome", "find_sources", "fuzz", "main", "marked_copies", "outcome_of", "tally"]
 
 SECONDS = 10.0
-BYTES = 4 << 30
-BAD = ("WRONG", "UNNAMED", "HANG", "CRASH")
+BYTES = 2 << 30
+HEADROOM = 4 << 30  # of address space beyond that of the parent, so that the machine outlives a failure
+PREPARATION = 120.0  # seconds to damage a copy, which does not count
+BAD = ("WRONG", "UNNAMED", "LEAK", "HANG", "CRASH", "MEMORY")
 """Outcomes that must not be."""
+MARKS = ("Zzfamily", "Qqgiven", "QQID-7731", "19470213")
+"""What tells the patient: parts of the name, number, birth date."""
 
 _GEOMETRY = (
     "Rows", "Columns", "NumberOfFrames", "PixelSpacing", "ImagePositionPatient", "ImageOrientationPatient",
     "SliceThickness", "SpacingBetweenSlices",
 )  # fmt: skip
-_SIZES = ("Rows", "Columns", "NumberOfFrames", "BitsAllocated", "BitsStored", "SamplesPerPixel", "InstanceNumber")
 _PIP_DICOM = ("MR_small.dcm", "MR_small_RLE.dcm", "MR_small_bigendian.dcm", "examples_overlay.dcm")
 _PIP_NIFTI = ("anatomical.nii", "functional.nii", "example_nifti2.nii.gz")
 _SAMPLES = (
@@ -71,6 +81,8 @@ _SAMPLES = (
     "spine_sct/dmri_7vol.nii.gz",
 )  # fmt: skip
 _MOST_FILES = 6
+# Where a NIfTI-1 and a NIfTI-2 header have the name of an auxiliary file, a description, and the name of the intent.
+_NIFTI_TEXTS = ((228, 148, 328), (320, 240, 508))
 
 
 @dataclass(frozen=True)
@@ -83,6 +95,8 @@ class Outcome:
         mutation: what was done to it.
         verdict: see the module.
         detail: the message of the error, or the difference.
+        seconds: time to read it.
+        mebibytes: largest resident memory of its process, with that of the imports.
     """
 
     case: int
@@ -90,6 +104,8 @@ class Outcome:
     mutation: str
     verdict: str
     detail: str = ""
+    seconds: float = 0.0
+    mebibytes: float = 0.0
 
 
 def find_sources(data: Path | None = None) -> list[list[Path]]:
@@ -101,11 +117,11 @@ def find_sources(data: Path | None = None) -> list[list[Path]]:
     Returns:
         Lists of files that are read together.
     """
+    pip = [Path(str(get_testdata_file(name, download=False))) for name in _PIP_DICOM]
+    pip += [Path(str(files("nibabel"))) / "tests" / "data" / name for name in _PIP_NIFTI]
+    sources = [[file] for file in pip if file.is_file()]
     if data is None:
-        dicom = [Path(str(get_testdata_file(name, download=False))) for name in _PIP_DICOM]
-        nifti = [Path(str(files("nibabel"))) / "tests" / "data" / name for name in _PIP_NIFTI]
-        return [[file] for file in [*dicom, *nifti] if file.is_file()]
-    sources = []
+        return sources
     for sample in _SAMPLES:
         path = data / sample
         listed = sorted(path.iterdir()) if path.is_dir() else [path]
@@ -125,153 +141,43 @@ def _readable_group(listed: Sequence[Path]) -> list[Path]:
     return max(positions.values(), key=len)[:_MOST_FILES]
 
 
-def mutate(content: bytes, is_dicom: bool, generator: np.random.Generator) -> tuple[bytes, str]:
-    """Damage the content of a file.
+def marked_copies(sources: Sequence[Sequence[Path]], folder: Path) -> list[list[Path]]:
+    """Copy the originals and write into each who the patient is.
 
     Args:
-        content: the file; a NIfTI file must not be compressed.
-        is_dicom: whether it is DICOM, else NIfTI.
-        generator: draws the damage.
+        sources: originals, see :func:`find_sources`.
+        folder: an empty folder.
 
     Returns:
-        The damaged content, and a name for what was done.
+        The copies.
     """
-    choices: list[Callable[[bytearray, np.random.Generator], bytes]] = [
-        _flip_bits, _truncate, _set_huge, _lose_block, _double_block, _fill_block,
-    ]  # fmt: skip
-    if is_dicom:
-        choices += [_delete_attribute, _swap_attributes, _set_size, _break_representation, _nonsense_value]
-    chosen = choices[int(generator.integers(len(choices)))]
-    return chosen(bytearray(content), generator), chosen.__name__.strip("_")
+    copies = []
+    for number, source in enumerate(sources):
+        place = folder / f"{number:02d}_{source[0].parent.name}"
+        place.mkdir()
+        copies.append([_marked(file, place / file.name) for file in source])
+    return copies
 
 
-def _place(data: bytearray, generator: np.random.Generator) -> int:
-    """A position, mostly in the header."""
-    header = min(len(data), 4096 if data[128:132] == b"DICM" else 352)
-    end = header if generator.random() < 0.7 else len(data)
-    return int(generator.integers(end))
-
-
-def _flip_bits(data: bytearray, generator: np.random.Generator) -> bytes:
-    for _ in range(int(generator.integers(1, 9))):
-        data[_place(data, generator)] ^= 1 << int(generator.integers(8))
-    return bytes(data)
-
-
-def _truncate(data: bytearray, generator: np.random.Generator) -> bytes:
-    return bytes(data[: _place(data, generator)])
-
-
-def _set_huge(data: bytearray, generator: np.random.Generator) -> bytes:
-    place = _place(data, generator) // 2 * 2
-    value = (b"\xff\xff\xff\xff", b"\xff\xff\xff\x7f", b"\xff\x7f", b"\0\0\0\0")[int(generator.integers(4))]
-    data[place : place + len(value)] = value
-    return bytes(data)
-
-
-def _lose_block(data: bytearray, generator: np.random.Generator) -> bytes:
-    place = _place(data, generator)
-    del data[place : place + int(generator.integers(1, 200))]
-    return bytes(data)
-
-
-def _double_block(data: bytearray, generator: np.random.Generator) -> bytes:
-    place, size = _place(data, generator), int(generator.integers(1, 200))
-    data[place:place] = data[place : place + size]
-    return bytes(data)
-
-
-def _fill_block(data: bytearray, generator: np.random.Generator) -> bytes:
-    place, size = _place(data, generator), int(generator.integers(1, 64))
-    end = min(place + size, len(data))
-    data[place:end] = generator.integers(0, 256, end - place, dtype=np.uint8).tobytes()
-    return bytes(data)
-
-
-def _parsed(data: bytearray) -> Dataset:
+def _marked(file: Path, copy: Path) -> Path:
+    name = f"{MARKS[0]}^{MARKS[1]}"
+    if ".nii" in file.name:
+        packed = file.name.endswith(".gz")
+        content = bytearray(gzip.decompress(file.read_bytes()) if packed else file.read_bytes())
+        texts = (name, f"{name} {MARKS[2]} {MARKS[3]}", MARKS[2])
+        for place, text in zip(_NIFTI_TEXTS[content[:4] == b"\x1c\2\0\0"], texts, strict=True):
+            content[place : place + len(text)] = text.encode()
+        copy.write_bytes(gzip.compress(content, 6, mtime=0) if packed else content)
+        return copy
     with quiet_pydicom():
-        return pydicom.dcmread(io.BytesIO(data))
+        dataset = pydicom.dcmread(file)
+        dataset.PatientName, dataset.PatientID, dataset.PatientBirthDate = name, MARKS[2], MARKS[3]
+        dataset.OtherPatientIDs, dataset.PatientAddress, dataset.PatientComments = MARKS[2], name, name
+        dataset.save_as(copy)
+    return copy
 
 
-def _written(dataset: Dataset, data: bytearray) -> bytes:
-    """Content of a changed data set; what cannot be written stays as it was."""
-    out = io.BytesIO()
-    with quiet_pydicom():
-        try:
-            dataset.save_as(out)
-        except DECODE_FAILURES:
-            return bytes(data)
-    return out.getvalue()
-
-
-def _some_dataset(dataset: Dataset, generator: np.random.Generator) -> Dataset:
-    """The data set itself, or an item somewhere in its sequences."""
-    while generator.random() < 0.6:
-        sequences = [element for element in dataset if element.VR == "SQ" and element.value]
-        if not sequences:
-            break
-        value = sequences[int(generator.integers(len(sequences)))].value
-        dataset = value[int(generator.integers(len(value)))]
-    return dataset
-
-
-def _delete_attribute(data: bytearray, generator: np.random.Generator) -> bytes:
-    whole = _parsed(data)
-    part = _some_dataset(whole, generator)
-    tags = [tag for tag in part.keys() if not tag.is_private] or list(part.keys())  # noqa: SIM118 - not a dict
-    if tags:
-        del part[tags[int(generator.integers(len(tags)))]]
-    return _written(whole, data)
-
-
-def _swap_attributes(data: bytearray, generator: np.random.Generator) -> bytes:
-    whole = _parsed(data)
-    part = _some_dataset(whole, generator)
-    elements = [element for element in part if element.VR not in ("SQ", "OW", "OB")]
-    if len(elements) > 1:
-        first, second = (elements[int(i)] for i in generator.choice(len(elements), 2, replace=False))
-        with quiet_pydicom():
-            try:
-                first.value, second.value = second.value, first.value
-            except (ValueError, TypeError, AttributeError, OverflowError):
-                return bytes(data)
-    return _written(whole, data)
-
-
-def _set_size(data: bytearray, generator: np.random.Generator) -> bytes:
-    whole = _parsed(data)
-    names = [name for name in _SIZES if name in whole]
-    name = names[int(generator.integers(len(names)))]
-    setattr(whole, name, int(generator.choice([0, 1, 7, 255, 4096, 32767, 65535])))
-    return _written(whole, data)
-
-
-def _nonsense_value(data: bytearray, generator: np.random.Generator) -> bytes:
-    whole = _parsed(data)
-    part = _some_dataset(whole, generator)
-    elements = [element for element in part if element.VR in ("DS", "IS", "FD", "FL", "TM", "CS", "UI")]
-    if elements:
-        element = elements[int(generator.integers(len(elements)))]
-        texts = ["", "nan", "-1", "1e30", "\\\\", "99999999999"]
-        value: Any = texts[int(generator.integers(len(texts)))]
-        with quiet_pydicom():
-            try:
-                element.value = float(value) if element.VR in ("FD", "FL") else value
-            except (ValueError, TypeError, AttributeError, OverflowError):
-                return bytes(data)
-    return _written(whole, data)
-
-
-def _break_representation(data: bytearray, generator: np.random.Generator) -> bytes:
-    places = [m.start(1) for m in re.finditer(rb"[\x08\x10\x18\x20\x28]\x00..([A-Z]{2})", data[:8192], re.DOTALL)]
-    if places:
-        place = places[int(generator.integers(len(places)))]
-        known = (b"ZZ", b"SQ", b"OB", b"US", b"FD", b"UN", b"\0\0", b"DS")
-        data[place : place + 2] = known[int(generator.integers(len(known)))]
-    return bytes(data)
-
-
-def outcome_of(case: int, source: Sequence[Path], seed: int, keep: Path | None = None) -> Outcome:
+def outcome_of(case: int, source: Sequence[Path], seed: int, keep: Path | None = None, ready: Any = None) -> Outcome:  # noqa: ANN401
     """Damage a copy of a source and read it.
 
     Args:
@@ -279,6 +185,7 @@ def outcome_of(case: int, source: Sequence[Path], seed: int, keep: Path | None =
         source: the original files; one of them is damaged.
         seed: of all mutations.
         keep: folder for copies that were not read as they should.
+        ready: called without arguments when the copy is damaged, before it is read.
 
     Returns:
         The outcome.
@@ -286,42 +193,71 @@ def outcome_of(case: int, source: Sequence[Path], seed: int, keep: Path | None =
     generator = np.random.default_rng([seed, case])
     with tempfile.TemporaryDirectory() as folder:
         damaged, mutation = _damaged_copy(source, Path(folder), generator)
-        path = Path(folder) if len(source) > 1 else damaged
-        verdict, detail = _verdict(path, damaged, source)
-        if keep is not None and verdict in BAD:
-            keep.mkdir(parents=True, exist_ok=True)
+        if keep is not None:
             shutil.copytree(folder, keep / f"case{case}", dirs_exist_ok=True)
-    return Outcome(case, f"{source[0].parent.name}/{source[0].name}", mutation, verdict, detail[:300])
+        if ready is not None:
+            ready(mutation)
+        start = time.monotonic()
+        verdict, detail = _verdict(Path(folder) if len(source) > 1 else damaged, damaged, source)
+        seconds = time.monotonic() - start
+    if keep is not None and verdict not in BAD:
+        shutil.rmtree(keep / f"case{case}")
+    return Outcome(case, _name(source), mutation, verdict, detail[:300], round(seconds, 3))
+
+
+def _name(source: Sequence[Path]) -> str:
+    return f"{source[0].parent.name}/{source[0].name}" + (f" and {len(source) - 1} more" if len(source) > 1 else "")
 
 
 def _damaged_copy(source: Sequence[Path], folder: Path, generator: np.random.Generator) -> tuple[Path, str]:
     copies = [Path(shutil.copy(file, folder)) for file in source]
     victim = copies[int(generator.integers(len(copies)))]
     victim.chmod(0o600)
-    content = victim.read_bytes()
-    is_nifti = ".nii" in victim.name
-    is_packed = victim.name.endswith(".gz") and generator.random() < 0.8
-    if is_packed:
-        content = gzip.decompress(content)
-    changed, mutation = mutate(content, not is_nifti, generator)
-    victim.write_bytes(gzip.compress(changed, 1) if is_packed else changed)
+    changed, mutation = damage(victim.read_bytes(), victim.name, generator)
+    victim.write_bytes(changed)
     return victim, mutation
 
 
+class _Log(logging.Handler):
+    """Keep what is logged or warned of."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.DEBUG)
+        self.text = ""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep a message with the error that is logged with it."""
+        self.text += self.format(record) + "\n"
+
+
 def _verdict(path: Path, damaged: Path, source: Sequence[Path]) -> tuple[str, str]:
+    root, log = logging.getLogger(), _Log()
+    root.addHandler(log)
+    logging.captureWarnings(True)
+    try:
+        verdict, detail, said = _read(path, damaged, source)
+    finally:
+        root.removeHandler(log)
+        logging.captureWarnings(False)
+    told = [mark for mark in MARKS if mark in said + log.text]
+    return ("LEAK", f"{told}: {said}{log.text}"[-300:]) if told else (verdict, detail)
+
+
+def _read(path: Path, damaged: Path, source: Sequence[Path]) -> tuple[str, str, str]:
+    """Verdict, its detail, and all that an error said, its causes included."""
     try:
         record = read_series(path)
     except StcnntError as error:
-        return type(error).__name__, str(error)
+        return type(error).__name__, str(error), "".join(traceback.format_exception(error))
     except Exception as error:  # noqa: BLE001 - the finding
-        return "UNNAMED", f"{type(error).__name__}: {error}"
+        return "UNNAMED", "".join(traceback.format_exception(error))[-300:], ""
     shape, affine = _original_geometry(tuple(source))
     if record.array.shape[1:] == shape and np.allclose(record.affine, affine, atol=1e-3):
-        return "same geometry", ""
+        return "same geometry", "", ""
     found = f"{record.array.shape} instead of {shape}, {record.affine.round(3).tolist()}"
     if len(source) == 1 and _is_what_the_header_says(damaged, source[0], record.array.shape[1:], record.affine):
-        return "header's geometry", found
-    return "WRONG", found
+        return "header's geometry", found, ""
+    return "WRONG", found, ""
 
 
 @cache
@@ -335,13 +271,13 @@ def _original_geometry(source: tuple[Path, ...]) -> tuple[tuple[int, ...], np.nd
 def _is_what_the_header_says(damaged: Path, original: Path, shape: tuple[int, ...], affine: np.ndarray) -> bool:
     """Whether the damaged file itself tells another geometry, by another way of reading it."""
     if ".nii" in damaged.name:
-        image = nib.Nifti1Image.from_filename(damaged)
+        image: Any = nib.load(damaged)
         scale = {1: 1e3, 3: 1e-3}.get(int(image.header["xyzt_units"]) % 8, 1.0)
         sizes = (*image.shape, 1, 1)[:4]
         with ImageOpener(str(damaged)) as file:
             size = len(file.read())
-        offset = image.dataobj.offset  # type: ignore[attr-defined]
-        surplus = size - offset - np.prod(sizes) * image.get_data_dtype().itemsize
+        offset = image.dataobj.offset
+        surplus = size - offset - np.prod(image.shape) * image.get_data_dtype().itemsize
         if abs(surplus) >= max(16, sizes[0] * image.get_data_dtype().itemsize):
             return False
         return shape == sizes[::-1] and bool(np.allclose(affine[:3], image.affine[:3] * scale, rtol=1e-3, atol=1e-3))
@@ -361,9 +297,8 @@ def _geometry_attributes(file: Path) -> list[str]:
 
 
 def _serve(connection: Connection, seed: int, keep: Path | None) -> None:
-    """Work off cases in a process of its own."""
-    resource.setrlimit(resource.RLIMIT_AS, (BYTES, BYTES))
-    logging.disable()
+    """Work off cases from a process that has imported everything, each in a child that dies with it."""
+    logging.disable(logging.NOTSET)
     warnings.simplefilter("ignore")
     connection.send("ready")
     while True:
@@ -371,11 +306,58 @@ def _serve(connection: Connection, seed: int, keep: Path | None) -> None:
         if message is None:
             return
         case, source = message
-        connection.send(outcome_of(case, source, seed, keep))
+        _original_geometry(tuple(source))  # kept for all cases to come
+        connection.send(_forked(case, source, seed, keep))
+
+
+def _forked(case: int, source: Sequence[Path], seed: int, keep: Path | None) -> Outcome:
+    """Work off a case in a child; what it writes to the terminal is looked through for the patient."""
+    mine, its = multiprocessing.Pipe()
+    with tempfile.TemporaryFile() as terminal:
+        child = os.fork()
+        if child == 0:
+            _be_child(its, terminal.fileno(), case, source, seed, keep)
+        its.close()
+        mutation, verdict, answer = "", "CRASH", None
+        try:
+            mutation = mine.recv() if mine.poll(PREPARATION) else ""
+            verdict = "CRASH" if mine.poll(SECONDS) else "HANG"
+            answer = mine.recv() if verdict == "CRASH" else None
+        except EOFError:
+            verdict = "CRASH"
+        os.kill(child, signal.SIGKILL)
+        usage = os.wait4(child, 0)[2]
+        terminal.seek(0)
+        said = terminal.read().decode(errors="replace")
+    mine.close()
+    outcome = answer or Outcome(case, _name(source), mutation, verdict, said[-300:], SECONDS * (verdict == "HANG"))
+    if any(mark in said for mark in MARKS):
+        outcome = replace(outcome, verdict="LEAK", detail=said[-300:])
+    if usage.ru_maxrss * 1024 > BYTES:
+        outcome = replace(outcome, verdict="MEMORY")
+    return replace(outcome, mebibytes=round(usage.ru_maxrss / 1024, 1))
+
+
+def _be_child(
+    connection: Connection, terminal: int, case: int, source: Sequence[Path], seed: int, keep: Path | None
+) -> None:
+    """Damage, read, answer, and end without any of the parent's cleaning up."""
+    for descriptor in (1, 2):
+        os.dup2(terminal, descriptor)
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    most = pages * resource.getpagesize() + HEADROOM
+    resource.setrlimit(resource.RLIMIT_AS, (most, most))
+    try:
+        connection.send(outcome_of(case, source, seed, keep, connection.send))
+    except BaseException:  # noqa: BLE001 - printed where the parent looks, and no answer is a crash
+        traceback.print_exc()
+        sys.stderr.flush()
+    finally:
+        os._exit(0)
 
 
 class _Worker:
-    """A process that is replaced when it hangs or dies."""
+    """A process that forks one for each case, and is replaced when it dies itself."""
 
     def __init__(self, seed: int, keep: Path | None) -> None:
         self.options = (seed, keep)
@@ -392,14 +374,11 @@ class _Worker:
             self.connection.recv()  # it is ready
         try:
             self.connection.send((case, source))
-            if self.connection.poll(SECONDS):
-                answer: Outcome = self.connection.recv()
-                return answer
-            verdict = "HANG"
+            answer: Outcome = self.connection.recv()
         except (EOFError, OSError):
-            verdict = "CRASH"
-        self.close(kill=True)
-        return Outcome(case, str(source[0]), "", verdict)
+            self.close(kill=True)
+            return Outcome(case, _name(source), "", "CRASH", "the parent of all cases died")
+        return answer
 
     def close(self, *, kill: bool = False) -> None:
         """End the process."""
@@ -414,7 +393,13 @@ class _Worker:
 
 
 def fuzz(
-    count: int, sources: Sequence[list[Path]], *, seed: int = 0, workers: int = 1, keep: Path | None = None
+    count: int,
+    sources: Sequence[list[Path]],
+    *,
+    seed: int = 0,
+    workers: int = 1,
+    keep: Path | None = None,
+    results: Path | None = None,
 ) -> list[Outcome]:
     """Damage and read copies of files.
 
@@ -424,29 +409,60 @@ def fuzz(
         seed: of the mutations.
         workers: number of processes.
         keep: folder for copies that were not read as they should.
+        results: JSON lines of what was done; cases of the same seed that stand in it are not done again.
 
     Returns:
         One outcome for each, in order.
     """
+    known = {one.case: one for one in _stored(results, seed) if one.case < count}
+    todo = [case for case in range(count) if case not in known]
+    lock = threading.Lock()
 
     def work(start: int) -> list[Outcome]:
         worker = _Worker(seed, keep)
-        done = [worker.ask(case, sources[case % len(sources)]) for case in range(start, count, workers)]
+        done = []
+        for case in todo[start::workers]:
+            done.append(worker.ask(case, sources[case % len(sources)]))
+            if results is not None:
+                with lock, results.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps({"seed": seed, **asdict(done[-1])}) + "\n")
         worker.close()
         return done
 
     with ThreadPoolExecutor(workers) as pool:
-        return sorted((one for part in pool.map(work, range(workers)) for one in part), key=lambda one: one.case)
+        new = [one for part in pool.map(work, range(workers)) for one in part]
+    return sorted([*known.values(), *new], key=lambda one: one.case)
 
 
-def _tally(outcomes: Iterable[Outcome]) -> str:
-    by_kind = Counter((one.verdict, one.mutation) for one in outcomes)
-    verdicts = Counter(one.verdict for one in outcomes)
-    lines = [f"{len(list(outcomes))} mutations"]
-    for verdict, number in verdicts.most_common():
-        parts = ", ".join(f"{mutation} {n}" for (v, mutation), n in by_kind.most_common() if v == verdict)
-        lines.append(f"{number:6d}  {verdict:<22}{parts}")
-    return "\n".join(lines)
+def _stored(results: Path | None, seed: int) -> list[Outcome]:
+    if results is None or not results.is_file():
+        return []
+    lines = [json.loads(line) for line in results.read_text(encoding="utf-8").splitlines()]
+    return [Outcome(**{k: v for k, v in line.items() if k != "seed"}) for line in lines if line["seed"] == seed]
+
+
+def tally(outcomes: Iterable[Outcome]) -> str:
+    """Count the outcomes.
+
+    Args:
+        outcomes: of :func:`fuzz`.
+
+    Returns:
+        Tables in markdown: by verdict, and by kind of damage; and the longest time and largest memory.
+    """
+    done = list(outcomes)
+    verdicts = Counter(one.verdict for one in done)
+    lines = ["| outcome | files |", "|---|---|"]
+    lines += [f"| {verdict} | {number:,} |" for verdict, number in verdicts.most_common()]
+    lines += [f"| {', '.join(BAD)} | {sum(verdicts[bad] for bad in BAD)} |", f"| all | {len(done):,} |", ""]
+    lines += ["| damage | files | an image | a named error | neither |", "|---|---|---|---|---|"]
+    for kind in sorted({*KINDS} & {one.mutation for one in done}):
+        of_kind = [one.verdict for one in done if one.mutation == kind]
+        images, bad = sum("geometry" in one for one in of_kind), sum(one in BAD for one in of_kind)
+        named = len(of_kind) - images - bad
+        lines.append(f"| {kind.replace('_', ' ')} | {len(of_kind):,} | {images:,} | {named:,} | {bad} |")
+    slowest, largest = max(one.seconds for one in done), max(one.mebibytes for one in done)
+    return "\n".join([*lines, "", f"The slowest took {slowest:.1f} s, the largest {largest / 1024:.2f} GiB."])
 
 
 def main() -> int:
@@ -457,11 +473,22 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--keep", type=Path, help="folder for copies that were not read as they should")
+    parser.add_argument("--results", type=Path, help="JSON lines to write, and to go on from")
+    parser.add_argument("--file", type=Path, help="markdown file with the marks <!-- fuzz --> and <!-- /fuzz -->")
     args = parser.parse_args()
-    outcomes = fuzz(args.count, find_sources(args.data), seed=args.seed, workers=args.workers, keep=args.keep)
+    with tempfile.TemporaryDirectory() as folder:
+        sources = marked_copies(find_sources(args.data), Path(folder))
+        outcomes = fuzz(
+            args.count, sources, seed=args.seed, workers=args.workers, keep=args.keep, results=args.results
+        )  # fmt: skip
     bad = [one for one in outcomes if one.verdict in BAD]
     found = [f"{one.verdict}: case {one.case}, {one.mutation} of {one.source}: {one.detail}" for one in bad]
-    sys.stdout.write("\n".join([_tally(outcomes), *found]) + "\n")
+    sys.stdout.write("\n".join([tally(outcomes), *found]) + "\n")
+    if args.file is not None:
+        before, rest = args.file.read_text(encoding="utf-8").split("<!-- fuzz -->\n")
+        after = rest.split("<!-- /fuzz -->")[1]
+        text = f"{before}<!-- fuzz -->\n{tally(outcomes)}\n<!-- /fuzz -->{after}"
+        args.file.write_text(text, encoding="utf-8")
     return 1 if bad else 0
 
 

@@ -21,11 +21,13 @@ from typing import Literal
 
 import numpy as np
 import pydicom
+from PIL.Image import DecompressionBombError
 from pydicom import config
 from pydicom.dataset import Dataset
 from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.multival import MultiValue
 
+from monai_stcnnt.data.unpacking import check_deflated
 from monai_stcnnt.errors import GeometryError, NotAnImageError, StcnntError, UnreadableFileError
 
 __all__ = [
@@ -45,7 +47,7 @@ Component = Literal["magnitude", "phase", "real", "imaginary"]
 DECODE_FAILURES = (
     OSError, EOFError, ValueError, TypeError, KeyError, IndexError, AttributeError, RuntimeError, NotImplementedError,
     OverflowError, ArithmeticError, MemoryError, AssertionError, struct.error, zlib.error, InvalidDicomError,
-    BytesLengthException,
+    BytesLengthException, DecompressionBombError,
 )  # fmt: skip
 
 _COMPONENTS: dict[str, Component] = {
@@ -54,6 +56,10 @@ _COMPONENTS: dict[str, Component] = {
     **dict.fromkeys(("R", "REAL", "R_FFE", "R_SE", "R_IR"), "real"),
     **dict.fromkeys(("I", "IMAGINARY", "I_FFE", "I_SE", "I_IR"), "imaginary"),
 }
+_COLORS = (
+    "RGB", "PALETTE COLOR", "YBR_FULL", "YBR_FULL_422", "YBR_PARTIAL_420", "YBR_ICT", "YBR_RCT", "MONOCHROME1",
+    "MONOCHROME2",
+)  # fmt: skip
 _POSITION_DIMENSIONS = {0x00209056, 0x00209057, 0x00200032, 0x00201041}  # stack, in-stack position, position, location
 _TEMPORAL_DIMENSION = 0x00209128
 
@@ -164,11 +170,14 @@ def read_header(path: Path) -> Dataset:
     """
     try:
         with quiet_pydicom():
+            check_deflated(path)
             return pydicom.dcmread(path, stop_before_pixels=True)
+    except StcnntError:
+        raise
     except DECODE_FAILURES as error:
         raise UnreadableFileError(
             f"{path} cannot be read as DICOM: {_reason(error)}. It is damaged; copy it anew."
-        ) from error
+        ) from None  # the cause quotes values
 
 
 def has_pixels(dataset: Dataset) -> bool:
@@ -205,7 +214,7 @@ def frames_of(dataset: Dataset, path: Path) -> list[DicomFrame]:
     except StcnntError:
         raise
     except DECODE_FAILURES as error:
-        raise UnreadableFileError(f"{path} has a damaged header: {_reason(error)}. Copy it anew.") from error
+        raise UnreadableFileError(f"{path} has a damaged header: {_reason(error)}. Copy it anew.") from None
     if not frames:
         raise NotAnImageError(f"{path} has no frames.")
     return frames
@@ -221,7 +230,8 @@ def _check_kind(dataset: Dataset, path: Path) -> None:
         raise NotAnImageError(f"{path} is DICOM without pixels. Give a folder of images.")
     color = str(dataset.get("PhotometricInterpretation", "MONOCHROME2"))
     if int(dataset.get("SamplesPerPixel", 1) or 1) != 1 or not color.startswith("MONOCHROME"):
-        raise NotAnImageError(f"{path} is a color image ({color}). Give gray values.")
+        shown = color if color in _COLORS else "of an unknown kind"
+        raise NotAnImageError(f"{path} is a color image ({shown}). Give gray values.")
     if int(dataset.get("BitsAllocated", 16) or 16) < 8:
         raise NotAnImageError(f"{path} is a segmentation, not an image.")
     if int(dataset.Rows) < 1 or int(dataset.Columns) < 1:
@@ -246,7 +256,7 @@ def _frames(dataset: Dataset, path: Path) -> Iterator[DicomFrame]:
         yield _frame(dataset, [dataset], path, 0)
         return
     if len(per_frame) != int(dataset.get("NumberOfFrames", 0) or 0):
-        raise UnreadableFileError(f"{path} describes {len(per_frame)} frames, but has {dataset.get('NumberOfFrames')}.")
+        raise UnreadableFileError(f"{path} describes {len(per_frame)} frames, but says that it has another number.")
     shared = list(dataset.get("SharedFunctionalGroupsSequence") or [])[:1]
     for number, groups in enumerate(per_frame):
         yield _frame(

@@ -16,7 +16,8 @@ from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import HTJ2K, UID, HTJ2KLossless, HTJ2KLosslessRPCL
 
 from monai_stcnnt.data.dicom_frames import DECODE_FAILURES, quiet_pydicom
-from monai_stcnnt.errors import NotAnImageError, UnreadableFileError
+from monai_stcnnt.data.unpacking import check_deflated, check_packing
+from monai_stcnnt.errors import NotAnImageError, StcnntError, UnreadableFileError
 
 __all__ = ["missing_decoder", "read_pixels"]
 
@@ -59,22 +60,28 @@ def read_pixels(file: Path) -> np.ndarray:
     """
     try:
         with quiet_pydicom():
+            check_deflated(file)
             dataset = pydicom.dcmread(file)
             syntax = UID(dataset.file_meta.TransferSyntaxUID)
+            voxels = int(dataset.Rows) * int(dataset.Columns) * int(dataset.get("NumberOfFrames") or 1)
+            itemsize = max(int(dataset.BitsAllocated) // 8, 1)
+    except StcnntError:
+        raise
     except DECODE_FAILURES as error:
-        raise UnreadableFileError(f"{file} cannot be read ({type(error).__name__}). Copy it anew.") from error
+        raise UnreadableFileError(f"{file} cannot be read ({type(error).__name__}). Copy it anew.") from None
     if not any(name in dataset for name in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")):
         raise NotAnImageError(f"{file} is DICOM without pixels. Give a folder of images.")
     missing = missing_decoder(syntax)
     if missing:
         raise UnreadableFileError(f"{file} {missing}")
+    check_packing(file, voxels, itemsize, is_packed=syntax.is_compressed)
     try:
         with quiet_pydicom():
             pixels = dataset.pixel_array
     except DECODE_FAILURES as error:
         raise UnreadableFileError(
             f"{file} cannot be decoded ({type(error).__name__}, {syntax.name}). It is damaged; copy it anew."
-        ) from error
+        ) from None
     pixels = pixels if pixels.ndim == 3 else pixels[None]
     _check_amount(pixels, dataset, file)
     return pixels
