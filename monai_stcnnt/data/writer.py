@@ -314,7 +314,7 @@ class SaveSeriesd(MapTransform):
                 uid_seed,
                 class_names=class_names,
                 algorithm_version=algorithm_version,
-            )  # fmt: skip
+            )
             for s in suffixes
         ]
 
