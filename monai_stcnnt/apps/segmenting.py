@@ -1,0 +1,284 @@
+# Copyright (c) monai_stcnnt contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Segment files with the segmentation bundle, and measure the masks."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from ignite.engine import Engine, Events
+from monai.bundle import ConfigParser
+from monai.data.meta_tensor import MetaTensor
+from monai.utils.module import optional_import
+
+from monai_stcnnt import __version__
+from monai_stcnnt.apps.bundles import bundle_folder, expected_remarks, open_inference, plain_errors
+from monai_stcnnt.apps.denoising import denoise as denoise_files
+from monai_stcnnt.apps.info import describe
+from monai_stcnnt.apps.report import check_report_path
+from monai_stcnnt.apps.segmentation_report import segmentation_report
+from monai_stcnnt.apps.volume_plot import volume_plot
+from monai_stcnnt.apps.volumes import MaskMeasures, check_table_path, measure_masks, write_table
+from monai_stcnnt.data import (
+    OutputFormat,
+    SaveSeries,
+    SeriesRecord,
+    check_exists,
+    check_output_folder,
+    format_of,
+    output_path,
+    read_series,
+    record_from_metatensor,
+    series_datalist,
+    write_labels,
+)
+from monai_stcnnt.data.nifti import is_nifti_path
+from monai_stcnnt.data.reader import monai_metadata
+from monai_stcnnt.errors import LabelValueError, LayoutError, OutputNotWritableError
+
+__all__ = ["SegmentedSeries", "segment"]
+
+SUFFIX = "seg"
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class SegmentedSeries:
+    """One series and its masks.
+
+    Attributes:
+        source: the file or folder that it came from.
+        series: which series of a DICOM folder, None where there is only one.
+        saved: the masks, a file or a folder of DICOM segmentation objects.
+        measures: what the masks measure.
+    """
+
+    source: Path
+    series: str | None
+    saved: Path
+    measures: MaskMeasures
+
+
+@dataclass(frozen=True)
+class _Target:
+    """Where the masks go, and what is made of them."""
+
+    root: Path
+    output: Path
+    output_format: OutputFormat
+    report: Path | None
+    count: int
+
+
+@dataclass(frozen=True)
+class _Item:
+    """One series to segment: the file or folder, which of its series, and what the network gets instead, if denoised."""
+
+    source: Path
+    series: str | None
+    image: Path
+
+    @property
+    def suffix(self) -> str:
+        return SUFFIX if self.series is None else f"{self.series}_{SUFFIX}"
+
+
+def segment(
+    input: str | Path,
+    output: str | Path,
+    *,
+    series: str | None = None,
+    output_format: OutputFormat = "same",
+    csv: str | Path | None = None,
+    report: str | Path | None = None,
+    denoise: bool = False,
+    bundle: str | Path | None = None,
+    device: str = "auto",
+    progress: bool = True,
+) -> list[SegmentedSeries]:
+    """Segment a file, or every series of a folder, with a segmentation bundle.
+
+    Masks lie on the input's grid. A folder of DICOM files becomes a folder of DICOM segmentation objects, one per frame;
+    where it holds several series, one folder for each that can be segmented. Other files become a mask of their own
+    format.
+
+    Args:
+        input: a file or a folder.
+        output: a folder, or for one series also the name of the result (``.nii`` or ``.nii.gz``).
+        series: the DICOM series to take, by a name that :func:`monai_stcnnt.apps.describe` lists.
+        output_format: ``"same"`` as the input, ``"nifti"``, or ``"dicom_seg"``, which refuses other input.
+        csv: table of volumes in every frame, stroke volumes and ejection fractions of all scans; beside it comes a plot
+            over time for each scan, named like the table with ``_plot.png`` at its end.
+        report: picture of the masks on the images; with several series, one picture each with the series' name added.
+        denoise: segment what the denoising bundle makes of the input; masks are written as if it had not been there.
+        bundle: folder of the bundle; the one that this package carries by default.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ...
+        progress: show a bar.
+
+    Returns:
+        The masks that were written, and what they measure.
+
+    Raises:
+        StcnntError: one of its classes per cause: a missing or unreadable file, an image without voxels, with NaN or
+            without contrast, weights that do not fit, an output that cannot be written.
+    """
+    table = None if csv is None else check_table_path(csv)
+    picture = None if report is None else check_report_path(report)
+    source, out = check_exists(input), Path(output).expanduser()
+    items = _items(source, series)
+    target = _Target(source, out, output_format, picture, len(items))
+    _check_target(target, items)
+    overrides: dict[str, Any] = {"progress": progress, "output_format": "nifti"}
+    if device != "auto":
+        overrides["device"] = torch.device(device)
+    done = []
+    with tempfile.TemporaryDirectory(prefix="stcnnt_") as aside:
+        for number, item in enumerate(items):
+            place = Path(aside, str(number))
+            if denoise:
+                item = _denoised(item, place, device, progress)
+            folder = bundle_folder("cine_segmentation", bundle)
+            masks, names = _masks(folder, item, {**overrides, "output_dir": str(place)})
+            done.append(_finish(item, masks, names, target))
+    if table is not None:
+        write_table([one.measures for one in done], table)
+        for one in done:
+            volume_plot(one.measures, _own_name(table.with_name(f"{table.stem}_plot.png"), one.saved, len(done)))
+    return done
+
+
+def _items(source: Path, series: str | None) -> list[_Item]:
+    """List the series below a path; those of a DICOM folder that cannot be segmented are passed over, and said."""
+    if series is not None:
+        return [_Item(source, series, source)]
+    items = []
+    for entry in series_datalist(source):
+        path = Path(entry["image"])
+        found = describe(path) if format_of(path) == "dicom" else []
+        usable = [summary for summary in found if not summary.refused]
+        if len(found) < 2 or not usable:
+            items.append(_Item(path, None, path))
+            continue
+        for summary in found:
+            if summary.refused:
+                logger.warning("%s, series %s is passed over: %s", summary.path, summary.series, summary.refused)
+        items += [_Item(path, summary.series, path) for summary in usable]
+    return items
+
+
+def _check_target(target: _Target, items: Sequence[_Item]) -> None:
+    """Refuse what cannot be written, before the work starts."""
+    if is_nifti_path(target.output):
+        if len(items) > 1:
+            raise OutputNotWritableError(
+                f"{target.root} holds {len(items)} series, but {target.output} is one file. Give a folder for the masks."
+            )
+        if target.output_format == "dicom_seg":
+            raise OutputNotWritableError(f"{target.output} is NIfTI, not DICOM. Give a folder for the segmentations.")
+        check_output_folder(target.output.parent)
+        return
+    check_output_folder(target.output)
+    for item in items:
+        is_dicom = format_of(item.source) == "dicom" or (item.series is not None and item.source.is_dir())
+        if target.output_format == "dicom_seg" and not is_dicom:
+            raise OutputNotWritableError(
+                f"{item.source} is not DICOM, so there is nothing that a DICOM segmentation could refer to. Write NIfTI."
+            )
+        if not is_dicom or target.output_format == "nifti":
+            continue
+        folder = output_path(item.source, target.root, target.output, item.suffix, "")
+        if folder.exists():
+            raise OutputNotWritableError(f"{folder} exists already. Choose another folder, or remove it.")
+        if not optional_import("highdicom")[1]:
+            raise OutputNotWritableError(
+                f"{folder}: DICOM segmentations are written by highdicom. "
+                'Install it, pip install "monai-stcnnt[dicom]", or write NIfTI.'
+            )
+
+
+def _denoised(item: _Item, place: Path, device: str, progress: bool) -> _Item:
+    """Denoise a series to a NIfTI file for the network."""
+    [image] = denoise_files(
+        item.source, place / "denoised.nii", series=item.series, device=device, progress=progress
+    )
+    return replace(item, image=image)
+
+
+def _masks(folder: Path, item: _Item, overrides: Mapping[str, Any]) -> tuple[SeriesRecord, dict[int, str]]:
+    """Run the bundle on one series: the masks on its grid, and the names of their values."""
+    found: list[SeriesRecord] = []
+
+    def keep(engine: Engine) -> None:
+        state: Any = engine.state
+        found.append(record_from_metatensor(state.output["pred"]))
+
+    is_denoised = item.image != item.source
+    options = {
+        "dataset_dir": str(item.image),
+        "dataset#data": [{"image": str(item.image)}],
+        "series": None if is_denoised else item.series,
+        "suffix": SUFFIX,
+    }
+    with plain_errors(), expected_remarks():
+        workflow = open_inference(folder, **overrides, **options)
+        names = _class_names(workflow.parser, folder)
+        workflow.evaluator.add_event_handler(Events.ITERATION_COMPLETED, keep)
+        workflow.run()
+        workflow.finalize()
+    [masks] = found
+    return masks, names
+
+
+def _class_names(parser: ConfigParser, folder: Path) -> dict[int, str]:
+    """Names by value of a bundle's masks: its config's, else those of the channels in its metadata."""
+    described = parser.get("_meta_", {}).get("network_data_format", {}).get("outputs", {}).get("pred", {})
+    names = parser.get("class_names") or described.get("channel_def")
+    if not isinstance(names, Mapping) or not names:
+        raise LabelValueError(f"{folder} does not name its classes. Give it an entry class_names: value -> name.")
+    return {int(value): str(name) for value, name in names.items() if int(value) != 0}
+
+
+def _finish(item: _Item, masks: SeriesRecord, names: Mapping[int, str], target: _Target) -> SegmentedSeries:
+    """Write the masks of one series with the metadata of its images, and measure and draw them."""
+    images = read_series(item.source, series=item.series)
+    if masks.array.shape != (1, *images.array.shape[1:]):
+        raise LayoutError(
+            f"{item.source}: the bundle made masks of the shape {masks.array.shape}, but the images ask for "
+            f"(1, T, Z, Y, X) = {(1, *images.array.shape[1:])}. Its postprocessing has to invert its preprocessing."
+        )
+    labels = replace(images, array=masks.array, metadata={**images.metadata, "kind": "magnitude", "complex_axis": -1})
+    saved = _write(item, labels, names, target)
+    logger.info("wrote %s", saved)
+    name = item.source.name if item.series is None else f"{item.source.name}, series {item.series}"
+    measures = measure_masks(labels, names, name)
+    if target.report is not None:
+        shown = images if item.image == item.source else read_series(item.image)
+        title = name if item.image == item.source else f"{name}, denoised"
+        path = _own_name(target.report, saved, target.count)
+        segmentation_report(shown, labels, measures, path, class_values=sorted(names), title=title)
+    return SegmentedSeries(item.source, item.series, saved, measures)
+
+
+def _write(item: _Item, labels: SeriesRecord, names: Mapping[int, str], target: _Target) -> Path:
+    if is_nifti_path(target.output):
+        return write_labels(labels, target.output, class_names=names)
+    saver = SaveSeries(
+        target.output, target.root, item.suffix, output_format=target.output_format, class_names=names,  # type: ignore[arg-type] # keys
+        algorithm_version=__version__,
+    )  # fmt: skip
+    values = torch.as_tensor(np.ascontiguousarray(labels.to_spatial()[None]))
+    image = MetaTensor(values, meta=monai_metadata(labels, values.shape[1:]))
+    return Path(str(saver(image).meta["saved_to"]))
+
+
+def _own_name(path: Path, saved: Path, count: int) -> Path:
+    """Name of a picture; with several series, with the name of the masks added."""
+    return path if count == 1 else path.with_name(f"{path.stem}_{saved.name.split('.')[0]}{path.suffix}")

@@ -1,0 +1,236 @@
+# Copyright (c) monai_stcnnt contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What masks measure: volumes in every frame, stroke volumes and ejection fractions, as a table.
+
+The table is long: one value a row, with the scan, the structure and the quantity it belongs to, so that many scans go
+into one file and every program can filter it. Frames count from 1.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from monai_stcnnt.data import SeriesRecord, write_aside
+from monai_stcnnt.errors import OutputNotWritableError
+from monai_stcnnt.metrics import (
+    MYOCARDIAL_DENSITY,
+    VentricularFunction,
+    class_areas,
+    class_volumes,
+    slice_distance,
+    ventricular_function,
+)
+
+__all__ = ["COLUMNS", "MaskMeasures", "check_table_path", "kind_of_structure", "measure_masks", "write_table"]
+
+COLUMNS = ("scan", "structure", "quantity", "frame", "time_ms", "value", "unit", "note")
+
+ONE_SLICE = (
+    "One slice gives no ejection fraction: a ventricle has a volume only in a stack of slices. Areas are given instead."
+)
+ONE_FRAME = "One frame gives no ejection fraction: it takes the volumes of a whole heart beat."
+
+_KINDS = {
+    "LV": r"(lv|left ventric\w*)( cavity| blood ?pool)?",
+    "RV": r"(rv|right ventric\w*)( cavity| blood ?pool)?",
+    "MYO": r"(lv |left ventricular )?(myo|myocardium)|myocardium of left ventricle",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class MaskMeasures:
+    """What the masks of one scan measure.
+
+    Attributes:
+        scan: its name.
+        names: the K classes in the order of their values.
+        times: ``(T,)`` milliseconds; NaN where the file does not tell.
+        slices: number of slices.
+        distance: millimeters from slice to slice, from the file's geometry.
+        volumes: ``(T, K)`` milliliters; of one slice, what it would hold if it were as thick as ``distance``.
+        areas: ``(T, K)`` square centimeters, added up over the slices.
+        functions: of each ventricle that has an ejection fraction, by its name.
+        notes: sentences about what is missing or odd.
+    """
+
+    scan: str
+    names: tuple[str, ...]
+    times: np.ndarray
+    slices: int
+    distance: float
+    volumes: np.ndarray
+    areas: np.ndarray
+    functions: Mapping[str, VentricularFunction]
+    notes: tuple[str, ...]
+
+    @property
+    def has_volumes(self) -> bool:
+        """Whether there is more than one slice."""
+        return self.slices > 1
+
+    @property
+    def curves(self) -> np.ndarray:
+        """Volumes, or areas where there is only one slice, ``(T, K)``."""
+        return self.volumes if self.has_volumes else self.areas
+
+    @property
+    def mass(self) -> float | None:
+        """Grams of the left ventricular myocardium at the left ventricle's end diastole; None where unknown."""
+        kinds = {kind_of_structure(name): name for name in self.names}
+        function = self.functions.get(kinds.get("LV", ""))
+        if function is None or "MYO" not in kinds:
+            return None
+        return float(self.volumes[function.end_diastole, self.names.index(kinds["MYO"])] * MYOCARDIAL_DENSITY)
+
+    @property
+    def sentences(self) -> list[str]:
+        """The results in words, one ventricle a sentence, and the notes."""
+        said = [
+            f"{name}: {f.end_diastolic_volume:.0f} ml at frame {f.end_diastole + 1}, {f.end_systolic_volume:.0f} ml at "
+            f"frame {f.end_systole + 1}, stroke volume {f.stroke_volume:.0f} ml, "
+            f"ejection fraction {f.ejection_fraction:.0f} %."
+            for name, f in self.functions.items()
+        ]
+        return [*said, *self.notes]
+
+
+def kind_of_structure(name: str) -> str:
+    """Tell the parts of the heart by their names.
+
+    Args:
+        name: of a class, such as ``"LV"`` or ``"left ventricle"``.
+
+    Returns:
+        ``"LV"`` and ``"RV"`` for the cavities of the ventricles, ``"MYO"`` for the left ventricle's myocardium, empty
+        for anything else.
+    """
+    words = " ".join(re.findall("[a-z0-9]+", name.lower()))
+    return next((kind for kind, pattern in _KINDS.items() if re.fullmatch(pattern, words)), "")
+
+
+def measure_masks(labels: SeriesRecord, class_names: Mapping[int, str], scan: str = "") -> MaskMeasures:
+    """Measure the masks of one scan.
+
+    The volume of a voxel is that of the affine: the distance from slice to slice counts, not their thickness. End
+    diastole and end systole are the frames of the largest and smallest volume of each ventricle for itself.
+
+    Args:
+        labels: the mask ``(1, T, Z, Y, X)`` with the scan's geometry and times.
+        class_names: name of every value but 0.
+        scan: what to call the scan; by default the name of its file.
+
+    Returns:
+        Volumes, areas, and the function of each ventricle where there are slices and frames enough.
+    """
+    values = sorted(value for value in class_names if value != 0)
+    names = tuple(class_names[value] for value in values)
+    mask = labels.array[0]
+    volumes = class_volumes(mask, labels.affine, values)
+    frames, slices = mask.shape[:2]
+    ventricles = [n for n, name in enumerate(names) if kind_of_structure(name) in ("LV", "RV")]
+    notes = []
+    functions = {}
+    if ventricles and slices == 1:
+        notes.append(ONE_SLICE)
+    elif ventricles and frames == 1:
+        notes.append(ONE_FRAME)
+    else:
+        for n in ventricles:
+            notes += _emptiness(names[n], volumes[:, n])
+            if volumes[:, n].max() > 0:
+                functions[names[n]] = ventricular_function(volumes[:, n])
+    if labels.metadata.get("file_format") == "numpy":
+        notes.append("A NumPy file has no geometry: volumes and areas are those of voxels of 1 mm.")
+    return MaskMeasures(
+        scan=scan or Path(str(labels.metadata.get("source", ""))).name,
+        names=names,
+        times=labels.frame_times,
+        slices=slices,
+        distance=slice_distance(labels.affine),
+        volumes=volumes,
+        areas=class_areas(mask, labels.affine, values).sum(axis=1),
+        functions=functions,
+        notes=tuple(notes),
+    )
+
+
+def check_table_path(path: str | Path) -> Path:
+    """Make sure of a table's name, before the work that it is to show.
+
+    Args:
+        path: the table to write; ``~`` is the home folder.
+
+    Returns:
+        The path.
+
+    Raises:
+        OutputNotWritableError: if the name does not end in ``.csv``, or is that of a folder.
+    """
+    path = Path(path).expanduser()
+    if path.suffix.lower() != ".csv" or path.is_dir():
+        raise OutputNotWritableError(f"{path} is no name for a table. Choose one that ends in .csv.")
+    return path
+
+
+def write_table(measures: Sequence[MaskMeasures], path: str | Path) -> Path:
+    """Write the measures of scans as CSV; the file is complete or absent, and an existing one is replaced.
+
+    Args:
+        measures: one for each scan.
+        path: file name that ends in ``.csv``; missing folders are made.
+
+    Returns:
+        The path.
+
+    Raises:
+        OutputNotWritableError: if the name is another, or the place cannot be written to.
+    """
+    path = check_table_path(path)
+    with write_aside(path) as aside, aside.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(COLUMNS)
+        for one in measures:
+            writer.writerows((one.scan, *row) for row in _rows(one))
+    return path
+
+
+def _emptiness(name: str, volumes: np.ndarray) -> list[str]:
+    """A note about frames in which a ventricle was not found."""
+    empty = int(np.count_nonzero(volumes == 0))
+    if not empty:
+        return []
+    where = "all frames" if empty == len(volumes) else f"{empty} of {len(volumes)} frames"
+    return [f"The {name} was not found in {where}. Look at the masks before you use the numbers."]
+
+
+def _rows(measures: MaskMeasures) -> Iterator[tuple[object, ...]]:
+    """Rows of one scan, without its name."""
+    quantity, unit = ("volume", "ml") if measures.has_volumes else ("area", "cm2")
+    note = " ".join(measures.notes)
+    yield "", "slice_distance", "", "", _number(measures.distance if measures.has_volumes else math.nan), "mm", note
+    for k, name in enumerate(measures.names):
+        for frame, (time, value) in enumerate(zip(measures.times, measures.curves[:, k], strict=True), 1):
+            yield name, quantity, frame, _number(float(time)), _number(float(value)), unit, ""
+    for name, f in measures.functions.items():
+        for quantity, place, volume in (
+            ("end_diastolic_volume", f.end_diastole, f.end_diastolic_volume),
+            ("end_systolic_volume", f.end_systole, f.end_systolic_volume),
+        ):
+            yield name, quantity, place + 1, _number(float(measures.times[place])), _number(volume), "ml", ""
+        yield name, "stroke_volume", "", "", _number(f.stroke_volume), "ml", ""
+        yield name, "ejection_fraction", "", "", _number(f.ejection_fraction), "%", ""
+    if measures.mass is not None:
+        [name] = [name for name in measures.names if kind_of_structure(name) == "MYO"]
+        yield name, "end_diastolic_mass", "", "", _number(measures.mass), "g", ""
+
+
+def _number(value: float) -> str:
+    """A number to the third decimal; empty where it is not known."""
+    return f"{value:.3f}" if math.isfinite(value) else ""
