@@ -2,6 +2,8 @@
 #   make demo      denoise a real scan and write the results to demo_output/
 #   make test      the quick tests        make test-all   the slow ones as well
 #   make lint      ruff                   make types      mypy
+#   make security  bandit, offline        make audit      pip-audit, which asks a database on the network
+#   make fuzz      damage 2000 copies of files and read them (FUZZ=10000 ARGS="--data DIR"), see docs/reliability.md
 #   make clean     remove what was built; .venv stays (make distclean removes it too)
 # Options: PYTHON=python3.12 (3.11 or later), JOBS=2 (test processes), ARGS="..." (more options for pytest or the demo).
 
@@ -9,6 +11,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3 python; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$p" && break; done)
 JOBS ?= 2
 ARGS ?=
+FUZZ ?= 2000
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -17,7 +20,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 # One thread for each test process: several threads in several processes slow each other down.
 PYTEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS)
 
-.PHONY: venv demo test test-all lint types clean distclean
+.PHONY: venv demo test test-all lint types security audit fuzz clean distclean
 .DELETE_ON_ERROR:
 
 venv: $(STAMP)
@@ -46,6 +49,17 @@ lint: $(STAMP)
 
 types: $(STAMP)
 	$(BIN)/mypy
+
+security: $(STAMP)
+	$(BIN)/bandit -q -c pyproject.toml -r monai_stcnnt benchmarks bundles
+
+# The pinned versions are looked up, not what is installed: a local build of torch is in no database.
+audit: $(STAMP)
+	@$(PIP) install -qq -c constraints.txt -e ".[audit]" --no-build-isolation </dev/null
+	$(BIN)/pip-audit --no-deps --disable-pip -r constraints.txt
+
+fuzz: $(STAMP)
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.fuzz_files $(FUZZ) --workers $(JOBS) $(ARGS)
 
 clean:
 	rm -rf build dist *.egg-info demo_output .coverage .mypy_cache .pytest_cache .ruff_cache
