@@ -7,11 +7,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from monai_stcnnt.apps.batch import denoise_many
     from monai_stcnnt.apps.converting import convert
     from monai_stcnnt.apps.denoising import denoise
     from monai_stcnnt.apps.info import describe
 
-__all__ = ["convert", "denoise", "describe"]
+__all__ = ["convert", "denoise", "denoise_many", "describe"]
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - the functions of __all__
@@ -20,6 +21,10 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401 - the functions of __all__
         from monai_stcnnt.apps.denoising import denoise
 
         return denoise
+    if name == "denoise_many":
+        from monai_stcnnt.apps.batch import denoise_many
+
+        return denoise_many
     if name == "convert":
         from monai_stcnnt.apps.converting import convert
 

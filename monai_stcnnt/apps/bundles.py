@@ -84,11 +84,16 @@ def expected_remarks() -> Iterator[None]:
             logger.setLevel(level)
 
 
-def open_inference(folder: Path, **overrides: Any) -> ConfigWorkflow:  # noqa: ANN401 - whatever the config has
+def open_inference(
+    folder: Path,
+    *more: Path,
+    **overrides: Any,  # noqa: ANN401 - whatever the config has
+) -> ConfigWorkflow:
     """Prepare the inference workflow of a bundle.
 
     Args:
         folder: the bundle.
+        *more: configs whose entries come on top of its own.
         **overrides: entries of the config to replace.
 
     Returns:
@@ -96,7 +101,7 @@ def open_inference(folder: Path, **overrides: Any) -> ConfigWorkflow:  # noqa: A
     """
     configs = folder / "configs"
     workflow = ConfigWorkflow(
-        config_file=str(configs / "inference.json"),
+        config_file=[str(configs / "inference.json"), *map(str, more)],
         meta_file=str(configs / "metadata.json"),
         logging_file=False,
         workflow_type="infer",

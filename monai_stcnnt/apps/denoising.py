@@ -30,7 +30,7 @@ from monai_stcnnt.data import (
 )
 from monai_stcnnt.errors import ImageSizeError, NoiseLevelError, OutputNotWritableError
 
-__all__ = ["denoise"]
+__all__ = ["denoise", "network_choices"]
 
 NIFTI = (".nii", ".nii.gz")
 
@@ -108,7 +108,7 @@ def denoise(
         raise NoiseLevelError(f"The noise level must be a positive number, got {noise_sigma}.")
     if report is not None:
         check_report_path(report)
-    choices = _network_choices(strength, self_ensemble, roi_size, overlap)
+    choices = network_choices(strength, self_ensemble, roi_size, overlap)
     jobs = _jobs(Path(input), series, gmap)
     folder = bundle_folder("mri_denoising", bundle)
     overrides: dict[str, Any] = {
@@ -128,7 +128,7 @@ def denoise(
     return [one.saved for one in done]
 
 
-def _network_choices(
+def network_choices(
     strength: float, self_ensemble: bool, roi_size: Sequence[int] | None, overlap: float | None
 ) -> dict[str, Any]:
     """Check how the network is to be run; entries of the bundle's config for what is not its own choice."""

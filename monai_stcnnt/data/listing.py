@@ -13,7 +13,7 @@ from monai_stcnnt.data.nifti import NIFTI_SUFFIXES
 from monai_stcnnt.data.series import can_read, format_of
 from monai_stcnnt.errors import EmptyImageError, GFactorMapError, NotAnImageError, OutputNotWritableError
 
-__all__ = ["list_series", "output_path", "series_datalist"]
+__all__ = ["gfactor_map_of", "list_series", "output_path", "series_datalist"]
 
 _EXTENSIONS = (*NIFTI_SUFFIXES, *ITK_SUFFIXES, ".npy")
 
@@ -75,9 +75,8 @@ def series_datalist(path: str | Path, gmap: str | Path | None = None) -> list[di
     items = [{"image": str(image)} for image in images]
     if gmap is None:
         return items
-    maps = check_exists(gmap)
     for item, image in zip(items, images, strict=True):
-        item["gmap"] = str(maps if format_of(maps) is not None else _map_of(image, root, maps))
+        item["gmap"] = str(gfactor_map_of(image, root, gmap))
     return items
 
 
@@ -139,7 +138,24 @@ def _split_name(name: str) -> tuple[str, str]:
     return name, ""
 
 
-def _map_of(image: Path, root: Path, maps: Path) -> Path:
+def gfactor_map_of(image: Path, root: Path, gmap: str | Path) -> Path:
+    """Find the g-factor map of an image.
+
+    Args:
+        image: the image.
+        root: the file or folder that it was listed from.
+        gmap: the map of all images, or a folder with a map for each, under the image's own relative name.
+
+    Returns:
+        The map.
+
+    Raises:
+        GFactorMapError: if there is none.
+        MissingFileError: if ``gmap`` does not exist.
+    """
+    maps = check_exists(gmap)
+    if format_of(maps) is not None:
+        return maps
     relative = Path(image.name) if image == root else image.relative_to(root)
     stem = _split_name(relative.name)[0]
     for name in (relative.name, *(stem + extension for extension in _EXTENSIONS)):
