@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from monai.losses import DiceCELoss
+from monai.utils.type_conversion import convert_to_tensor
 from torch import Tensor, nn
 
 from monai_stcnnt.errors import LayoutError
@@ -63,6 +64,7 @@ class LabelledFramesLoss(nn.Module):
                 f"logits {tuple(input.shape)} and labels {tuple(target.shape)} have to be (B, classes, T, H, W) and "
                 "(B, 1, T, H, W)"
             )
+        input, target = (convert_to_tensor(x, track_meta=False) for x in (input, target))
         labelled = (target[:, 0] >= 0).flatten(2).all(-1)
         if not bool(labelled.any()):
             return input.sum() * 0.0
