@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from monai_stcnnt.apps.converting import convert
     from monai_stcnnt.apps.denoising import denoise
     from monai_stcnnt.apps.info import describe
+    from monai_stcnnt.apps.segmenting import segment
 
 __all__ = ["convert", "denoise", "denoise_many", "describe"]
 
@@ -33,4 +34,8 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401 - the functions of __all__
         from monai_stcnnt.apps.info import describe
 
         return describe
+    if name == "segment":
+        from monai_stcnnt.apps.segmenting import segment
+
+        return segment
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -13,13 +13,14 @@ from typing import Annotated
 import typer
 
 from monai_stcnnt import __version__
+from monai_stcnnt.apps.cli_segment import segment
 from monai_stcnnt.errors import StcnntError
 
 __all__ = ["app", "main"]
 
 app = typer.Typer(
     name="stcnnt",
-    help="Denoise MR images with imaging transformers. Research use only.",
+    help="Denoise and segment MR images with imaging transformers. Research use only.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
@@ -136,6 +137,9 @@ def info(
     typer.echo(as_json(found) if json else as_text(found))
     if all(summary.refused for summary in found):
         raise typer.Exit(WRONG_INPUT)
+
+
+app.command()(segment)
 
 
 def main() -> None:

@@ -13,6 +13,7 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -43,7 +44,7 @@ _GAP = 0.08
 _MARGIN = 0.2
 _ROW_NAMES = 1.15
 _COLUMN_NAMES = 0.3
-_HEADING = 0.85
+_HEADING = 0.62
 _CURVE = 2.9
 _AXIS_NAMES = 0.6
 _TEXT = 5.0  # width of the figures beside the curve
@@ -174,7 +175,7 @@ def _draw(
     grid, view = _grid(measures, mask), plane_view(images.affine)
     values = magnitude_values(images)
     height, width = view.pixel_size(images.spacing)
-    crop = _surroundings(view.apply(mask.any(axis=(0, 1))), _SURROUNDINGS_MM / height, _SURROUNDINGS_MM / width)
+    crop = _surroundings(view.apply(mask.max(axis=(0, 1)) > 0), _SURROUNDINGS_MM / height, _SURROUNDINGS_MM / width)
     shape = (crop[0].stop - crop[0].start) * height / ((crop[1].stop - crop[1].start) * width)
     columns, rows = len(grid.columns), len(grid.rows)
     names = _ROW_NAMES if any(grid.rows) else 0.0
@@ -240,9 +241,7 @@ def _overlay(
         inside = mask == value
         if not inside.any():
             continue
-        axes.contourf(
-            *_centers(rows, columns), inside.astype(float), levels=[0.5, 1.5], colors=[color], alpha=0.22
-        )
+        axes.contourf(*_centers(rows, columns), inside.astype(float), levels=[0.5, 1.5], colors=[color], alpha=0.22)
         axes.contour(*_centers(rows, columns), inside.astype(float), levels=[0.5], colors=[color], linewidths=1.3)
     axes.set_xlim(0, columns)
     axes.set_ylim(rows, 0)
@@ -260,15 +259,15 @@ def _axes(figure: Figure, left: float, bottom: float, width: float, height: floa
     return axes
 
 
-def _text(figure: Figure, left: float, bottom: float, text: str, **style: object) -> None:
+def _text(figure: Figure, left: float, bottom: float, text: str, **style: Any) -> None:  # noqa: ANN401
     """Text at a place in inches; ``style`` goes to matplotlib."""
     wide, high = figure.get_size_inches()
-    figure.text(left / wide, bottom / high, text, **{"fontsize": 10.5, **style})  # type: ignore[arg-type]
+    figure.text(left / wide, bottom / high, text, **{"fontsize": 10.5, **style})
 
 
 def _mark_directions(axes: Axes, view: PlaneView) -> None:
     """Letters of the patient's directions, as on a viewer."""
-    style = {"transform": axes.transAxes, "color": _ACCENT, "fontsize": 10, "weight": "bold"}
+    style: dict[str, Any] = {"transform": axes.transAxes, "color": _ACCENT, "fontsize": 10, "weight": "bold"}
     axes.text(0.02, 0.5, view.left, ha="left", va="center", **style)
     axes.text(0.5, 0.985, view.top, ha="center", va="top", **style)
 
@@ -310,12 +309,24 @@ def _lines(measures: MaskMeasures) -> list[str]:
             f"    {f.end_diastolic_volume:.0f} ml (frame {f.end_diastole + 1}) to {f.end_systolic_volume:.0f} ml "
             f"(frame {f.end_systole + 1}), stroke volume {f.stroke_volume:.0f} ml",
         ]
+    if not measures.functions:
+        result += _ranges(measures)
     if measures.mass is not None:
         result.append(f"Myocardial mass at end diastole: {measures.mass:.0f} g")
     if measures.has_volumes:
         result.append(f"{measures.slices} slices, {measures.distance:.4g} mm apart")
     for note in measures.notes:
         result += textwrap.wrap(note, 62)
+    return result
+
+
+def _ranges(measures: MaskMeasures) -> list[str]:
+    """The smallest and the largest value of every class, where there is no more to say."""
+    unit = "ml" if measures.has_volumes else "cm²"
+    result = []
+    for name, low, high in zip(measures.names, measures.curves.min(axis=0), measures.curves.max(axis=0), strict=True):
+        values = f"{high:.1f}" if len(measures.times) == 1 else f"{low:.1f} to {high:.1f}"
+        result.append(f"{name[:1].upper()}{name[1:]}: {values} {unit}")
     return result
 
 

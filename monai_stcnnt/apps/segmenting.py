@@ -7,7 +7,7 @@ from __future__ import annotations
 import logging
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -76,11 +76,12 @@ class _Target:
     output_format: OutputFormat
     report: Path | None
     count: int
+    savers: dict[str, SaveSeries] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class _Item:
-    """One series to segment: the file or folder, which of its series, and what the network gets instead, if denoised."""
+    """One series to segment: its file or folder, its name in there, and the image that the network gets."""
 
     source: Path
     series: str | None
@@ -106,9 +107,9 @@ def segment(
 ) -> list[SegmentedSeries]:
     """Segment a file, or every series of a folder, with a segmentation bundle.
 
-    Masks lie on the input's grid. A folder of DICOM files becomes a folder of DICOM segmentation objects, one per frame;
-    where it holds several series, one folder for each that can be segmented. Other files become a mask of their own
-    format.
+    Masks lie on the input's grid. A folder of DICOM files becomes a folder of DICOM segmentation objects, one per
+    frame; where it holds several series, one folder for each that can be segmented. Other files become a mask of their
+    own format.
 
     Args:
         input: a file or a folder.
@@ -179,7 +180,7 @@ def _check_target(target: _Target, items: Sequence[_Item]) -> None:
     if is_nifti_path(target.output):
         if len(items) > 1:
             raise OutputNotWritableError(
-                f"{target.root} holds {len(items)} series, but {target.output} is one file. Give a folder for the masks."
+                f"{target.root} holds {len(items)} series, but {target.output} is one file. Give a folder."
             )
         if target.output_format == "dicom_seg":
             raise OutputNotWritableError(f"{target.output} is NIfTI, not DICOM. Give a folder for the segmentations.")
@@ -190,7 +191,7 @@ def _check_target(target: _Target, items: Sequence[_Item]) -> None:
         is_dicom = format_of(item.source) == "dicom" or (item.series is not None and item.source.is_dir())
         if target.output_format == "dicom_seg" and not is_dicom:
             raise OutputNotWritableError(
-                f"{item.source} is not DICOM, so there is nothing that a DICOM segmentation could refer to. Write NIfTI."
+                f"{item.source} is not DICOM, so that a DICOM segmentation has nothing to refer to. Write NIfTI."
             )
         if not is_dicom or target.output_format == "nifti":
             continue
@@ -206,9 +207,7 @@ def _check_target(target: _Target, items: Sequence[_Item]) -> None:
 
 def _denoised(item: _Item, place: Path, device: str, progress: bool) -> _Item:
     """Denoise a series to a NIfTI file for the network."""
-    [image] = denoise_files(
-        item.source, place / "denoised.nii", series=item.series, device=device, progress=progress
-    )
+    [image] = denoise_files(item.source, place / "denoised.nii", series=item.series, device=device, progress=progress)
     return replace(item, image=image)
 
 
@@ -270,9 +269,12 @@ def _finish(item: _Item, masks: SeriesRecord, names: Mapping[int, str], target: 
 def _write(item: _Item, labels: SeriesRecord, names: Mapping[int, str], target: _Target) -> Path:
     if is_nifti_path(target.output):
         return write_labels(labels, target.output, class_names=names)
-    saver = SaveSeries(
-        target.output, target.root, item.suffix, output_format=target.output_format, class_names=names,  # type: ignore[arg-type] # keys
-        algorithm_version=__version__,
+    saver = target.savers.setdefault(
+        item.suffix,
+        SaveSeries(
+            target.output, target.root, item.suffix, output_format=target.output_format, class_names=dict(names),
+            algorithm_version=__version__,
+        ),
     )  # fmt: skip
     values = torch.as_tensor(np.ascontiguousarray(labels.to_spatial()[None]))
     image = MetaTensor(values, meta=monai_metadata(labels, values.shape[1:]))

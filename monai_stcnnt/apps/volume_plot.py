@@ -12,6 +12,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from monai_stcnnt.apps.report import check_report_path
 from monai_stcnnt.apps.volumes import MaskMeasures, kind_of_structure
@@ -70,6 +71,7 @@ def draw_curves(axes: Axes, measures: MaskMeasures) -> None:
             ends = [function.end_diastole, function.end_systole]
             axes.plot(along[ends], curves[ends, k], "o", color=color, markersize=7, zorder=3)
     axes.set_ylim(0, max(float(curves.max()) * 1.08, 1.0))
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=8, integer=True))
     axes.set_xlabel(label, fontsize=10.5, color=_QUIET)
     axes.set_ylabel("volume (ml)" if measures.has_volumes else "area (cm²)", fontsize=10.5, color=_QUIET)
     axes.grid(axis="y", color="#e6e6e6", linewidth=0.8)
