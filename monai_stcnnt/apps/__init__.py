@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from monai_stcnnt.apps.info import describe
     from monai_stcnnt.apps.segmenting import segment
 
-__all__ = ["convert", "denoise", "denoise_many", "describe"]
+__all__ = ["convert", "denoise", "denoise_many", "describe", "segment"]
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - the functions of __all__
