@@ -171,7 +171,7 @@ def quality_control(
         snr_after=None if left is None else snr / left,
         removed_std=spread,
         removed_mean=min(mean, 0.0) + max(mean - float(bias[inside].mean()), 0.0),
-        edge_ratio=_edge_ratio((removed - bias) / np.sqrt(variance), image, inside),
+        edge_ratio=_edge_ratio((removed - bias) / np.sqrt(variance), image, inside) if spread else None,
         whiteness=_whiteness(removed, inside),
         changed_percent=100 * float((np.abs(removed) > _LARGE).mean()),
         temporal=_temporal_difference(noisy, image, inside),
