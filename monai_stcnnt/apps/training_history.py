@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ignite.engine import Engine, Events
+from ignite.engine import Events
 from matplotlib.figure import Figure
+from monai.engines import Evaluator, SupervisedTrainer
 
 from monai_stcnnt.apps.training_ranks import is_first_rank
 from monai_stcnnt.data import write_aside
@@ -35,16 +36,16 @@ class TrainingHistory:
         evaluator: the engine that validates. Attach this handler after the one that runs it.
     """
 
-    def __init__(self, path: str | Path, evaluator: Engine) -> None:
+    def __init__(self, path: str | Path, evaluator: Evaluator) -> None:
         self.path = Path(path)
         self.evaluator = evaluator
         self.rows: list[Row] = []
 
-    def attach(self, engine: Engine) -> None:
+    def attach(self, engine: SupervisedTrainer) -> None:
         """Act after each of the trainer's epochs."""
         engine.add_event_handler(Events.EPOCH_COMPLETED, self)
 
-    def __call__(self, engine: Engine) -> None:
+    def __call__(self, engine: SupervisedTrainer) -> None:
         """Add the row of this epoch and write the table.
 
         Raises:
@@ -57,7 +58,7 @@ class TrainingHistory:
                 f"In epoch {state.epoch} the training gave {trained}. Lower learning_rate or max_grad_norm and go on "
                 "from the last state with resume, or begin anew."
             )
-        rate = engine.optimizer.param_groups[0]["lr"]  # type: ignore[attr-defined] # of MONAI's trainers
+        rate = engine.optimizer.param_groups[0]["lr"]
         row: Row = {"epoch": state.epoch, "iteration": state.iteration, "learning_rate": float(rate), **trained}
         validated = self.evaluator.state.epoch == state.epoch
         if validated:

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from ignite.engine import Engine, Events
+from ignite.engine import Events
+from monai.engines import Workflow
 from torch import nn
 
 from monai_stcnnt.apps.training_ranks import is_first_rank
@@ -24,7 +25,16 @@ from monai_stcnnt.errors import CheckpointMismatchError, MissingFileError, Pickl
 
 __all__ = ["BestWeights", "Resume", "TrainingState", "begin_training"]
 
-Resume = bool | Literal["auto"]
+Resume = bool | Literal["true", "false", "auto"]
+"""Whether to go on with an earlier training; a command line gives words. ``"auto"``: if there is one."""
+
+_RESUME: dict[str, bool | Literal["auto"]] = {"true": True, "false": False, "auto": "auto"}
+
+
+def _resume_of(value: Resume) -> bool | Literal["auto"]:
+    if str(value).lower() not in _RESUME:
+        raise ValueError(f"resume is {value!r}; choose true, false or 'auto'")
+    return _RESUME[str(value).lower()]
 
 
 def begin_training(path: str | Path, resume: Resume) -> None:
@@ -35,23 +45,21 @@ def begin_training(path: str | Path, resume: Resume) -> None:
 
     Args:
         path: file of the state.
-        resume: whether an earlier training is to be gone on with; ``"auto"``: if there is one.
+        resume: whether an earlier training is to be gone on with.
 
     Raises:
         MissingFileError: when there should be a state and is none.
         ValueError: when ``resume`` is something else.
     """
-    if resume not in (True, False, "auto"):
-        raise ValueError(f"resume is {resume!r}; choose true, false or 'auto'")
-    path = Path(path)
-    if resume is True and not path.is_file():
+    path, wanted = Path(path), _resume_of(resume)
+    if wanted is True and not path.is_file():
         raise MissingFileError(f"There is no training to go on with: {path} does not exist. Check ckpt_dir and mode.")
     if is_first_rank():
         path.parent.mkdir(parents=True, exist_ok=True)
         for leftover in path.parent.glob(f".{'?' * 12}.*"):
             if leftover.name[14:] == path.name:
                 leftover.unlink()
-        if not resume and path.is_file():
+        if not wanted and path.is_file():
             os.replace(path, path.with_name(f"{path.name}.previous"))
 
 
@@ -77,14 +85,14 @@ class TrainingState:
     ) -> None:
         self.path = Path(path)
         self.parts = {name: part for name, part in parts.items() if part is not None}
-        self.interval, self.resume, self.device = interval, resume, device
+        self.interval, self.resume, self.device = interval, _resume_of(resume), device
 
-    def attach(self, engine: Engine) -> None:
+    def attach(self, engine: Workflow) -> None:
         """Load the state when the trainer starts, and write it after epochs. Attach it after all other handlers."""
         engine.add_event_handler(Events.STARTED, self.load)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self.save)
 
-    def save(self, engine: Engine) -> None:
+    def save(self, engine: Workflow) -> None:
         """Write the state if its turn has come."""
         if not is_first_rank() or (
             engine.state.epoch % self.interval and engine.state.epoch != engine.state.max_epochs
@@ -95,7 +103,7 @@ class TrainingState:
         with write_aside(self.path) as aside:
             torch.save(state, aside)
 
-    def load(self, engine: Engine) -> None:
+    def load(self, engine: Workflow) -> None:
         """Load the state if the training is to go on and there is one.
 
         Raises:
@@ -148,14 +156,14 @@ class BestWeights:
     def __init__(self, path: str | Path, network: nn.Module) -> None:
         self.path = Path(path)
         self.network = network
-        self.evaluator: Engine | None = None
+        self.evaluator: Workflow | None = None
 
-    def attach(self, engine: Engine) -> None:
+    def attach(self, engine: Workflow) -> None:
         """Act after each of the evaluator's runs, which has compared its key metric with the best."""
         self.evaluator = engine
         engine.add_event_handler(Events.EPOCH_COMPLETED, self)
 
-    def __call__(self, engine: Engine) -> None:
+    def __call__(self, engine: Workflow) -> None:
         """Write the weights if this evaluation was the best."""
         best = engine.state.best_metric_epoch == engine.state.epoch and math.isfinite(engine.state.best_metric)
         if best and is_first_rank():

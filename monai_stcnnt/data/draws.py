@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import numpy as np
 import torch.distributed as dist
@@ -26,7 +27,8 @@ __all__ = ["Draw", "NumberedDataset", "NumberedSampler", "draw_seed"]
 logger = logging.getLogger(__name__)
 
 
-class Draw(NamedTuple):
+@dataclass(frozen=True)
+class Draw:
     """One sample of a training.
 
     Attributes:
