@@ -12,11 +12,19 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import torch
 from monai.bundle import ConfigWorkflow
 
 from monai_stcnnt.errors import MissingFileError, StcnntError
 
-__all__ = ["bundle_folder", "bundle_root", "expected_remarks", "open_inference", "plain_errors"]
+__all__ = [
+    "bundle_folder",
+    "bundle_root",
+    "expected_remarks",
+    "open_inference",
+    "plain_errors",
+    "windows_at_once",
+]
 
 
 def bundle_folder(name: str, bundle: str | Path | None = None) -> Path:
@@ -110,3 +118,15 @@ def open_inference(
     )
     workflow.initialize()
     return workflow
+
+
+def windows_at_once(device: torch.device | str) -> int:
+    """Number of windows to give to the network at once where nobody says.
+
+    Args:
+        device: where the network runs.
+
+    Returns:
+        1 on a processor, where more bring nothing and need memory; 8 elsewhere, where too many get fewer by themselves.
+    """
+    return 1 if torch.device(device).type == "cpu" else 8

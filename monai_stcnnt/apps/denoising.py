@@ -5,11 +5,8 @@
 from __future__ import annotations
 
 import logging
-import os
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +18,10 @@ from monai_stcnnt.apps.info import describe
 from monai_stcnnt.apps.report import check_report_path, denoising_report
 from monai_stcnnt.data import (
     OutputFormat,
-    check_output_folder,
     format_of,
     output_path,
     read_series,
     series_datalist,
-    write_nifti,
 )
 from monai_stcnnt.errors import ImageSizeError, NoiseLevelError, OutputNotWritableError
 
@@ -70,13 +65,17 @@ def denoise(
     self_ensemble: bool = False,
     roi_size: Sequence[int] | None = None,
     overlap: float | None = None,
+    amp: bool = False,
+    compile: bool = False,
+    batch: int | None = None,
     report: str | Path | None = None,
     progress: bool = True,
 ) -> list[Path]:
     """Denoise a file, or every series of a folder, with a denoising bundle.
 
     A folder of DICOM files becomes a folder with a derived series; where it holds several series, one for each that
-    can be denoised. A complex image from DICOM files becomes a NIfTI file.
+    can be denoised. A complex image from DICOM files becomes a NIfTI file. Files may be larger than the memory: NIfTI
+    and DICOM are read, denoised and written slab by slab.
 
     Args:
         input: a file or a folder.
@@ -93,6 +92,10 @@ def denoise(
         self_ensemble: average over mirror images along rows and columns, which takes four times as long.
         roi_size: window of the network (frames, rows, columns); the bundle's own by default.
         overlap: share of the window that neighbors have in common, from 0 to below 1; the bundle's own by default.
+        amp: compute in bfloat16 where that is safe: faster on a GPU, and a little less exact.
+        compile: let PyTorch compile the network first, which pays for long runs; needs a C++ compiler.
+        batch: windows to give to the network at once; 1 on a processor and 8 on a GPU by default. Where the device has
+            not enough memory, it is halved until it has, and the log says so.
         report: picture of what was done; with several series, one picture each with the series' name added.
         progress: show a bar.
 
@@ -108,7 +111,7 @@ def denoise(
         raise NoiseLevelError(f"The noise level must be a positive number, got {noise_sigma}.")
     if report is not None:
         check_report_path(report)
-    choices = network_choices(strength, self_ensemble, roi_size, overlap)
+    choices = network_choices(strength, self_ensemble, roi_size, overlap, amp=amp, compile=compile, batch=batch)
     jobs = _jobs(Path(input), series, gmap)
     folder = bundle_folder("mri_denoising", bundle)
     overrides: dict[str, Any] = {
@@ -129,7 +132,14 @@ def denoise(
 
 
 def network_choices(
-    strength: float, self_ensemble: bool, roi_size: Sequence[int] | None, overlap: float | None
+    strength: float,
+    self_ensemble: bool,
+    roi_size: Sequence[int] | None,
+    overlap: float | None,
+    *,
+    amp: bool = False,
+    compile: bool = False,
+    batch: int | None = None,
 ) -> dict[str, Any]:
     """Check how the network is to be run; entries of the bundle's config for what is not its own choice."""
     if not 0 < strength < float("inf"):
@@ -140,9 +150,13 @@ def network_choices(
         )
     if overlap is not None and not 0 <= overlap < 1:
         raise ImageSizeError(f"The overlap is {overlap}. Give a share of the window, from 0 to below 1.")
+    if batch is not None and batch < 1:
+        raise ImageSizeError(f"{batch} windows at once are none. Give a number from 1 on.")
     choices: dict[str, Any] = {"strength": strength} if strength != 1 else {}
-    if self_ensemble:
-        choices["self_ensemble"] = True
+    flags = {"self_ensemble": self_ensemble, "amp": amp, "compile": compile}
+    choices |= {name: True for name, chosen in flags.items() if chosen}
+    if batch is not None:
+        choices["sw_batch_size"] = batch
     if roi_size is not None:
         choices["roi_size"] = list(roi_size)
     if overlap is not None:
@@ -192,9 +206,9 @@ def _denoise_to_file(folder: Path, jobs: list[Job], overrides: dict[str, Any], s
         raise OutputNotWritableError(
             f"{source} holds {count} series, but {target} is one file. Give a folder for the results."
         )
-    with _folder_beside(target) as aside:
-        [only] = _run(folder, jobs[0], {**overrides, "output_dir": str(aside), "output_format": "nifti"})
-        return replace(only, saved=_rename(only.saved, target))
+    place = {"output_dir": str(target.parent), "output_file": str(target), "output_format": "nifti"}
+    [only] = _run(folder, jobs[0], {**overrides, **place})
+    return only
 
 
 def _run(folder: Path, job: Job, overrides: dict[str, Any]) -> list[Denoised]:
@@ -214,25 +228,6 @@ def _run(folder: Path, job: Job, overrides: dict[str, Any]) -> list[Denoised]:
         workflow.run()
         workflow.finalize()
     return done
-
-
-@contextmanager
-def _folder_beside(target: Path) -> Iterator[Path]:
-    """A folder on the same disk as a file that is to appear complete or not at all."""
-    parent = check_output_folder(target.parent)
-    with tempfile.TemporaryDirectory(dir=parent, prefix=f".{target.name}.") as aside:
-        yield Path(aside)
-
-
-def _rename(saved: Path, target: Path) -> Path:
-    """Give a result its name; written again where the name asks for the other of the two NIfTI suffixes."""
-    if saved.name.lower().endswith(".gz") != target.name.lower().endswith(".gz"):
-        return write_nifti(read_series(saved, check=False), target)
-    try:
-        os.replace(saved, target)
-    except OSError as error:
-        raise OutputNotWritableError(f"{target} cannot be written: {error.strerror}.") from error
-    return target
 
 
 def _write_reports(done: list[Denoised], report: Path) -> None:

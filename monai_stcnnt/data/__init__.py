@@ -31,9 +31,12 @@ from monai_stcnnt.data.labelled_folders import (
 from monai_stcnnt.data.listing import list_series, output_path, series_datalist
 from monai_stcnnt.data.nifti import OutputDtype, read_nifti, write_nifti
 from monai_stcnnt.data.numpy_files import read_numpy, write_numpy
-from monai_stcnnt.data.reader import SeriesReader
+from monai_stcnnt.data.opening import open_series
+from monai_stcnnt.data.reader import OpenSeriesD, OpenSeriesd, OpenSeriesDict, SeriesReader
 from monai_stcnnt.data.record import ImageKind, record_from_channel_first, regular_frame_times
 from monai_stcnnt.data.series import FileFormat, SeriesRecord, can_read, format_of, read_series
+from monai_stcnnt.data.sinks import SeriesSink
+from monai_stcnnt.data.slabs import SeriesSlabs
 from monai_stcnnt.data.writer import (
     OutputFormat,
     SaveSeries,
@@ -57,6 +60,9 @@ __all__ = [
     "LoadFrameLabelsd",
     "NumberedDataset",
     "NumberedSampler",
+    "OpenSeriesD",
+    "OpenSeriesDict",
+    "OpenSeriesd",
     "OutputDtype",
     "OutputFormat",
     "PrepareClips",
@@ -66,6 +72,8 @@ __all__ = [
     "SaveSeriesd",
     "SeriesReader",
     "SeriesRecord",
+    "SeriesSink",
+    "SeriesSlabs",
     "acdc_datalist",
     "can_read",
     "check_exists",
@@ -78,6 +86,7 @@ __all__ = [
     "list_dicom_series",
     "list_series",
     "mnms_datalist",
+    "open_series",
     "output_path",
     "paired_datalist",
     "read_dicom",

@@ -9,18 +9,22 @@ pydicom itself reads uncompressed and run-length encoded pixels, pillow lossy JP
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pydicom
 from pydicom.pixels.decoders.base import get_decoder
-from pydicom.uid import HTJ2K, UID, HTJ2KLossless, HTJ2KLosslessRPCL
+from pydicom.pixels.utils import as_pixel_options
+from pydicom.uid import HTJ2K, UID, DeflatedExplicitVRLittleEndian, HTJ2KLossless, HTJ2KLosslessRPCL
 
 from monai_stcnnt.data.dicom_frames import DECODE_FAILURES, quiet_pydicom
 from monai_stcnnt.data.unpacking import check_deflated, check_packing
 from monai_stcnnt.errors import NotAnImageError, StcnntError, UnreadableFileError
 
-__all__ = ["missing_decoder", "read_pixels"]
+__all__ = ["FramePixels", "missing_decoder", "read_pixels"]
 
+_PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
+_LARGE = 1 << 16
 _HTJ2K = (HTJ2K, HTJ2KLossless, HTJ2KLosslessRPCL)
 
 
@@ -69,7 +73,7 @@ def read_pixels(file: Path) -> np.ndarray:
         raise
     except DECODE_FAILURES as error:
         raise UnreadableFileError(f"{file} cannot be read ({type(error).__name__}). Copy it anew.") from None
-    if not any(name in dataset for name in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")):
+    if not any(name in dataset for name in _PIXELS):
         raise NotAnImageError(f"{file} is DICOM without pixels. Give a folder of images.")
     missing = missing_decoder(syntax)
     if missing:
@@ -85,6 +89,81 @@ def read_pixels(file: Path) -> np.ndarray:
     pixels = pixels if pixels.ndim == 3 else pixels[None]
     _check_amount(pixels, dataset, file)
     return pixels
+
+
+class FramePixels:
+    """The pixels of a file of many frames, decoded a frame at a time; its header is read once.
+
+    Args:
+        file: the file.
+
+    Raises:
+        NotAnImageError: if it has no pixels.
+        UnreadableFileError: if it is damaged, or there is no decoder for its compression.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self._inflated: np.ndarray | None = None
+        try:
+            with quiet_pydicom():
+                check_deflated(file)
+                dataset = pydicom.dcmread(file, defer_size=_LARGE)
+                self.syntax = UID(dataset.file_meta.TransferSyntaxUID)
+                names = [name for name in _PIXELS if name in dataset]
+                self.options = as_pixel_options(dataset)
+        except StcnntError:
+            raise
+        except DECODE_FAILURES as error:
+            raise UnreadableFileError(f"{file} cannot be read ({type(error).__name__}). Copy it anew.") from None
+        missing = missing_decoder(self.syntax)
+        if missing:
+            raise UnreadableFileError(f"{file} {missing}")
+        if not names or self.syntax == DeflatedExplicitVRLittleEndian:  # there are no places in a deflated file
+            self._inflated = read_pixels(file)
+            return
+        element: Any = dataset.get_item(names[0], keep_deferred=True)  # the place of the pixels, not they themselves
+        self.options.update(transfer_syntax_uid=self.syntax, pixel_keyword=names[0], pixel_vr=str(element.VR))
+        self.offset, self.length = int(element.value_tell), int(element.length)
+        self._check_length()
+
+    def __getitem__(self, number: int) -> np.ndarray:
+        """Decode one frame.
+
+        Args:
+            number: which one, from 0.
+
+        Returns:
+            Stored values ``(1, rows, columns)``.
+
+        Raises:
+            UnreadableFileError: if it cannot be decoded.
+        """
+        if self._inflated is not None:
+            return self._inflated[number : number + 1]
+        try:
+            with quiet_pydicom(), open(self.file, "rb") as content:
+                content.seek(self.offset)
+                pixels, _ = get_decoder(self.syntax).as_array(content, index=number, **self.options)
+        except DECODE_FAILURES as error:
+            raise UnreadableFileError(
+                f"{self.file} cannot be decoded ({type(error).__name__}, {self.syntax.name}). It is damaged; copy it "
+                "anew."
+            ) from None
+        return np.asarray(pixels)[None]
+
+    def _check_length(self) -> None:
+        """Refuse a file with more or fewer pixels than its header says."""
+        opts = self.options
+        row = int(opts["columns"]) * int(opts["bits_allocated"]) // 8
+        planes = int(opts["rows"]) * int(opts["number_of_frames"])
+        surplus = self.length - row * planes
+        voxels, itemsize = planes * int(opts["columns"]), max(int(opts["bits_allocated"]) // 8, 1)
+        check_packing(self.file, voxels, itemsize, is_packed=self.syntax.is_compressed)
+        if not self.syntax.is_compressed and not 0 <= surplus < max(row, 2):
+            raise UnreadableFileError(
+                f"{self.file} holds {surplus} bytes of pixels more than its header says. It is damaged; copy it anew."
+            )
 
 
 def _check_amount(pixels: np.ndarray, dataset: pydicom.Dataset, file: Path) -> None:

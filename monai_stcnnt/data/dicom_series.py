@@ -49,7 +49,18 @@ from monai_stcnnt.errors import (
     UnreadableFileError,
 )
 
-__all__ = ["DicomSeries", "list_dicom_series", "read_dicom"]
+__all__ = [
+    "DicomPart",
+    "DicomSeries",
+    "dicom_outline",
+    "join_parts",
+    "list_dicom_series",
+    "open_dicom",
+    "plane_of",
+    "radians_per_unit",
+    "read_dicom",
+    "read_dicom_parts",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -136,22 +147,139 @@ def read_dicom(path: str | Path, *, series: str | int | None = None) -> SeriesRe
         MissingFileError: if there is no such file or folder.
         EmptyImageError: if the folder holds no image.
     """
+    return read_dicom_parts(open_dicom(path, series=series))
+
+
+@dataclass(frozen=True, eq=False)
+class DicomPart:
+    """An image, or one part of a complex image, whose headers were read and put in order.
+
+    Args:
+        path: the file or folder.
+        series: its frames.
+        ordered: the same frames by time and slice.
+        files: the files, which the numbers in the record's metadata count.
+    """
+
+    path: Path
+    series: DicomSeries
+    ordered: SortedFrames
+    files: tuple[Path, ...]
+
+    @property
+    def name(self) -> str:
+        """What to call it in a message."""
+        return f"{self.path}, series {self.series.key}"
+
+    @property
+    def shape(self) -> tuple[int, int, int, int, int]:
+        """``(1, T, Z, Y, X)``."""
+        grid = self.ordered.grid
+        return 1, len(grid), len(grid[0]), *grid[0][0].shape
+
+
+def open_dicom(path: str | Path, *, series: str | int | None = None) -> list[DicomPart]:
+    """Read the headers of a DICOM file or one series of a folder.
+
+    Args:
+        path: see :func:`read_dicom`.
+        series: see :func:`read_dicom`.
+
+    Returns:
+        The image, or the two parts of a complex one: magnitude and phase, or real and imaginary part.
+
+    Raises:
+        StcnntError: as :func:`read_dicom`, as far as headers show it.
+    """
     path = check_exists(path)
-    found = list_dicom_series(path)
-    parts = _choose(found, series, path)
-    records = []
+    chosen = _choose(list_dicom_series(path), series, path)
+    parts = []
+    for one in chosen:
+        ordered = sort_frames(one.frames, f"{path}, series {one.key}")
+        files = tuple(sorted({frame.path for row in ordered.grid for frame in row}))
+        parts.append(DicomPart(path, one, ordered, files))
+    if len(parts) == 1 and chosen[0].component != "magnitude":
+        raise NotAnImageError(
+            f"{parts[0].name} is a {chosen[0].component} image, which alone cannot be worked on. "
+            "Give it together with its other half, or the magnitude."
+        )
+    return parts
+
+
+def read_dicom_parts(parts: Sequence[DicomPart]) -> SeriesRecord:
+    """Read the pixels of an image, or of the two parts of a complex one.
+
+    Args:
+        parts: from :func:`open_dicom`.
+
+    Returns:
+        The record, see :func:`read_dicom`.
+
+    Raises:
+        StcnntError: as :func:`read_dicom`.
+    """
+    outline = dicom_outline(parts)
+    arrays = []
     for part in parts:
-        name = f"{path}, series {part.key}"
-        ordered = sort_frames(part.frames, name)
-        records.append(_record(path, part, ordered))
-    if len(records) == 1:
-        if parts[0].component != "magnitude":
-            raise NotAnImageError(
-                f"{path}, series {parts[0].key} is a {parts[0].component} image, which alone cannot be worked on. "
-                "Give it together with its other half, or the magnitude."
-            )
-        return records[0]
-    return _complex_record(records[0], records[1], parts, path)
+        array, dtype = _read_planes(part.ordered, part.files)
+        outline.metadata["file_dtype"] = outline.metadata["file_dtype"] or dtype
+        arrays.append(array[None])
+    if len(parts) == 1:
+        return outline.with_array(arrays[0])
+    radians = None
+    if parts[1].series.component == "phase":
+        radians = radians_per_unit(parts[1], float(np.abs(arrays[1]).max()))
+    return outline.with_array(join_parts(arrays[0], arrays[1], radians))
+
+
+def dicom_outline(parts: Sequence[DicomPart]) -> SeriesRecord:
+    """Make a record of an image without reading its pixels.
+
+    Args:
+        parts: from :func:`open_dicom`.
+
+    Returns:
+        The record with zero in the place of all values, which takes no memory; ``file_dtype`` in its metadata is empty.
+
+    Raises:
+        SeriesMismatchError: if the two parts of a complex image differ in size, position or times.
+    """
+    outlines = []
+    for part in parts:
+        values = np.broadcast_to(np.float32(0), part.shape)
+        outlines.append(SeriesRecord(values, part.ordered.affine, part.ordered.frame_times, _metadata(part)))
+    if len(parts) == 1:
+        return outlines[0]
+    (first, second), name = outlines, f"{parts[0].name} and {parts[1].series.key}"
+    if first.array.shape != second.array.shape or not np.allclose(first.affine, second.affine, atol=1e-2):
+        raise SeriesMismatchError(f"{name}: the two parts of the complex image differ in size or position.")
+    if not np.allclose(first.frame_times, second.frame_times, atol=1.0, equal_nan=True):
+        raise SeriesMismatchError(f"{name}: the two parts of the complex image differ in their frame times.")
+    metadata = {
+        **first.metadata,
+        "kind": "complex",
+        "series": f"{parts[0].series.key}+{parts[1].series.key}",
+        "component": f"{parts[0].series.component}+{parts[1].series.component}",
+    }
+    values = np.broadcast_to(np.float32(0), (2, *parts[0].shape[1:]))
+    return SeriesRecord(values, first.affine, first.frame_times, metadata)
+
+
+def join_parts(first: np.ndarray, second: np.ndarray, radians: float | None) -> np.ndarray:
+    """Join magnitude and phase, or real and imaginary part.
+
+    Args:
+        first: magnitude or real part ``(1, ...)``.
+        second: phase or imaginary part ``(1, ...)``.
+        radians: for a phase, radians for one unit of it, from :func:`radians_per_unit`; else None.
+
+    Returns:
+        Real and imaginary part ``(2, ...)``.
+    """
+    if radians is None:
+        return np.concatenate([first, second])
+    angle = second * radians
+    return np.concatenate([first * np.cos(angle), first * np.sin(angle)])
 
 
 def _dicom_files(folder: Path) -> list[Path]:
@@ -167,13 +295,14 @@ def _dicom_files(folder: Path) -> list[Path]:
 
 
 def _was_dicom(file: Path) -> bool:
-    """Tell by its name, or by the empty preamble that DICOM files begin with, whether a file should be DICOM."""
+    """Tell whether a file should be DICOM: by its name, the empty preamble, or the identifiers that all DICOM has."""
     try:
         with open(file, "rb") as content:
-            preamble = content.read(128)
+            start = content.read(1024)
     except OSError as error:
         raise UnreadableFileError(f"{file} cannot be opened: {error.strerror}. Check its permissions.") from error
-    return file.suffix.lower() in _SUFFIXES or (len(preamble) > 0 and not any(preamble))
+    is_empty = len(start) > 0 and not any(start[:128])
+    return file.suffix.lower() in _SUFFIXES or is_empty or b"1.2.840.10008." in start
 
 
 def _is_no_image(dataset: pydicom.Dataset) -> bool:
@@ -272,14 +401,13 @@ def _as_pair(parts: list[DicomSeries], path: Path) -> list[DicomSeries]:
     )
 
 
-def _record(path: Path, part: DicomSeries, ordered: SortedFrames) -> SeriesRecord:
-    files = sorted({frame.path for row in ordered.grid for frame in row})
-    index = {file: i for i, file in enumerate(files)}
-    numbers = np.array([[(index[frame.path], frame.number) for frame in row] for row in ordered.grid])
-    first = ordered.grid[0][0]
+def _metadata(part: DicomPart) -> dict[str, Any]:
+    index = {file: i for i, file in enumerate(part.files)}
+    numbers = np.array([[(index[frame.path], frame.number) for frame in row] for row in part.ordered.grid])
+    first = part.ordered.grid[0][0]
     times, slices = numbers.shape[:2]
-    metadata: dict[str, Any] = {
-        "source": str(path),
+    return {
+        "source": str(part.path),
         "file_format": "dicom",
         "file_ndim": 4 if times > 1 else 3 if slices > 1 else 2,
         "file_shape": (*first.shape[::-1], slices, times),
@@ -287,15 +415,13 @@ def _record(path: Path, part: DicomSeries, ordered: SortedFrames) -> SeriesRecor
         "units": ("mm", "msec"),
         "kind": "magnitude",
         "vendor": first.vendor,
-        "series": part.key,
-        "component": part.component,
-        "ordered_by": ordered.ordered_by,
+        "series": part.series.key,
+        "component": part.series.component,
+        "ordered_by": part.ordered.ordered_by,
         "repetition_time": first.repetition_time,
-        "dicom_files": [str(file) for file in files],
+        "dicom_files": [str(file) for file in part.files],
         "dicom_frames": numbers,
     }
-    array, metadata["file_dtype"] = _read_planes(ordered, files)
-    return SeriesRecord(array[None], ordered.affine, ordered.frame_times, metadata)
 
 
 def _read_planes(ordered: SortedFrames, files: Sequence[Path]) -> tuple[np.ndarray, str]:
@@ -305,53 +431,60 @@ def _read_planes(ordered: SortedFrames, files: Sequence[Path]) -> tuple[np.ndarr
         for place, frame in enumerate(row):
             by_file[frame.path].append((time, place, frame))
     first = ordered.grid[0][0]
-    array = np.empty((len(ordered.grid), len(ordered.grid[0]), *first.shape), np.float32)
-    dtype = ""
+    array, dtype = np.empty(0, np.float32), ""
     for file in files:
         pixels = read_pixels(file)
+        if not array.size:  # now the size in the header is known to be true
+            array = np.empty((len(ordered.grid), len(ordered.grid[0]), *first.shape), np.float32)
         dtype = str(pixels.dtype)
         for time, place, frame in by_file[file]:
-            if frame.tile is not None:
-                (row_start, column_start), (rows, columns) = frame.tile, frame.shape
-                plane = pixels[0, row_start : row_start + rows, column_start : column_start + columns]
-            else:
-                plane = pixels[frame.number] if frame.number < len(pixels) else pixels[:0]
-            if plane.shape != frame.shape:
-                raise UnreadableFileError(
-                    f"{file} has fewer pixels than its header says. It is incomplete; copy it anew."
-                )
-            array[time, place] = plane.astype(np.float64) * frame.slope + frame.intercept
+            array[time, place] = plane_of(pixels, frame.number, frame)
     return array, dtype
 
 
-def _complex_record(first: SeriesRecord, second: SeriesRecord, parts: list[DicomSeries], path: Path) -> SeriesRecord:
-    """Join magnitude and phase, or real and imaginary part, of one image."""
-    name = f"{path}, series {parts[0].key} and {parts[1].key}"
-    if first.array.shape != second.array.shape or not np.allclose(first.affine, second.affine, atol=1e-2):
-        raise SeriesMismatchError(f"{name}: the two parts of the complex image differ in size or position.")
-    if not np.allclose(first.frame_times, second.frame_times, atol=1.0, equal_nan=True):
-        raise SeriesMismatchError(f"{name}: the two parts of the complex image differ in their frame times.")
-    if parts[1].component == "phase":
-        radians = second.array * _radians_per_unit(parts[1], second.array, name)
-        array = np.concatenate([first.array * np.cos(radians), first.array * np.sin(radians)])
+def plane_of(pixels: np.ndarray, number: int, frame: DicomFrame) -> np.ndarray:
+    """Take one plane out of the pixels of a file.
+
+    Args:
+        pixels: stored values ``(frames, rows, columns)``.
+        number: which of them it is; a mosaic has one, of which a tile is taken.
+        frame: what its header says.
+
+    Returns:
+        Rescaled values ``(Y, X)``, float64.
+
+    Raises:
+        UnreadableFileError: if the file has no such plane.
+    """
+    if frame.tile is not None:
+        (row_start, column_start), (rows, columns) = frame.tile, frame.shape
+        plane = pixels[0, row_start : row_start + rows, column_start : column_start + columns]
     else:
-        array = np.concatenate([first.array, second.array])
-    metadata = {
-        **first.metadata,
-        "kind": "complex",
-        "series": f"{parts[0].key}+{parts[1].key}",
-        "component": f"{parts[0].component}+{parts[1].component}",
-    }
-    return SeriesRecord(array, first.affine, first.frame_times, metadata)
+        plane = pixels[number] if number < len(pixels) else pixels[:0]
+    if plane.shape != frame.shape:
+        raise UnreadableFileError(
+            f"{frame.path} has fewer pixels than its header says. It is incomplete; copy it anew."
+        )
+    return plane.astype(np.float64) * frame.slope + frame.intercept
 
 
-def _radians_per_unit(part: DicomSeries, values: np.ndarray, name: str) -> float:
+def radians_per_unit(part: DicomPart, largest: float) -> float:
     """Scale of a phase image, from the range that its rescale intercept stands for: half a turn, or its values' range.
 
     Siemens writes -4096 to 4094, Philips and GE thousandths of a radian, or radians, for -pi to pi.
+
+    Args:
+        part: the phase.
+        largest: its largest absolute value.
+
+    Returns:
+        Radians for one unit of the phase.
+
+    Raises:
+        SeriesMismatchError: if it is none of these scales.
     """
-    low = min(frame.intercept for frame in part.frames)
-    extreme = float(max(abs(low), np.abs(values).max()))
+    low = min(frame.intercept for frame in part.series.frames)
+    extreme = max(abs(low), largest)
     scales = {4096.0: math.pi / 4096, 1000 * math.pi: 1e-3, math.pi: 1.0}
     for range_end, scale in scales.items():
         if math.isclose(extreme, range_end, rel_tol=0.01) or (
@@ -359,6 +492,6 @@ def _radians_per_unit(part: DicomSeries, values: np.ndarray, name: str) -> float
         ):
             return scale
     raise SeriesMismatchError(
-        f"{name}: the phase reaches {extreme:g}, which is no known scale of half a turn (4096, 3142 or 3.142). "
+        f"{part.name}: the phase reaches {extreme:g}, which is no known scale of half a turn (4096, 3142 or 3.142). "
         "Convert it to real and imaginary part."
     )

@@ -9,10 +9,11 @@ same number of axes, qform, sform, units and frame time as what was read.
 
 from __future__ import annotations
 
-import gzip
+import io
 import logging
 import math
 import zlib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,15 +27,30 @@ from nibabel.spatialimages import HeaderDataError
 from monai_stcnnt.data.atomic import write_aside
 from monai_stcnnt.data.checks import check_exists
 from monai_stcnnt.data.record import SeriesRecord, regular_frame_times
+from monai_stcnnt.data.unpacking import check_packing, unpacked_size
 from monai_stcnnt.errors import (
     EmptyImageError,
     GeometryError,
     NotAnImageError,
     OutputNotWritableError,
+    StcnntError,
     UnreadableFileError,
 )
 
-__all__ = ["NIFTI_SUFFIXES", "OutputDtype", "is_nifti_path", "read_nifti", "write_nifti"]
+__all__ = [
+    "NIFTI_FAILURES",
+    "NIFTI_SUFFIXES",
+    "NiftiFile",
+    "OutputDtype",
+    "check_nifti_size",
+    "is_nifti_path",
+    "most_nifti_bytes",
+    "nifti_file_layout",
+    "open_nifti",
+    "read_nifti",
+    "unreadable_nifti",
+    "write_nifti",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -43,11 +59,10 @@ OutputDtype = Literal["float32", "float64", "int16", "uint16", "uint8"]
 
 _MS_PER_UNIT = {"sec": 1e3, "msec": 1.0, "usec": 1e-3}
 _MM_PER_UNIT = {"meter": 1e3, "mm": 1.0, "micron": 1e-3}
-_READ_FAILURES = (
+NIFTI_FAILURES = (
     OSError, EOFError, ValueError, TypeError, KeyError, OverflowError, ArithmeticError, MemoryError, zlib.error,
     ImageFileError, HeaderDataError,
 )  # fmt: skip
-_MOST_DEFLATE = 1100  # gzip does not shrink more than about 1030 times
 
 
 def is_nifti_path(path: str | Path) -> bool:
@@ -82,24 +97,73 @@ def read_nifti(path: str | Path) -> SeriesRecord:
         EmptyImageError: if it has no voxels.
         GeometryError: if its affine is impossible.
     """
+    file = open_nifti(path)
+    try:
+        check_nifti_size(file, unpacked_size(file.path, most_nifti_bytes(file.image)))
+        values = np.asarray(file.image.dataobj)
+    except StcnntError:
+        raise
+    except NIFTI_FAILURES as error:
+        raise unreadable_nifti(file.path, error) from error
+    if file.is_pair:
+        channels = np.stack([values[..., 0], values[..., 1]])
+    else:
+        values = values.reshape(file.shape[:0:-1])
+        channels = np.stack([values.real, values.imag]) if np.iscomplexobj(values) else values[None]
+    with np.errstate(over="ignore"):
+        array = channels.transpose(0, 4, 3, 2, 1).astype(np.float32)
+    return SeriesRecord(array, file.affine, file.frame_times, file.metadata)
+
+
+@dataclass(frozen=True, eq=False)
+class NiftiFile:
+    """A NIfTI file whose header was read and found sound.
+
+    Args:
+        path: the file.
+        image: nibabel's image, whose voxels are not read yet.
+        shape: ``(C, T, Z, Y, X)``.
+        is_pair: whether real and imaginary part stand along a fifth axis.
+        affine: to millimeters.
+        frame_times: ``(T,)`` in milliseconds.
+        metadata: of the record.
+    """
+
+    path: Path
+    image: nib.Nifti1Image
+    shape: tuple[int, ...]
+    is_pair: bool
+    affine: np.ndarray
+    frame_times: np.ndarray
+    metadata: dict[str, Any]
+
+    @property
+    def is_packed(self) -> bool:
+        """Whether the file is compressed."""
+        return self.path.name.lower().endswith(".gz")
+
+
+def open_nifti(path: str | Path) -> NiftiFile:
+    """Read the header of a NIfTI file.
+
+    Args:
+        path: ``.nii`` or ``.nii.gz`` file.
+
+    Returns:
+        What it tells.
+
+    Raises:
+        MissingFileError: as :func:`read_nifti`, and its other errors as far as the header shows them.
+    """
     path = check_exists(path)
     image = _load(path)
     _check_codes(path)
     _check_header(path, image)
-    try:
-        size = _unpacked_size(path)
-        values = np.asarray(image.dataobj)
-    except _READ_FAILURES as error:
-        raise _unreadable(path, error) from error
     shape = image.shape
-    _check_size(path, image, size)
     units = _units_of(image.header)
     is_pair = len(shape) == 5 and shape[4] == 2
-    if is_pair:
-        channels = np.stack([values[..., 0], values[..., 1]])
-    else:
-        values = values.reshape((*shape, 1, 1)[:4])
-        channels = np.stack([values.real, values.imag]) if np.iscomplexobj(values) else values[None]
+    channels = 2 if is_pair or image.get_data_dtype().kind == "c" else 1
+    full = (channels, *(*shape, 1, 1)[:4][::-1])
     metadata: dict[str, Any] = {
         "source": str(path),
         "file_format": "nifti",
@@ -107,14 +171,12 @@ def read_nifti(path: str | Path) -> SeriesRecord:
         "file_shape": tuple(shape),
         "file_dtype": str(image.get_data_dtype()),
         "units": units,
-        "kind": "complex" if len(channels) == 2 else "magnitude",
+        "kind": "complex" if channels == 2 else "magnitude",
         "complex_axis": 4 if is_pair else -1,
         "nifti_header": np.frombuffer(image.header.as_byteswapped("<").binaryblock, np.uint8).copy(),
     }
-    with np.errstate(over="ignore"):
-        array = channels.transpose(0, 4, 3, 2, 1).astype(np.float32)
-    times = _frame_times(path, image.header, array.shape[1], units[1])
-    return SeriesRecord(array, _affine_in_mm(image), times, metadata)
+    times = _frame_times(path, image.header, full[1], units[1])
+    return NiftiFile(path, image, full, is_pair, _affine_in_mm(image), times, metadata)
 
 
 def write_nifti(record: SeriesRecord, path: str | Path, *, dtype: OutputDtype = "float32") -> Path:
@@ -140,26 +202,69 @@ def write_nifti(record: SeriesRecord, path: str | Path, *, dtype: OutputDtype = 
     if not is_nifti_path(path):
         raise OutputNotWritableError(f"{path} does not end in .nii or .nii.gz. Choose such a name.")
     values, file_dtype = _file_values(record, dtype)
-    header = _header_for(record, values, file_dtype)
-    image_class = nib.Nifti2Image if isinstance(header, nib.Nifti2Header) else nib.Nifti1Image
-    image = image_class(values, None, header)
-    image.header.set_data_dtype(file_dtype)
+    image = _image_for(record, values, file_dtype)
     with write_aside(path) as aside:
         nib.save(image, aside)
     return path
 
 
+def nifti_file_layout(outline: SeriesRecord, dtype: OutputDtype) -> tuple[bytes, np.dtype, bool]:
+    """Lay out a file of floating point values that is written without nibabel, plane by plane.
+
+    The planes ``(Y, X)`` follow the header, slices faster than times. Real and imaginary part are interleaved, or,
+    where the source had them along a fifth axis, all real parts come first.
+
+    Args:
+        outline: what will be written; its values are not looked at.
+        dtype: ``"float32"`` or ``"float64"``, per component.
+
+    Returns:
+        All bytes before the first voxel, the type of the voxels, and whether the parts stand along a fifth axis.
+
+    Raises:
+        OutputNotWritableError: for another type.
+    """
+    if dtype not in ("float32", "float64"):
+        raise OutputNotWritableError(f"{dtype} is not written plane by plane. Choose float32 or float64.")
+    plane = outline.with_array(outline.array[..., :1, :1])
+    values, file_dtype = _file_values(plane, dtype)
+    shape = (*outline.array.shape[:2:-1], *values.shape[2:])
+    image = _image_for(outline, np.broadcast_to(np.zeros((), file_dtype), shape), file_dtype)
+    image.update_header()
+    image.header.set_slope_inter(1.0, 0.0)
+    buffer = io.BytesIO()
+    image.header.write_to(buffer)
+    return buffer.getvalue(), file_dtype, outline.kind == "complex" and file_dtype.kind == "f"
+
+
+def _image_for(record: SeriesRecord, values: np.ndarray, dtype: np.dtype) -> nib.Nifti1Image:
+    header = _header_for(record, values, dtype)
+    image_class = nib.Nifti2Image if isinstance(header, nib.Nifti2Header) else nib.Nifti1Image
+    image = image_class(values, None, header)
+    image.header.set_data_dtype(dtype)
+    return image
+
+
 def _load(path: Path) -> nib.Nifti1Image:
     try:
         image = nib.load(path)
-    except _READ_FAILURES as error:
-        raise _unreadable(path, error) from error
+    except NIFTI_FAILURES as error:
+        raise unreadable_nifti(path, error) from error
     if not isinstance(image, nib.Nifti1Image):
         raise NotAnImageError(f"{path} is not NIfTI but {type(image).__name__}. Convert it to NIfTI.")
     return image
 
 
-def _unreadable(path: Path, error: BaseException) -> UnreadableFileError:
+def unreadable_nifti(path: Path, error: BaseException) -> UnreadableFileError:
+    """Say that a file cannot be read.
+
+    Args:
+        path: the file.
+        error: what nibabel said.
+
+    Returns:
+        The error to raise.
+    """
     reason = str(error) or type(error).__name__
     return UnreadableFileError(f"{path} cannot be read: {reason}. It is damaged or incomplete; copy it anew.")
 
@@ -177,33 +282,33 @@ def _check_header(path: Path, image: nib.Nifti1Image) -> None:
         raise NotAnImageError(f"{path} has the shape {shape}. Images have 2 to 4 axes: x, y, z, time.")
     if pair and ("VECTOR" in intent.upper() or "DISPVECT" in intent.upper()):
         raise NotAnImageError(f"{path} holds vectors ({intent}), not real and imaginary part. Give an image.")
-    available = path.stat().st_size * (_MOST_DEFLATE if path.name.lower().endswith(".gz") else 1)
-    if math.prod(shape) * dtype.itemsize > available:
+    check_packing(path, math.prod(shape), dtype.itemsize, is_packed=path.name.lower().endswith(".gz"))
+
+
+def check_nifti_size(file: NiftiFile, size: int) -> None:
+    """Refuse a file that holds more than its header says, by a row of voxels or more: the header is damaged.
+
+    Args:
+        file: the file.
+        size: its bytes, unpacked.
+
+    Raises:
+        UnreadableFileError: if there are more.
+    """
+    shape, dtype = file.image.shape, file.image.get_data_dtype()
+    if size >= most_nifti_bytes(file.image):
+        surplus = size - file.image.dataobj.offset - math.prod(shape) * dtype.itemsize  # type: ignore[attr-defined]
         raise UnreadableFileError(
-            f"{path} is too short for the shape {shape} of {dtype}. It is incomplete; copy it anew."
+            f"{file.path} holds at least {surplus} bytes more than the shape {shape} of {dtype} takes. Its header is "
+            "damaged; copy it anew."
         )
 
 
-def _unpacked_size(path: Path) -> int:
-    """Bytes of a file; a compressed one is read to its end, where its checksum stands: nibabel stops before."""
-    if not path.name.lower().endswith(".gz"):
-        return path.stat().st_size
-    size = 0
-    with gzip.open(path) as file:
-        while block := file.read(1 << 20):
-            size += len(block)
-    return size
-
-
-def _check_size(path: Path, image: nib.Nifti1Image, size: int) -> None:
-    """Refuse a file that holds more than its header says, by a row of voxels or more: the header is damaged."""
+def most_nifti_bytes(image: nib.Nifti1Image) -> int:
+    """Bytes, unpacked, from which on there is a row of voxels more than the header says."""
     itemsize = image.get_data_dtype().itemsize
-    surplus = size - image.dataobj.offset - math.prod(image.shape) * itemsize  # type: ignore[attr-defined]
-    if surplus >= max(image.shape[0] * itemsize, 16):
-        raise UnreadableFileError(
-            f"{path} holds {surplus} bytes more than the shape {image.shape} of {image.get_data_dtype()} takes. Its "
-            "header is damaged; copy it anew."
-        )
+    row = max(image.shape[0] * itemsize, 16)
+    return int(image.dataobj.offset + math.prod(image.shape) * itemsize + row)  # type: ignore[attr-defined]
 
 
 def _check_codes(path: Path) -> None:
@@ -214,8 +319,8 @@ def _check_codes(path: Path) -> None:
         size = int.from_bytes(head[:4], "little")
         header_class = nib.Nifti2Header if nib.Nifti2Header.sizeof_hdr in _both_ways(size) else nib.Nifti1Header
         header = header_class(head[: header_class.sizeof_hdr], check=False)
-    except _READ_FAILURES as error:
-        raise _unreadable(path, error) from error
+    except NIFTI_FAILURES as error:
+        raise unreadable_nifti(path, error) from error
     codes = {name: int(header[name]) for name in ("qform_code", "sform_code")}
     if any(code not in xform_codes.code for code in codes.values()):
         raise GeometryError(f"{path} has the unknown codes {codes} for its geometry. Repair its header.")

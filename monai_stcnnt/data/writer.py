@@ -26,6 +26,8 @@ from monai_stcnnt.data.listing import output_path
 from monai_stcnnt.data.nifti import OutputDtype, is_nifti_path, write_nifti
 from monai_stcnnt.data.numpy_files import write_numpy
 from monai_stcnnt.data.record import SeriesRecord, record_from_channel_first
+from monai_stcnnt.data.sinks import NiftiSink, RecordSink, SeriesSink
+from monai_stcnnt.data.slabs import IN_MEMORY
 from monai_stcnnt.errors import LabelValueError, LayoutError, OutputNotWritableError
 
 __all__ = [
@@ -174,6 +176,7 @@ class SaveSeries(Transform):
         class_names: makes the image a mask: the name of every value but 0, such as ``{"1": "RV"}``. Its voxels are
             ``uint8`` in a NIfTI file, whatever ``dtype`` says.
         algorithm_version: version of what made a mask, which DICOM segmentations tell.
+        output_file: the file to write, in place of a name made from the image's own; for one image.
 
     Raises:
         OutputNotWritableError: if the folder cannot be written to, or an option is unknown.
@@ -193,6 +196,7 @@ class SaveSeries(Transform):
         *,
         class_names: Mapping[int, str] | Mapping[str, str] | None = None,
         algorithm_version: str = "unspecified",
+        output_file: str | Path | None = None,
     ) -> None:
         for value, choices in ((dtype, get_args(OutputDtype)), (output_format, get_args(OutputFormat))):
             if value not in choices:
@@ -205,6 +209,7 @@ class SaveSeries(Transform):
         self.uid_seed = uid_seed
         self.class_names = None if class_names is None else _whole_keys(class_names)
         self.algorithm_version = algorithm_version
+        self.output_file = None if output_file is None else Path(output_file).expanduser()
         if output_format == "dicom_seg" and not self.class_names:
             raise OutputNotWritableError("A DICOM segmentation needs the names of the classes. Give class_names.")
         self._sources: dict[Path, str] = {}
@@ -225,17 +230,44 @@ class SaveSeries(Transform):
         record = record_from_metatensor(img)
         if "source" not in record.metadata:
             raise LayoutError("The metadata of the image to save has no 'source'. Load it with SeriesReader.")
-        target = self._target(record)
-        if self.class_names is None:
-            path = write_series(record, target, dtype=self.dtype, uid_seed=self.uid_seed)
-        else:
-            path = write_labels(
-                record, target, class_names=self.class_names, algorithm_version=self.algorithm_version,
-                uid_seed=self.uid_seed,
-            )  # fmt: skip
+        path = self._write(record, self.output_file or self._target(record))
         img.meta[MetaKeys.SAVED_TO.value] = str(path)
         logger.info("wrote %s", path)
         return img
+
+    def open(self, outline: SeriesRecord, *, memory: int = IN_MEMORY) -> SeriesSink:
+        """Begin to save an image that comes slab by slab.
+
+        Floating point NIfTI is written as it comes. Other files need all values before the first can be written: what
+        is too large for the memory waits in a file without a name in the output folder.
+
+        Args:
+            outline: what will be saved; its values are not looked at.
+            memory: largest size in bytes, as float32, to keep in memory.
+
+        Returns:
+            What takes the slabs, a context manager; at its end the file is complete.
+
+        Raises:
+            LayoutError: if the outline does not tell where the image came from.
+            OutputNotWritableError: if there is no place for it.
+        """
+        if "source" not in outline.metadata:
+            raise LayoutError("The metadata of the image to save has no 'source'. Open it with SeriesReader.")
+        path = self.output_file or self._target(outline)
+        if path.is_dir():
+            raise OutputNotWritableError(f"{path} exists already. Choose another folder, or remove it.")
+        if is_nifti_path(path) and self.dtype in ("float32", "float64") and self.class_names is None:
+            return NiftiSink(outline, path, self.dtype)
+        return RecordSink(outline, path, self._write, memory)
+
+    def _write(self, record: SeriesRecord, path: Path) -> Path:
+        if self.class_names is None:
+            return write_series(record, path, dtype=self.dtype, uid_seed=self.uid_seed)
+        return write_labels(
+            record, path, class_names=self.class_names, algorithm_version=self.algorithm_version,
+            uid_seed=self.uid_seed,
+        )  # fmt: skip
 
     def _target(self, record: SeriesRecord) -> Path:
         """Where a record goes; two sources never go to one place."""
@@ -278,6 +310,7 @@ class SaveSeriesd(MapTransform):
         uid_seed: see :class:`SaveSeries`.
         class_names: makes the images masks, see :class:`SaveSeries`.
         algorithm_version: version of what made the masks.
+        output_file: see :class:`SaveSeries`; for one key.
 
     Raises:
         OutputNotWritableError: if the folder cannot be written to, ``dtype`` is unknown, or several keys would go to
@@ -299,11 +332,14 @@ class SaveSeriesd(MapTransform):
         *,
         class_names: Mapping[int, str] | Mapping[str, str] | None = None,
         algorithm_version: str = "unspecified",
+        output_file: str | Path | None = None,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
         suffixes = (suffix,) if isinstance(suffix, str) else tuple(suffix)
         if len(suffixes) != len(self.keys) or len(set(suffixes)) != len(suffixes):
             raise OutputNotWritableError(f"{len(self.keys)} keys need as many different suffixes, not {suffixes}.")
+        if output_file is not None and len(suffixes) > 1:
+            raise OutputNotWritableError(f"{len(self.keys)} keys do not go to one file {output_file}.")
         self.savers = [
             SaveSeries(
                 output_dir,
@@ -314,6 +350,7 @@ class SaveSeriesd(MapTransform):
                 uid_seed,
                 class_names=class_names,
                 algorithm_version=algorithm_version,
+                output_file=output_file,
             )
             for s in suffixes
         ]

@@ -1,20 +1,27 @@
 # Copyright (c) monai_stcnnt contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Sliding-window inference over frames, rows and columns."""
+"""Sliding-window inference over frames, rows and columns, for tensors and for images larger than memory."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
 from monai.data.meta_tensor import MetaTensor
+from monai.data.utils import compute_importance_map, dense_patch_slices
 from monai.inferers import SlidingWindowInferer
-from monai.utils import BlendMode, PytorchPadMode
+from monai.utils import BlendMode
+from tqdm import tqdm
 
-from monai_stcnnt.errors import ImageSizeError, LayoutError
+from monai_stcnnt.errors import DeviceMemoryError, ImageSizeError, LayoutError
 
 __all__ = ["FrameSlidingWindowInferer", "pad_to_window"]
+
+logger = logging.getLogger(__name__)
+
+Network = Callable[..., torch.Tensor]
 
 
 def pad_to_window(x: torch.Tensor, window: Sequence[int]) -> torch.Tensor:
@@ -33,29 +40,34 @@ def pad_to_window(x: torch.Tensor, window: Sequence[int]) -> torch.Tensor:
 
 
 class FrameSlidingWindowInferer(SlidingWindowInferer):
-    """MONAI's sliding window over (T, H, W), safe for short clips and small images.
+    """MONAI's sliding window over (T, H, W), safe for short clips and small images, and for long ones.
 
-    Against :class:`monai.inferers.SlidingWindowInferer`: the input is computed in float32 whatever its type; an image
-    smaller than the window is extended by reflection (repetition where it has one frame) and cropped again, or the
-    window is shrunk to it; a network that returns its input does not corrupt it; a bar shows the progress when asked.
-    The windows go to ``sw_device`` a batch at a time, the stitched result lies on ``device``, so that the memory of the
-    network follows the window and not the scan.
+    Windows, weights and sums are those of :class:`monai.inferers.SlidingWindowInferer`. Against it: the input is
+    computed in float32 whatever its type; an image smaller than the window is extended by reflection (repetition where
+    it has one frame) and cropped again, or the window is shrunk to it; a network that returns or changes its input does
+    not corrupt it; a bar shows the progress when asked; where a device runs out of memory, fewer windows are taken at
+    once, and the log says so.
+
+    The windows are gone through from the first frame to the last, and a frame is finished when no window that is left
+    reaches it. :meth:`stream` reads frames when a window needs them and gives them away when they are finished: beside
+    the network it needs memory for the frames of one window, however many there are.
 
     Args:
         roi_size: window (t, h, w); an entry of -1 takes the whole extent.
-        sw_batch_size: windows per call of the network.
+        sw_batch_size: windows per call of the network; it is lowered where the device's memory does not do.
         overlap: share of the window that neighbors have in common, one number or one per axis.
         mode: ``gaussian`` or ``constant`` blending.
         sigma_scale: width of the Gaussian as a share of the window.
         shrink_to_image: run an image that is smaller than the window as it is, for networks that take any size; else
             it is extended to the window. One flag, or one for each of t, h and w.
         progress: show a bar.
-        sw_device: where windows are computed; default is where the input lies.
-        device: where the result is put together; default is where the input lies.
+        sw_device: where windows are computed and put together; default is where the input lies.
+        device: where the result goes; default is where the input lies.
 
     Raises:
         ImageSizeError: for a window that is not three numbers.
-        LayoutError: in the call, for an input without five axes.
+        LayoutError: in the call, for an input without five axes, or a network that changes the size of its windows.
+        DeviceMemoryError: in the call, where the device has no memory for one window.
 
     Example:
         >>> inferer = FrameSlidingWindowInferer(roi_size=(16, 64, 64), overlap=(0.25, 0.25, 0.25))
@@ -84,12 +96,14 @@ class FrameSlidingWindowInferer(SlidingWindowInferer):
             overlap=overlap,
             mode=mode,
             sigma_scale=sigma_scale,
-            padding_mode=PytorchPadMode.REPLICATE,
             sw_device=sw_device,
             device=device,
             progress=progress,
         )
         self.window = tuple(int(r) for r in roi_size)
+        self.shares = (float(overlap),) * 3 if isinstance(overlap, (int, float)) else tuple(overlap)
+        if len(self.shares) != 3 or not all(0 <= share < 1 for share in self.shares):
+            raise ImageSizeError(f"overlap is a share from 0 to below 1, or one for each of t, h and w, got {overlap}.")
         shrink = (shrink_to_image,) * 3 if isinstance(shrink_to_image, bool) else tuple(shrink_to_image)
         if len(shrink) != 3:
             raise ImageSizeError(f"shrink_to_image is one flag, or one for each of t, h and w, got {shrink}.")
@@ -98,7 +112,7 @@ class FrameSlidingWindowInferer(SlidingWindowInferer):
     def __call__(  # type: ignore[override]  # MONAI's also allows several outputs, which frames never have here
         self,
         inputs: torch.Tensor,
-        network: Callable[..., torch.Tensor],
+        network: Network,
         *args: Any,  # noqa: ANN401 - passed on
         **kwargs: Any,  # noqa: ANN401 - passed on
     ) -> torch.Tensor:
@@ -115,24 +129,167 @@ class FrameSlidingWindowInferer(SlidingWindowInferer):
         """
         if inputs.dim() != 5:
             raise LayoutError(f"The inferer takes (B, C, T, H, W), got shape {list(inputs.shape)}.")
-        size = inputs.shape[2:]
-        window = [extent if r <= 0 else r for r, extent in zip(self.window, size, strict=True)]
-        window = [
-            min(w, extent) if shrink else w
-            for w, extent, shrink in zip(window, size, self.shrink_to_image, strict=True)
-        ]
         plain = inputs.as_tensor() if isinstance(inputs, MetaTensor) else inputs
-        image = pad_to_window(plain.float(), window)
+        device = self.device or inputs.device
+        size = tuple(inputs.shape[2:])
+        result = torch.empty(0)
+        with tqdm(total=self.count_windows(size) * len(plain), disable=not self.progress) as bar:
+            blocks = self.stream(
+                lambda start, stop: plain[:, :, start:stop],
+                size,
+                lambda patch: network(patch, *args, **kwargs),
+                advance=bar.update,
+            )
+            for start, block in blocks:
+                if not result.numel():
+                    result = torch.empty((*block.shape[:2], *size), device=device)
+                result[:, :, start : start + block.shape[2]] = block.to(device)
+        return MetaTensor(result).copy_meta_from(inputs) if isinstance(inputs, MetaTensor) else result
 
-        def fresh(patch: torch.Tensor, *a: Any, **k: Any) -> torch.Tensor:  # noqa: ANN401
-            out = network(patch, *a, **k)
-            return out.clone() if out.data_ptr() == patch.data_ptr() else out.float()
+    def count_windows(self, size: Sequence[int]) -> int:
+        """Tell how many windows an image of (T, H, W) has."""
+        frames, planes = self._places(size, self._window_of(size))
+        return len(frames) * len(planes)
 
-        self.roi_size = tuple(window)
+    def stream(
+        self,
+        read: Callable[[int, int], torch.Tensor],
+        size: Sequence[int],
+        network: Network,
+        *,
+        advance: Callable[[int], object] = lambda _: None,
+    ) -> Iterator[tuple[int, torch.Tensor]]:
+        """Run a network over frames that are read when they are needed.
+
+        Args:
+            read: called with a first frame and the one after the last, returns these frames (B, C, t, H, W). Frames are
+                asked for once each, in their order.
+            size: (T, H, W) of the image.
+            network: called with windows (n, C, t, h, w), returns (n, C', t, h, w).
+            advance: called with the number of windows that were done, after every call of the network.
+
+        Yields:
+            Number of the first frame, and finished frames (B, C', t, H, W) in float32, in their order: together what
+            the inferer makes of the whole image. They lie on ``sw_device``.
+
+        Raises:
+            LayoutError: if the network changes the size of its windows.
+            DeviceMemoryError: where the device has no memory for one window.
+        """
+        window = self._window_of(size)
+        starts, planes = self._places(size, window)
+        sums = _Sums(self.mode, self.sigma_scale, window, planes)
+        block, end = torch.empty(0), 0
+        for number, start in enumerate(starts):
+            stop = min(start + window[0], size[0])
+            fresh = self._load(read(end, stop), window if start + window[0] > size[0] else (1, *window[1:]))
+            block = fresh if number == 0 else torch.cat([block[:, :, block.shape[2] - (end - start) :], fresh], dim=2)
+            end = stop
+            sums.begin(start)
+            for places in _batches([(b, p) for b in range(len(block)) for p in planes], lambda: self.sw_batch_size):
+                patches = torch.stack([block[b, :, :, rows, columns] for b, (rows, columns) in places])
+                sums.add(places, self._predict(patches, network), block)
+                advance(len(places))
+            finished = starts[number + 1] if number + 1 < len(starts) else size[0]
+            yield start, sums.take(finished - start)[..., : size[1], : size[2]]
+
+    def _load(self, frames: torch.Tensor, window: Sequence[int]) -> torch.Tensor:
+        return pad_to_window(frames.to(self.sw_device or frames.device, torch.float32), window)
+
+    def _window_of(self, size: Sequence[int]) -> tuple[int, int, int]:
+        """The window for an image: whole extents where asked, and no larger than the image where it shrinks to it."""
+        window = [extent if r <= 0 else r for r, extent in zip(self.window, size, strict=True)]
+        t, h, w = (min(r, n) if fit else r for r, n, fit in zip(window, size, self.shrink_to_image, strict=True))
+        return t, h, w
+
+    def _places(self, size: Sequence[int], window: Sequence[int]) -> tuple[list[int], list[tuple[slice, slice]]]:
+        """First frames of the windows, and their places in a frame, in MONAI's order."""
+        padded = [max(r, n) for r, n in zip(window, size, strict=True)]
+        steps = [
+            r if r == n else max(int(r * (1 - share)), 1)
+            for r, n, share in zip(window, padded, self.shares, strict=True)
+        ]
+        frames = dense_patch_slices(padded[:1], window[:1], steps[:1])
+        planes = dense_patch_slices(padded[1:], window[1:], steps[1:])
+        return [int(frame[0].start) for frame in frames], [(rows, columns) for rows, columns in planes]
+
+    def _predict(self, patches: torch.Tensor, network: Network) -> torch.Tensor:
+        """Run the network on (n, C, t, h, w); where memory does not do, on half as many from now on."""
         try:
-            stitched = super().__call__(image, fresh, *args, **kwargs)
-        finally:
-            self.roi_size = self.window
-        assert isinstance(stitched, torch.Tensor)
-        stitched = stitched[:, :, : size[0], : size[1], : size[2]]
-        return MetaTensor(stitched).copy_meta_from(inputs) if isinstance(inputs, MetaTensor) else stitched
+            out = network(patches).float()
+        except torch.OutOfMemoryError as error:
+            if len(patches) == 1:
+                raise DeviceMemoryError(
+                    f"{patches.device} has not enough memory for one window of {tuple(patches.shape[2:])}. Choose a "
+                    "smaller roi_size, or another device."
+                ) from error
+        else:
+            if out.shape[2:] != patches.shape[2:]:
+                raise LayoutError(
+                    f"The network made {list(out.shape)} of windows {list(patches.shape)}; their size must stay."
+                )
+            return out
+        self.sw_batch_size = len(patches) // 2
+        logger.warning(
+            "%s is out of memory with %d windows at once; going on with %d",
+            patches.device, len(patches), self.sw_batch_size,
+        )  # fmt: skip
+        if patches.is_cuda:
+            torch.cuda.empty_cache()
+        return torch.cat([self._predict(part, network) for part in patches.split(self.sw_batch_size)])
+
+
+class _Sums:
+    """Weighted sums of windows over the frames that are not finished."""
+
+    def __init__(
+        self,
+        mode: BlendMode | str,
+        sigma_scale: Sequence[float] | float,
+        window: tuple[int, int, int],
+        planes: Sequence[tuple[slice, slice]],
+    ) -> None:
+        self.weights = compute_importance_map(window, mode=mode, sigma_scale=sigma_scale)
+        self.planes = planes
+        self.start = 0
+        self.values = self.totals = torch.empty(0)
+
+    def begin(self, start: int) -> None:
+        """Move on to windows that begin with another frame; the frames before it must have been taken."""
+        frames = self.weights.shape[0]
+        if self.totals.numel():
+            kept = frames - (start - self.start)
+            for sums in (self.values, self.totals):
+                sums[:, :, :kept] = sums[:, :, frames - kept :].clone()
+                sums[:, :, kept:] = 0
+            self._count()
+        self.start = start
+
+    def add(self, places: Sequence[tuple[int, tuple[slice, slice]]], out: torch.Tensor, block: torch.Tensor) -> None:
+        """Add windows (n, C', t, h, w) at their places in a block (B, C, t, H, W)."""
+        if not self.totals.numel():
+            self.weights = self.weights.to(out.device)
+            self.values = out.new_zeros((len(block), out.shape[1], *block.shape[2:]))
+            self.totals = out.new_zeros((1, 1, *block.shape[2:]))
+            self._count()
+        for (b, (rows, columns)), window in zip(places, out, strict=True):
+            self.values[b, :, :, rows, columns] += window * self.weights
+
+    def take(self, frames: int) -> torch.Tensor:
+        """The first frames (B, C', frames, H, W), now that they are finished."""
+        return self.values[:, :, :frames] / self.totals[:, :, :frames]
+
+    def _count(self) -> None:
+        for rows, columns in self.planes:
+            self.totals[0, 0, :, rows, columns] += self.weights
+
+
+def _batches(
+    places: Sequence[tuple[int, tuple[slice, slice]]], size: Callable[[], int]
+) -> Iterator[Sequence[tuple[int, tuple[slice, slice]]]]:
+    """Split places into batches of a size that may get smaller meanwhile."""
+    done = 0
+    while done < len(places):
+        batch = places[done : done + size()]
+        done += len(batch)
+        yield batch

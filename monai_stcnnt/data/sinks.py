@@ -1,0 +1,230 @@
+# Copyright (c) monai_stcnnt contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Results that are written as they come: some frames of some slices at a time, in any order.
+
+Whatever the format, the file or folder appears under its name when all of it is there, and not before. Room on the
+disk is claimed at the beginning, so that a full disk shows before the work and not after it.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import IO
+
+import numpy as np
+from nibabel.openers import ImageOpener
+
+from monai_stcnnt.data.atomic import write_aside
+from monai_stcnnt.data.nifti import OutputDtype, nifti_file_layout
+from monai_stcnnt.data.record import SeriesRecord
+from monai_stcnnt.errors import OutputNotWritableError
+
+__all__ = ["NiftiSink", "RecordSink", "SeriesSink"]
+
+_CHUNK = 1 << 22
+
+
+class SeriesSink(ABC):
+    """Takes a series slab by slab; a context manager that finishes it after success and drops it otherwise.
+
+    Args:
+        outline: what will be written, a record without values.
+        path: the file or folder to be.
+    """
+
+    def __init__(self, outline: SeriesRecord, path: Path) -> None:
+        self.outline = outline
+        self.path = path
+        self._stack = ExitStack()
+
+    def __enter__(self) -> SeriesSink:
+        """Make room, and return the sink itself."""
+        try:
+            self._begin()
+        except BaseException:
+            self._stack.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Finish the output, or drop what there is of it."""
+        try:
+            if kind is None:
+                self._finish()
+        except BaseException as failure:
+            self._stack.__exit__(type(failure), failure, failure.__traceback__)
+            raise
+        self._stack.__exit__(kind, error, trace)
+
+    @abstractmethod
+    def write(self, frames: slice, slices: slice, values: np.ndarray) -> None:
+        """Write some frames of some slices.
+
+        Args:
+            frames: from ``start`` to ``stop``, without a step.
+            slices: from ``start`` to ``stop``, without a step.
+            values: ``(C, t, z, Y, X)`` float32.
+
+        Raises:
+            OutputNotWritableError: if it cannot be written.
+        """
+
+    @abstractmethod
+    def _begin(self) -> None:
+        """Make room."""
+
+    @abstractmethod
+    def _finish(self) -> None:
+        """Complete the output; what is on the stack is closed afterwards, in the reverse order."""
+
+    def _failure(self, error: OSError) -> OutputNotWritableError:
+        return OutputNotWritableError(
+            f"{self.path} cannot be written: {error.strerror or error}. Choose a folder with room that you may write "
+            "to."
+        )
+
+
+class NiftiSink(SeriesSink):
+    """A NIfTI file of floating point values that is written in place, plane by plane.
+
+    A compressed file is written plain beside it, to a file without a name, and packed at the end.
+
+    Args:
+        outline: what will be written.
+        path: name that ends in ``.nii`` or ``.nii.gz``.
+        dtype: ``"float32"`` or ``"float64"``, per component.
+    """
+
+    def __init__(self, outline: SeriesRecord, path: Path, dtype: OutputDtype = "float32") -> None:
+        super().__init__(outline, path)
+        self.header, self.file_dtype, self.is_pair = nifti_file_layout(outline, dtype)
+        self._aside = path
+        self._file: IO[bytes]
+
+    def _begin(self) -> None:
+        self._aside = self._stack.enter_context(write_aside(self.path))
+        size = len(self.header) + self._planes() * self._plane_size()
+        try:
+            is_packed = self.path.name.lower().endswith(".gz")
+            if is_packed:
+                self._file = self._stack.enter_context(tempfile.TemporaryFile(dir=self.path.parent))  # noqa: SIM115
+            else:
+                self._file = self._stack.enter_context(open(self._aside, "w+b"))  # noqa: SIM115 - the stack closes it
+            claim(self._file, size)
+            self._file.write(self.header)
+        except OSError as error:
+            raise self._failure(error) from error
+
+    def write(self, frames: slice, slices: slice, values: np.ndarray) -> None:
+        """Write some frames of some slices; see :meth:`SeriesSink.write`."""
+        _, times, places, *_ = self.outline.array.shape
+        if self.outline.kind == "magnitude" or self.is_pair:
+            parts = values.astype(self.file_dtype)
+        else:
+            parts = (values[:1] + 1j * values[1:]).astype(self.file_dtype)
+        try:
+            for part, volume in enumerate(parts):
+                for time, planes in enumerate(volume, frames.start):
+                    place = (part * times + time) * places + slices.start
+                    self._file.seek(len(self.header) + place * self._plane_size())
+                    self._file.write(np.ascontiguousarray(planes).data)
+        except OSError as error:
+            raise self._failure(error) from error
+
+    def _finish(self) -> None:
+        try:
+            self._file.flush()
+            if self.path.name.lower().endswith(".gz"):
+                self._file.seek(0)
+                with ImageOpener(str(self._aside), "wb") as packed:
+                    while block := self._file.read(_CHUNK):
+                        packed.write(block)
+            else:
+                os.fsync(self._file.fileno())
+        except OSError as error:
+            raise self._failure(error) from error
+
+    def _planes(self) -> int:
+        _, times, places, *_ = self.outline.array.shape
+        return times * places * (2 if self.is_pair else 1)
+
+    def _plane_size(self) -> int:
+        *_, rows, columns = self.outline.array.shape
+        return rows * columns * self.file_dtype.itemsize
+
+
+class RecordSink(SeriesSink):
+    """A series for a writer that wants all of it at the end: in memory if it is small, else in a file without a name.
+
+    Args:
+        outline: what will be written.
+        path: the file or folder to be.
+        writer: called at the end with the record and the path.
+        memory: largest size in bytes to keep in memory.
+    """
+
+    def __init__(
+        self, outline: SeriesRecord, path: Path, writer: Callable[[SeriesRecord, Path], object], memory: int
+    ) -> None:
+        super().__init__(outline, path)
+        self.writer = writer
+        self.memory = memory
+        self._values: np.ndarray | None = None
+        self._file: IO[bytes]
+
+    def _begin(self) -> None:
+        size = self.outline.array.size * 4
+        if size <= self.memory:
+            self._values = np.zeros(self.outline.array.shape, np.float32)
+            return
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = self._stack.enter_context(tempfile.TemporaryFile(dir=self.path.parent))  # noqa: SIM115
+            claim(self._file, size)
+        except OSError as error:
+            raise self._failure(error) from error
+
+    def write(self, frames: slice, slices: slice, values: np.ndarray) -> None:
+        """Write some frames of some slices; see :meth:`SeriesSink.write`."""
+        if self._values is not None:
+            self._values[:, frames, slices] = values
+            return
+        _, times, places, rows, columns = self.outline.array.shape
+        try:
+            for part, volume in enumerate(values):
+                for time, planes in enumerate(volume, frames.start):
+                    self._file.seek(((part * times + time) * places + slices.start) * rows * columns * 4)
+                    self._file.write(np.ascontiguousarray(planes, np.float32).data)
+        except OSError as error:
+            raise self._failure(error) from error
+
+    def _finish(self) -> None:
+        values = self._values
+        if values is None:
+            self._file.flush()
+            values = np.memmap(self._file, np.float32, "r", shape=self.outline.array.shape)
+        self.writer(self.outline.with_array(values), self.path)
+
+
+def claim(file: IO[bytes], size: int) -> None:
+    """Claim room on the disk for a file.
+
+    Args:
+        file: an open, empty file.
+        size: its size to be, in bytes.
+
+    Raises:
+        OSError: if there is not as much room.
+    """
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(file.fileno(), 0, size)
+    else:
+        file.truncate(size)

@@ -1,0 +1,210 @@
+# Copyright (c) monai_stcnnt contributors
+# SPDX-License-Identifier: Apache-2.0
+"""A series that is read a slab at a time: some frames of some slices, so that memory follows the slab, not the file."""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from monai_stcnnt.data.record import SeriesRecord
+from monai_stcnnt.errors import ChangedFileError, ConstantImageError, EmptyImageError, NonFiniteValuesError
+
+__all__ = ["IN_MEMORY", "MemorySlabs", "SeriesSlabs", "Watch", "outline_of"]
+
+IN_MEMORY = 128 * 2**20
+"""Bytes of values, as float32, up to which a series is held in memory."""
+
+SAMPLE_VOXELS = 8_000_000
+_SAMPLE_FRAMES = 24
+
+
+def outline_of(
+    shape: Sequence[int], affine: np.ndarray, frame_times: np.ndarray, metadata: dict[str, Any]
+) -> SeriesRecord:
+    """Make a record of a series without its values, which takes no memory whatever its size.
+
+    Args:
+        shape: ``(C, T, Z, Y, X)``.
+        affine: see :class:`~monai_stcnnt.data.record.SeriesRecord`.
+        frame_times: ``(T,)`` in milliseconds.
+        metadata: see :class:`~monai_stcnnt.data.record.SeriesRecord`.
+
+    Returns:
+        The record, with one zero in the place of all values.
+
+    Raises:
+        GeometryError: as the record itself.
+    """
+    return SeriesRecord(np.broadcast_to(np.float32(0), tuple(shape)), affine, frame_times, metadata)
+
+
+class Watch:
+    """Notices that files were changed, replaced or removed since they were opened.
+
+    Args:
+        files: the files.
+    """
+
+    def __init__(self, files: Sequence[str | Path]) -> None:
+        self._states = {Path(file): self._state(Path(file)) for file in files}
+
+    def check(self, files: Sequence[str | Path] | None = None) -> None:
+        """Compare files with what they were.
+
+        Args:
+            files: which ones; by default all.
+
+        Raises:
+            ChangedFileError: if one is not what it was.
+        """
+        for file in self._states if files is None else map(Path, files):
+            if self._state(file) != self._states[file]:
+                raise ChangedFileError(
+                    f"{file} was changed or removed while it was read. Let it be until the work is done, and rerun."
+                )
+
+    @staticmethod
+    def _state(file: Path) -> tuple[int, ...] | None:
+        try:
+            found = os.stat(file)
+        except OSError:
+            return None
+        return found.st_ino, found.st_size, found.st_mtime_ns
+
+
+class SeriesSlabs(ABC):
+    """A series whose values are read when they are asked for.
+
+    Args:
+        outline: what there is, from :func:`outline_of`, or a record with values.
+        files: the files that must not change until the series is closed.
+    """
+
+    def __init__(self, outline: SeriesRecord, files: Sequence[str | Path]) -> None:
+        self.outline = outline
+        self.watch = Watch(files)
+
+    @property
+    def shape(self) -> tuple[int, int, int, int, int]:
+        """``(C, T, Z, Y, X)``."""
+        c, t, z, y, x = self.outline.array.shape
+        return c, t, z, y, x
+
+    @property
+    def meta(self) -> dict[str, Any]:
+        """The record's metadata."""
+        return self.outline.metadata
+
+    @abstractmethod
+    def read(self, frames: slice, slices: slice) -> np.ndarray:
+        """Read some frames of some slices.
+
+        Args:
+            frames: from ``start`` to ``stop``, without a step.
+            slices: from ``start`` to ``stop``, without a step.
+
+        Returns:
+            ``(C, t, z, Y, X)`` float32, the caller's own.
+
+        Raises:
+            ChangedFileError: if the file is not any more what was opened.
+            UnreadableFileError: if it is damaged.
+        """
+
+    def close(self) -> None:
+        """Let go of files; made sure once more that none changed.
+
+        Raises:
+            ChangedFileError: if one did.
+        """
+        self.release()
+        self.watch.check()
+
+    @abstractmethod
+    def release(self) -> None:
+        """Let go of files, whatever became of them."""
+
+    def __enter__(self) -> SeriesSlabs:
+        """The series itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close after success, else only let go."""
+        if kind is None:
+            self.close()
+        else:
+            self.release()
+
+    def sample_places(self, most_voxels: int = SAMPLE_VOXELS) -> list[tuple[slice, slice]]:
+        """Choose the whole of a small series, or an evenly spread part of a large one.
+
+        Args:
+            most_voxels: about how many values there may be at most, one slice of one frame at least.
+
+        Returns:
+            Frames and slices to read: all of them at once, or up to 24 neighboring frames from the middle of some
+            slices, one by one, so that changes over time are seen.
+        """
+        channels, times, places, rows, columns = self.shape
+        planes = max(1, most_voxels // (channels * rows * columns))
+        if planes >= times * places:
+            return [(slice(0, times), slice(0, places))]
+        run = min(times, _SAMPLE_FRAMES, planes)
+        first = (times - run) // 2
+        chosen = np.unique(np.linspace(0, places - 1, min(places, max(1, planes // run))).round().astype(int))
+        return [(slice(first, first + run), slice(int(z), int(z) + 1)) for z in chosen]
+
+    def check_values(self) -> None:
+        """Read all once, and refuse what cannot be worked on.
+
+        Raises:
+            EmptyImageError: if there are no voxels.
+            NonFiniteValuesError: if a value is NaN or infinite.
+            ConstantImageError: if all values are the same.
+        """
+        name = str(self.meta.get("source", "the image"))
+        low, high, bad = np.inf, -np.inf, 0
+        _, times, places, rows, columns = self.shape
+        if 0 in self.shape:
+            raise EmptyImageError(f"{name} has no voxels: its shape is {self.shape}.")
+        step = max(1, SAMPLE_VOXELS // (places * rows * columns))
+        for first in range(0, times, step):
+            values = self.read(slice(first, min(first + step, times)), slice(0, places))
+            finite = np.isfinite(values)
+            bad += values.size - int(finite.sum())
+            low = min(low, float(values.min(initial=np.inf, where=finite)))
+            high = max(high, float(values.max(initial=-np.inf, where=finite)))
+        if bad:
+            raise NonFiniteValuesError(
+                f"{name} has {bad} values of {self.outline.array.size} that are NaN or infinite (or too large for "
+                "float32). Replace them before, for example with numpy.nan_to_num."
+            )
+        if low == high:
+            raise ConstantImageError(f"{name} has the value {low:g} everywhere. Check that it is the right file.")
+
+
+class MemorySlabs(SeriesSlabs):
+    """A series whose values are in memory already.
+
+    Args:
+        record: the series.
+    """
+
+    def __init__(self, record: SeriesRecord) -> None:
+        super().__init__(record, [])
+
+    def read(self, frames: slice, slices: slice) -> np.ndarray:
+        """Copy some frames of some slices; see :meth:`SeriesSlabs.read`."""
+        return self.outline.array[:, frames, slices].copy()
+
+    def release(self) -> None:
+        """Nothing is open."""
