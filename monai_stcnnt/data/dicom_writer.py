@@ -29,6 +29,7 @@ __all__ = ["new_uid", "source_frames", "write_dicom_series"]
 
 logger = logging.getLogger(__name__)
 
+_WINDOW_VOXELS = 1 << 25
 # Attributes of the source's pixels, or of the enhanced file's frames, that are not true for a derived classic image.
 _STALE = (
     "PixelData", "FloatPixelData", "DoubleFloatPixelData", "NumberOfFrames", "SharedFunctionalGroupsSequence",
@@ -80,7 +81,7 @@ def write_dicom_series(
     """
     folder = Path(folder).expanduser()
     frames = source_frames(record, folder)
-    stored, slope, intercept = _quantized(record.array[0])
+    slope, intercept = _scale(record.array[0])
     window = _window(record.array[0])
     series_uid = new_uid(uid_seed, frames[0][0][1].series_uid, "series")
     now = None if uid_seed is not None else datetime.datetime.now()
@@ -95,7 +96,7 @@ def write_dicom_series(
                 number += 1
                 dataset = _derived(header, bases[id(header)], frame, uid_seed, derivation)
                 _describe_series(dataset, series_uid, description, number, now)
-                _set_pixels(dataset, stored[time, place], slope, intercept, window)
+                _set_pixels(dataset, record.array[0, time, place], slope, intercept, window)
                 _save(dataset, aside / f"IM{number:05d}.dcm")
     logger.info("wrote %d images to %s", number, folder)
     return folder
@@ -160,15 +161,14 @@ def new_uid(seed: str | None, source: str, role: str) -> str:
     return generate_uid() if seed is None else generate_uid(entropy_srcs=[seed, source, role])
 
 
-def _quantized(values: np.ndarray) -> tuple[np.ndarray, float, float]:
-    """Values in 16 bits without sign, and slope and intercept that give them back."""
-    low, high = float(values.min()), float(values.max())
-    if low >= 0 and high <= 65535 and (values == np.round(values)).all():
-        return values.astype(np.uint16), 1.0, 0.0
+def _scale(values: np.ndarray) -> tuple[float, float]:
+    """Slope and intercept that put ``(T, Z, Y, X)`` into 16 bits without sign; looks at one time after the other."""
+    low = min(float(volume.min()) for volume in values)
+    high = max(float(volume.max()) for volume in values)
+    if low >= 0 and high <= 65535 and all(bool((volume == np.round(volume)).all()) for volume in values):
+        return 1.0, 0.0
     intercept = _decimal(min(low, 0.0), -1)
-    slope = _decimal((high - intercept) / 65535, 1) or 1.0
-    stored = np.round((values.astype(np.float64) - intercept) / slope)
-    return np.clip(stored, 0, 65535).astype(np.uint16), slope, intercept
+    return _decimal((high - intercept) / 65535, 1) or 1.0, intercept
 
 
 def _decimal(value: float, direction: int) -> float:
@@ -180,7 +180,8 @@ def _decimal(value: float, direction: int) -> float:
 
 
 def _window(values: np.ndarray) -> tuple[float, float]:
-    low, high = np.percentile(values, [0.5, 99.5])
+    """Center and width for a viewer; of a long series some times stand for all."""
+    low, high = np.percentile(values[:: max(1, values.size // _WINDOW_VOXELS)], [0.5, 99.5])
     width = max(float(high - low), 1.0)
     return round(float(low) + width / 2, 2), round(width, 2)
 
@@ -271,8 +272,9 @@ def _describe_series(
 
 
 def _set_pixels(
-    dataset: Dataset, stored: np.ndarray, slope: float, intercept: float, window: tuple[float, float]
+    dataset: Dataset, plane: np.ndarray, slope: float, intercept: float, window: tuple[float, float]
 ) -> None:
+    stored = np.clip(np.round((plane.astype(np.float64) - intercept) / slope), 0, 65535)
     dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
     dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = 16, 16, 15, 0
     dataset.RescaleSlope, dataset.RescaleIntercept, dataset.RescaleType = _text(slope), _text(intercept), "US"
