@@ -64,11 +64,11 @@ class LabelledFramesLoss(nn.Module):
                 f"logits {tuple(input.shape)} and labels {tuple(target.shape)} have to be (B, classes, T, H, W) and "
                 "(B, 1, T, H, W)"
             )
-        input, target = (convert_to_tensor(x, track_meta=False) for x in (input, target))
-        labelled = (target[:, 0] >= 0).flatten(2).all(-1)
+        logits, labels = convert_to_tensor(input, track_meta=False), convert_to_tensor(target, track_meta=False)
+        labelled = (labels[:, 0] >= 0).flatten(2).all(-1)
         if not bool(labelled.any()):
-            return input.sum() * 0.0
-        value: Tensor = self.loss(input.movedim(2, 1)[labelled], target.movedim(2, 1)[labelled])
+            return logits.sum() * 0.0
+        value: Tensor = self.loss(logits.movedim(2, 1)[labelled], labels.movedim(2, 1)[labelled])
         return value
 
 
