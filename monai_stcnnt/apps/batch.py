@@ -136,6 +136,9 @@ def denoise_many(
     self_ensemble: bool = False,
     roi_size: Sequence[int] | None = None,
     overlap: float | None = None,
+    amp: bool = False,
+    compile: bool = False,
+    batch: int | None = None,
     redo: bool = False,
 ) -> BatchResult:
     """Denoise every series below a folder, and go on where an earlier run was stopped.
@@ -154,6 +157,9 @@ def denoise_many(
         self_ensemble: average over mirror images along rows and columns.
         roi_size: window of the network (frames, rows, columns); the bundle's own by default.
         overlap: share of the window that neighbors have in common; the bundle's own by default.
+        amp: compute in bfloat16 where that is safe.
+        compile: let PyTorch compile the network first.
+        batch: windows to give to the network at once; the bundle's own choice by default.
         redo: do again what is done.
 
     Returns:
@@ -168,15 +174,15 @@ def denoise_many(
     overrides: dict[str, Any] = {
         "dataset_dir": str(input), "output_dir": str(output), "output_format": output_format,
         "noise_sigma": noise_sigma, "gmap": None if gmap is None else str(gmap), "redo": redo,
-        **network_choices(strength, self_ensemble, roi_size, overlap),
+        **network_choices(strength, self_ensemble, roi_size, overlap, amp=amp, compile=compile, batch=batch),
     }  # fmt: skip
     if device != "auto":
         overrides["device"] = torch.device(device)
     on_top = bundle_folder("mri_denoising") / "configs" / "multi_gpu_inference.json"
     with plain_errors(), expected_remarks():
         workflow = open_inference(bundle_folder("mri_denoising", bundle), on_top, **overrides)
-        batch: BatchInference = workflow.parser.get_parsed_content("batch")
-        return batch.run()
+        inference: BatchInference = workflow.parser.get_parsed_content("batch")
+        return inference.run()
 
 
 class BatchInference:
