@@ -26,7 +26,9 @@ def test_classes_have_the_intensities_that_were_asked_for(label: torch.Tensor) -
         image = image_from_labels(np.random.RandomState(seed), label[0], RANGES, texture=0.0, background=False)
         for n, (low, high) in enumerate(RANGES, start=1):
             values = image[label[0] == n]
-            assert low <= float(values.min()) == pytest.approx(float(values.max())) <= high + 1e-6
+            assert low - 1e-6 <= float(values.min())
+            assert float(values.max()) <= high + 1e-6
+            assert float(values.std()) == pytest.approx(0, abs=1e-6)
         assert not image[label[0] == 0].any()
 
 
