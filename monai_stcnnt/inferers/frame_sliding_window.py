@@ -214,29 +214,41 @@ class FrameSlidingWindowInferer(SlidingWindowInferer):
         return [int(frame[0].start) for frame in frames], [(rows, columns) for rows, columns in planes]
 
     def _predict(self, patches: torch.Tensor, network: Network) -> torch.Tensor:
-        """Run the network on (n, C, t, h, w); where memory does not do, on half as many from now on."""
+        """Run the network on (n, C, t, h, w); where memory does not do, on fewer from now on."""
+        parts: list[torch.Tensor] = []
+        done = 0
+        while done < len(patches):
+            batch = patches[done : done + self.sw_batch_size]
+            out = self._attempt(batch, network)
+            if out is not None:
+                parts.append(out)
+                done += len(batch)
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+    def _attempt(self, batch: torch.Tensor, network: Network) -> torch.Tensor | None:
+        """Run the network; None where memory did not do, and half as many windows are to be taken."""
         try:
-            out = network(patches).float()
+            out = network(batch).float()
         except torch.OutOfMemoryError as error:
-            if len(patches) == 1:
+            if len(batch) == 1:
                 raise DeviceMemoryError(
-                    f"{patches.device} has not enough memory for one window of {tuple(patches.shape[2:])}. Choose a "
+                    f"{batch.device} has not enough memory for one window of {tuple(batch.shape[2:])}. Choose a "
                     "smaller roi_size, or another device."
                 ) from error
         else:
-            if out.shape[2:] != patches.shape[2:]:
+            if out.shape[2:] != batch.shape[2:]:
                 raise LayoutError(
-                    f"The network made {list(out.shape)} of windows {list(patches.shape)}; their size must stay."
+                    f"The network made {list(out.shape)} of windows {list(batch.shape)}; their size must stay."
                 )
             return out
-        self.sw_batch_size = len(patches) // 2
+        self.sw_batch_size = len(batch) // 2
         logger.warning(
             "%s is out of memory with %d windows at once; going on with %d",
-            patches.device, len(patches), self.sw_batch_size,
+            batch.device, len(batch), self.sw_batch_size,
         )  # fmt: skip
-        if patches.is_cuda:
+        if batch.is_cuda:
             torch.cuda.empty_cache()
-        return torch.cat([self._predict(part, network) for part in patches.split(self.sw_batch_size)])
+        return None
 
 
 class _Sums:
