@@ -11,6 +11,7 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
+import pydicom
 import pytest
 import torch
 from monai.data.dataloader import DataLoader
@@ -27,7 +28,7 @@ from monai_stcnnt.data.listing import series_datalist
 from monai_stcnnt.data.reader import SeriesReader
 from monai_stcnnt.data.series import read_series
 from monai_stcnnt.data.writer import SaveSeries, SaveSeriesd, record_from_metatensor
-from monai_stcnnt.errors import LayoutError, OutputNotWritableError
+from monai_stcnnt.errors import LabelValueError, LayoutError, OutputNotWritableError
 from monai_stcnnt.transforms.layout import FileToFramesd
 
 __all__: list[str] = []
@@ -141,6 +142,57 @@ def test_wrong_options_fail_at_once(tmp_path: Path) -> None:
         SaveSeries(tmp_path / "file" / "out")
     with pytest.raises(OutputNotWritableError, match="int7"):
         SaveSeries(tmp_path / "out", dtype="int7")  # type: ignore[arg-type]
+
+
+LABELS = np.random.default_rng(0).integers(0, 4, (5, 4, 3, 7)).astype(np.uint8)
+NAMES = {"1": "RV", "2": "MYO", "3": "LV"}
+
+
+def test_masks_keep_their_values_as_bytes(make_nifti: Callable[..., Path], tmp_path: Path) -> None:
+    image = load(make_nifti("a.nii", values_of((5, 4, 3, 7), "int16"), slope=(2.0, 5.0)))
+    mask = MetaTensor(torch.as_tensor(LABELS[None]), meta=image.meta)
+    saved = SaveSeriesd("pred", tmp_path / "out", suffix="seg", class_names=NAMES)({"pred": mask})["pred"]
+    file = nib.Nifti1Image.from_filename(saved.meta["saved_to"])
+    assert file.get_data_dtype() == np.uint8
+    assert file.header.get_slope_inter() in ((None, None), (1, 0))
+    np.testing.assert_array_equal(np.asarray(file.dataobj), LABELS)
+    np.testing.assert_array_equal(file.affine, image.meta["original_affine"])
+
+
+def test_masks_of_dicom_become_segmentations(make_dicom: Callable[..., Path], tmp_path: Path) -> None:
+    pytest.importorskip("highdicom")
+    image = load(make_dicom("in", LABELS.transpose(3, 2, 1, 0) * 10))
+    mask = MetaTensor(image.as_tensor() / 10, meta=image.meta)
+    for output_format in ("same", "dicom_seg"):
+        saver = SaveSeries(
+            tmp_path / output_format, suffix="seg", output_format=output_format,  # type: ignore[arg-type]
+            uid_seed="a", class_names=NAMES, algorithm_version="1.2",
+        )  # fmt: skip
+        folder = Path(saver(mask).meta["saved_to"])
+        assert folder.name == "in_seg"
+        files = sorted(folder.iterdir())
+        assert len(files) == 7
+        dataset = pydicom.dcmread(files[3])
+        assert dataset.SOPClassUID == pydicom.uid.SegmentationStorage
+        assert dataset.SoftwareVersions == "1.2"
+        assert int(dataset.pixel_array.sum()) == np.count_nonzero(LABELS[..., 3])
+    one, two = (pydicom.dcmread(tmp_path / f / "in_seg" / "SEG00001.dcm") for f in ("same", "dicom_seg"))
+    assert one.SOPInstanceUID == two.SOPInstanceUID
+    nifti = SaveSeries(tmp_path / "n", suffix="seg", output_format="nifti", class_names=NAMES)(mask).meta["saved_to"]
+    np.testing.assert_array_equal(np.asarray(nib.Nifti1Image.from_filename(nifti).dataobj), LABELS)
+
+
+def test_masks_that_cannot_be_saved(make_nifti: Callable[..., Path], tmp_path: Path) -> None:
+    mask = MetaTensor(torch.as_tensor(LABELS[None]), meta=load(make_nifti("a.nii", LABELS)).meta)
+    with pytest.raises(LabelValueError, match=r"without a class name: 3\. Named are 0, 1, 2"):
+        SaveSeries(tmp_path / "out", class_names={"1": "RV", "2": "MYO"})(mask)
+    with pytest.raises(OutputNotWritableError, match="DICOM files"):
+        SaveSeries(tmp_path / "out", output_format="dicom_seg", class_names=NAMES)(mask)
+    with pytest.raises(OutputNotWritableError, match="class_names"):
+        SaveSeries(tmp_path / "out", output_format="dicom_seg")
+    with pytest.raises(LabelValueError, match="whole numbers"):
+        SaveSeries(tmp_path / "out", class_names={"one": "RV"})
+    assert list((tmp_path / "out").iterdir()) == []
 
 
 def test_other_images_are_refused(make_nifti: Callable[..., Path], tmp_path: Path) -> None:
