@@ -12,7 +12,15 @@ from torch import nn
 from monai_stcnnt.errors import NetworkConfigError
 from monai_stcnnt.networks.block_string import CellSpec
 from monai_stcnnt.networks.layers.attention import PositionBias, Similarity, check_choice, check_probability
-from monai_stcnnt.networks.layers.frames import FrameConv, crop_frames, pad_frames, to_triple
+from monai_stcnnt.networks.layers.frames import (
+    FrameConv,
+    add_frames,
+    crop_frames,
+    empty_frames,
+    frames_at_once,
+    pad_frames,
+    to_triple,
+)
 from monai_stcnnt.networks.layers.norms import NormName, build_norm
 from monai_stcnnt.networks.layers.spatial_attention import Projection, SpatialAttention
 from monai_stcnnt.networks.layers.temporal_attention import TemporalAttention, TemporalHeads
@@ -47,7 +55,7 @@ class ConvNormAct(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Transform (B, T, C, H, W)."""
         y = self.act(self.norm(self.conv(x)))
-        return x + y if self.residual else y
+        return add_frames(y, x) if self.residual else y
 
 
 class ConvMixer(nn.Module):
@@ -63,13 +71,24 @@ class ConvMixer(nn.Module):
         hidden = int(ratio * out_channels)
         if hidden < 1:
             raise NetworkConfigError(f"mixer_ratio={ratio} leaves no channel between the two convolutions of a mixer.")
+        self.hidden = hidden
         self.conv1 = FrameConv(in_channels, hidden)
         self.act = get_act_layer(act)
         self.conv2 = FrameConv(hidden, out_channels)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Mix the channels of (B, T, C, H, W)."""
-        return self.conv2(self.act(self.conv1(x)))
+        frames = x.flatten(0, 1).unsqueeze(0)
+        count = frames.shape[1]
+        step = frames_at_once(x, count, self.hidden)
+        y = self.conv2(self.act(self.conv1(frames[:, :step])))
+        if step < count:
+            first, y = y, empty_frames(y, 1, count)
+            y[:, :step] = first
+            for start in range(step, count, step):
+                part = self.conv2(self.act(self.conv1(frames[:, start : start + step])))
+                y[:, start : start + step] = part
+        return y.flatten(0, 1).unflatten(0, (x.shape[0], x.shape[1]))
 
 
 class PatchMixer(nn.Module):
@@ -239,9 +258,9 @@ class AttentionCell(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Transform (B, T, C, H, W)."""
         n = self.norm1(x)
-        y = self.proj(x) + self.drop(self.attn(n))
+        y = add_frames(self.drop(self.attn(n)), self.proj(x))
         if self.mixer is not None:
             if self.norm2 is not None:
                 n = self.norm2(y)
-            y = y + self.drop(self.mixer(n))
+            y = add_frames(self.drop(self.mixer(n)), y)
         return y

@@ -11,7 +11,7 @@ from torch import nn
 from monai_stcnnt.errors import ImageSizeError, NetworkConfigError
 from monai_stcnnt.networks.blocks import CellBlock
 from monai_stcnnt.networks.layers.attention import check_choice
-from monai_stcnnt.networks.layers.frames import FrameConv, check_frames, level_size, pad_frames, to_triple
+from monai_stcnnt.networks.layers.frames import FrameConv, add_frames, check_frames, level_size, pad_frames, to_triple
 from monai_stcnnt.networks.layers.norms import fixes_image_size
 from monai_stcnnt.networks.layers.resample import FramePatchMerging, InterpolateFrames, Interpolation
 from monai_stcnnt.networks.layers.windows import WindowSize, level_windows
@@ -34,10 +34,10 @@ def extend_strings(block_strings: str | Sequence[str], count: int) -> list[str]:
 
 
 def frame_sum(terms: list[torch.Tensor]) -> torch.Tensor:
-    """Sum of tensors of one shape."""
+    """Sum of tensors of one shape, of which nobody else needs any but the first."""
     total = terms[0]
     for term in terms[1:]:
-        total = total + term
+        total = add_frames(term, total)
     return total
 
 

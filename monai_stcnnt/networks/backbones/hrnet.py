@@ -10,6 +10,7 @@ from torch import nn
 
 from monai_stcnnt.errors import NetworkConfigError
 from monai_stcnnt.networks.backbones.base import FrameBackbone, Resampling, extend_strings, frame_sum
+from monai_stcnnt.networks.layers.frames import cat_frames
 from monai_stcnnt.networks.layers.resample import Interpolation
 
 __all__ = ["STCNNTHRNet"]
@@ -72,7 +73,7 @@ class _Fusion(nn.Module):
         full: list[torch.Tensor] = []
         for i, final in enumerate(self.finals):
             full.append(final(outputs[i]))
-        return outputs + [torch.cat(full, dim=2)]  # noqa: RUF005 - torch.jit.script unpacks no lists
+        return outputs + [cat_frames(full)]  # noqa: RUF005 - torch.jit.script unpacks no lists
 
 
 class STCNNTHRNet(FrameBackbone):
@@ -177,5 +178,6 @@ class STCNNTHRNet(FrameBackbone):
         sums = last
         for j, stage in enumerate(self.stages):
             last = stage(sums, last)
-            sums = last if j == 0 else running_sums(sums, last)
+            if j + 1 < len(self.stages):
+                sums = last if j == 0 else running_sums(sums, last)
         return self.leave(self.fusion(last), height, width)

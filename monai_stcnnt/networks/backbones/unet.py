@@ -10,6 +10,7 @@ from torch import nn
 
 from monai_stcnnt.errors import NetworkConfigError
 from monai_stcnnt.networks.backbones.base import FrameBackbone, Resampling, extend_strings
+from monai_stcnnt.networks.layers.frames import cat_frames
 from monai_stcnnt.networks.layers.resample import AttentionGate, Interpolation
 from monai_stcnnt.networks.layers.windows import keep_window_size
 
@@ -29,7 +30,7 @@ class _Decoder(nn.Module):
         x = self.up(x)
         if self.gate is not None:
             skip = self.gate(x, skip)
-        return self.block(torch.cat([skip, x], dim=2))
+        return self.block(cat_frames([skip, x]))
 
 
 class STCNNTUNet(FrameBackbone):

@@ -79,20 +79,57 @@ def attend(
     Returns:
         (G, heads, N, Dv).
     """
-    scale = 1.0
-    if similarity == "cosine":
-        q, k = F.normalize(widen(q), dim=-1).to(v.dtype), F.normalize(widen(k), dim=-1).to(v.dtype)
+    if q.shape[-2] > 64 and dropout == 0.0 and q.shape[-1] == v.shape[-1]:
+        return attend_fused(q, k, v, similarity, logit_bias, weight_bias)
+    if similarity == "cosine" and q.shape[-1] > q.shape[-2] and widen(q).dtype == q.dtype:
+        weights = torch.matmul(q, k.transpose(-2, -1)) * inverse_norm(q) * inverse_norm(k).transpose(-2, -1)
     else:
-        scale = 1.0 / math.sqrt(q.shape[-1])
-        if similarity == "normalized":
-            q, k = standardize(widen(q)).to(v.dtype), standardize(widen(k)).to(v.dtype)
-    weights = torch.matmul(q * scale, k.transpose(-2, -1))
+        q, k, scale = compared(q, k, similarity, v.dtype)
+        weights = torch.matmul(q * scale if scale != 1.0 else q, k.transpose(-2, -1))
     if logit_bias is not None:
         weights = weights + logit_bias
     weights = weights.softmax(dim=-1)
     if weight_bias is not None:
-        weights = weights + weight_bias
+        weights = weights + weight_bias if torch.is_grad_enabled() else weights.add_(weight_bias)
     return torch.matmul(F.dropout(weights, dropout), v) if dropout > 0.0 else torch.matmul(weights, v)
+
+
+def inverse_norm(x: torch.Tensor) -> torch.Tensor:
+    """One over the length of every token (.., N, D), as (.., N, 1)."""
+    return torch.linalg.vector_norm(x, dim=-1, keepdim=True).clamp_min(1e-12).reciprocal()
+
+
+def compared(
+    q: torch.Tensor, k: torch.Tensor, similarity: str, dtype: torch.dtype
+) -> tuple[torch.Tensor, torch.Tensor, float]:
+    """Queries and keys whose products, times the returned number, are the similarities."""
+    if similarity == "cosine":
+        return F.normalize(widen(q), dim=-1).to(dtype), F.normalize(widen(k), dim=-1).to(dtype), 1.0
+    if similarity == "normalized":
+        q, k = standardize(widen(q)).to(dtype), standardize(widen(k)).to(dtype)
+    return q, k, 1.0 / math.sqrt(q.shape[-1])
+
+
+def attend_fused(
+    q: torch.Tensor,
+    k: torch.Tensor,
+    v: torch.Tensor,
+    similarity: str,
+    logit_bias: Optional[torch.Tensor],  # noqa: UP045 - torch.jit.script wants Optional
+    weight_bias: Optional[torch.Tensor],  # noqa: UP045
+) -> torch.Tensor:
+    """What :func:`attend` does, without storing the weights: they are many where there are many tokens.
+
+    A bias after the softmax is the same for all groups, so its product with the values is one matrix product per head.
+    """
+    q, k, scale = compared(q, k, similarity, v.dtype)
+    y = F.scaled_dot_product_attention(q, k, v, attn_mask=logit_bias, scale=scale)
+    if weight_bias is None:
+        return y
+    groups, heads, tokens, features = v.shape
+    shared = torch.bmm(weight_bias, v.permute(1, 2, 0, 3).reshape(heads, tokens, groups * features))
+    shared = shared.unflatten(2, (groups, features)).permute(2, 0, 1, 3)
+    return y + shared if torch.is_grad_enabled() else y.add_(shared)
 
 
 class QKVConv(nn.Module):

@@ -13,8 +13,12 @@ from monai_stcnnt.errors import LayoutError, NetworkConfigError
 
 __all__ = [
     "FrameConv",
+    "add_frames",
+    "cat_frames",
     "check_frames",
     "crop_frames",
+    "empty_frames",
+    "frames_at_once",
     "level_size",
     "pad_frames",
     "reflect_index",
@@ -68,18 +72,59 @@ def reflect_index(extent: int, target: int, device: torch.device) -> torch.Tenso
 
 def pad_frames(x: torch.Tensor, size: tuple[int, int, int]) -> torch.Tensor:
     """Extend (B, T, C, H, W) at the end of T, H and W to ``size`` by reflection (replication where an extent is 1)."""
+    if x.shape[1] >= size[0] and x.shape[3] >= size[1] and x.shape[4] >= size[2]:
+        return x
+    x = x.permute(0, 1, 3, 4, 2)
     if x.shape[1] < size[0]:
         x = x.index_select(1, reflect_index(x.shape[1], size[0], x.device))
-    if x.shape[3] < size[1]:
-        x = x.index_select(3, reflect_index(x.shape[3], size[1], x.device))
-    if x.shape[4] < size[2]:
-        x = x.index_select(4, reflect_index(x.shape[4], size[2], x.device))
-    return x
+    if x.shape[2] < size[1]:
+        x = x.index_select(2, reflect_index(x.shape[2], size[1], x.device))
+    if x.shape[3] < size[2]:
+        x = x.index_select(3, reflect_index(x.shape[3], size[2], x.device))
+    return x.permute(0, 1, 4, 2, 3)
 
 
 def crop_frames(x: torch.Tensor, size: tuple[int, int, int]) -> torch.Tensor:
     """Keep the first ``size`` = (t, h, w) of (B, T, C, H, W)."""
     return x[:, : size[0], :, : size[1], : size[2]]
+
+
+def add_frames(new: torch.Tensor, old: torch.Tensor) -> torch.Tensor:
+    """Sum of a tensor that nobody else needs and another one; where no gradient is wanted ``new`` is overwritten."""
+    if torch.is_grad_enabled() or new.dtype != old.dtype:
+        return old + new
+    return new.add_(old)
+
+
+def cat_frames(terms: list[torch.Tensor]) -> torch.Tensor:
+    """Concatenate the channels of tensors (B, T, C, H, W), in the memory order of the frames."""
+    return torch.cat([term.permute(0, 1, 3, 4, 2) for term in terms], 4).permute(0, 1, 4, 2, 3)
+
+
+def empty_frames(like: torch.Tensor, batch: int, frames: int) -> torch.Tensor:
+    """Memory for (batch, frames, C, H, W) with the C, H, W of ``like``, channels fastest."""
+    shape = [batch, frames, like.shape[3], like.shape[4], like.shape[2]]
+    return torch.empty(shape, dtype=like.dtype, device=like.device).permute(0, 1, 4, 2, 3)
+
+
+def frames_at_once(x: torch.Tensor, count: int, channels: int, budget: int = 16777216) -> int:
+    """How many of ``count`` frames to compute together, so that their widest activation stays near the processor.
+
+    Inference on a CPU gains from small pieces: they stay in the cache, and memory is used again instead of being asked
+    from the system. Training, other devices, and networks that are being traced or compiled take all frames at once.
+
+    Args:
+        x: frames (.., H, W).
+        count: number of frames.
+        channels: of the widest activation.
+        budget: bytes that it may take.
+    """
+    whole = torch.is_grad_enabled() or x.device.type != "cpu"
+    if not torch.jit.is_scripting():
+        whole = whole or torch.jit.is_tracing() or torch.compiler.is_compiling()
+    if whole:
+        return count
+    return min(max(budget // (channels * x.shape[-2] * x.shape[-1] * x.element_size()), 1), count)
 
 
 def widen(x: torch.Tensor) -> torch.Tensor:
@@ -132,10 +177,12 @@ class FrameConv(nn.Module):
             self.conv = nn.Conv2d(in_channels, out_channels, kernel_size, stride=stride, bias=bias)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Convolve (B, T, C, H, W)."""
+        """Convolve (B, T, C, H, W); channels are fastest in the memory of the result."""
         if self.volume:
-            return self.conv(self.padded(x.transpose(1, 2))).transpose(1, 2)
-        return self.conv(self.padded(x.flatten(0, 1))).unflatten(0, (x.shape[0], x.shape[1]))
+            y = self.padded(x.transpose(1, 2)).contiguous(memory_format=torch.channels_last_3d)
+            return self.conv(y).transpose(1, 2)
+        y = self.padded(x.flatten(0, 1)).contiguous(memory_format=torch.channels_last)
+        return self.conv(y).unflatten(0, (x.shape[0], x.shape[1]))
 
     def padded(self, x: torch.Tensor) -> torch.Tensor:
         """Pad (N, C, H, W) or (N, C, T, H, W) on both sides of its spatial axes."""

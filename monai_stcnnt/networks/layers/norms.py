@@ -16,6 +16,11 @@ __all__ = ["BatchFrameNorm", "FixedLayerNorm", "InstanceFrameNorm", "NormName", 
 NormName = Literal["layer", "layer3d", "batch2d", "batch3d", "instance2d", "instance3d", "none"]
 
 
+def channels_last(weight: torch.Tensor) -> torch.Tensor:
+    """(C, ...) to (..., C), contiguous; the transpose of a matrix is what torch does fastest."""
+    return weight.flatten(1).t().contiguous().unflatten(0, weight.shape[1:])
+
+
 class FixedLayerNorm(nn.Module):
     """Layer normalization over ``[C, H, W]`` of each frame, or over ``[C, T, H, W]`` of each clip.
 
@@ -32,10 +37,9 @@ class FixedLayerNorm(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Normalize (B, T, C, H, W)."""
-        if self.with_time:
-            y = F.layer_norm(x.transpose(1, 2), self.shape, self.weight, self.bias)
-            return y.transpose(1, 2)
-        return F.layer_norm(x, self.shape, self.weight, self.bias)
+        shape = self.shape[1:] + self.shape[:1]
+        y = F.layer_norm(x.permute(0, 1, 3, 4, 2), shape, channels_last(self.weight), channels_last(self.bias))
+        return y.permute(0, 1, 4, 2, 3)
 
 
 class BatchFrameNorm(nn.Module):
@@ -67,7 +71,8 @@ class InstanceFrameNorm(nn.Module):
         axes = [1, 3, 4] if self.with_time else [3, 4]
         wide = widen(x)
         centered = wide - wide.mean(axes, keepdim=True)
-        return (centered * torch.rsqrt(centered.square().mean(axes, keepdim=True) + self.eps)).to(x.dtype)
+        scale = torch.rsqrt(centered.square().mean(axes, keepdim=True) + self.eps)
+        return (centered * scale if torch.is_grad_enabled() else centered.mul_(scale)).to(x.dtype)
 
 
 def fixes_image_size(norm: str) -> tuple[bool, bool]:

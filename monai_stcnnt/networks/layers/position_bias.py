@@ -64,4 +64,4 @@ class RelativePositionBias(nn.Module):
     def forward(self, grid: tuple[int, int, int]) -> torch.Tensor:
         """Bias (num_heads, N, N) for a grid of tokens."""
         index = self.index if grid == self.grid else relative_position_index(grid, self.grid, self.table.device)
-        return self.table[index.flatten()].unflatten(0, index.shape).permute(2, 0, 1)
+        return self.table.t().index_select(1, index.flatten()).unflatten(1, index.shape)

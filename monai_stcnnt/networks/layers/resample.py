@@ -38,10 +38,12 @@ class FramePatchMerging(nn.Module):
         """Downsample (B, T, C, H, W)."""
         _, t, _, h, w = x.shape
         x = pad_frames(x, (t + t % 2 if self.volume else t, h + h % 2, w + w % 2))
-        x = x.unflatten(4, (-1, 2)).unflatten(3, (-1, 2)).permute(0, 1, 6, 4, 2, 3, 5)
+        x = x.permute(0, 1, 3, 4, 2).unflatten(3, (-1, 2)).unflatten(2, (-1, 2))
         if self.volume:
-            return self.conv(x.unflatten(1, (-1, 2)).flatten(2, 5))
-        return self.conv(x.flatten(2, 4))
+            x = x.unflatten(1, (-1, 2)).permute(0, 1, 3, 5, 2, 6, 4, 7).flatten(4)
+        else:
+            x = x.permute(0, 1, 2, 4, 5, 3, 6).flatten(4)
+        return self.conv(x.permute(0, 1, 4, 2, 3))
 
 
 class InterpolateFrames(nn.Module):

@@ -16,9 +16,9 @@ from monai_stcnnt.networks.layers.attention import (
     check_choice,
     check_heads,
 )
-from monai_stcnnt.networks.layers.frames import FrameConv, crop_frames, pad_frames
+from monai_stcnnt.networks.layers.frames import FrameConv, crop_frames, empty_frames, frames_at_once, pad_frames
 from monai_stcnnt.networks.layers.position_bias import RelativePositionBias
-from monai_stcnnt.networks.layers.windows import WindowSize, merge_tokens, split_tokens
+from monai_stcnnt.networks.layers.windows import WindowSize, merge_heads, split_heads, split_tokens
 
 __all__ = ["Projection", "SpatialAttention", "SpatialKind", "shift_mask"]
 
@@ -202,17 +202,40 @@ class SpatialAttention(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Attend over (B, T, C, H, W)."""
         frames = x if self.volume else x.flatten(0, 1).unsqueeze(1)
-        size = (frames.shape[1], frames.shape[3], frames.shape[4])
-        padded, window, patch = self.fit_windows(size)
+        count = frames.shape[0]
+        padded, window, patch = self.fit_windows((frames.shape[1], frames.shape[3], frames.shape[4]))
+        bias: Optional[torch.Tensor] = None  # noqa: UP045 - torch.jit.script wants Optional
+        if self.position_bias is not None:
+            windows = (padded[0] // window[0], padded[1] // window[1], padded[2] // window[2])
+            bias = self.position_bias(self.token_grid(windows, window, patch))
+        step = count if self.volume else frames_at_once(frames, count, 3 * self.out_channels)
+        y = self.attend_frames(frames[:step], padded, window, patch, bias)
+        if step < count:
+            first, y = y, empty_frames(y, count, 1)
+            y[:step] = first
+            for start in range(step, count, step):
+                part = self.attend_frames(frames[start : start + step], padded, window, patch, bias)
+                y[start : start + step] = part
+        return y if self.volume else y.flatten(0, 1).unflatten(0, (x.shape[0], x.shape[1]))
+
+    def attend_frames(
+        self,
+        x: torch.Tensor,
+        padded: tuple[int, int, int],
+        window: tuple[int, int, int],
+        patch: tuple[int, int, int],
+        bias: Optional[torch.Tensor],  # noqa: UP045 - torch.jit.script wants Optional
+    ) -> torch.Tensor:
+        """Attend over (B, T, C, H, W), T = 1 where frames are treated by themselves, with a position bias."""
         shift = self.shift_of(padded, window)
-        q, k, v = self.tokens(frames, padded, window, patch, shift)
-        logit_bias, weight_bias = self.biases(padded, window, patch, shift, q)
+        q, k, v = self.tokens(x, padded, window, patch, shift)
+        logit_bias, weight_bias = self.biases(padded, window, shift, bias, q)
         dropout = self.attention_dropout if self.training else 0.0
-        y = attend(self.heads(q), self.heads(k), self.heads(v), self.similarity, logit_bias, weight_bias, dropout)
-        y = merge_tokens(y.transpose(1, 2).flatten(2), padded, window, patch, self.across)
+        y = merge_heads(
+            attend(q, k, v, self.similarity, logit_bias, weight_bias, dropout), padded, window, patch, self.across
+        )
         y = torch.roll(y, shift, (1, 2, 3)) if max(shift) > 0 else y
-        y = crop_frames(y.permute(0, 1, 4, 2, 3), size)
-        return self.output_proj(y if self.volume else y.reshape(x.shape[0], x.shape[1], -1, x.shape[3], x.shape[4]))
+        return self.output_proj(crop_frames(y.permute(0, 1, 4, 2, 3), (x.shape[1], x.shape[3], x.shape[4])))
 
     def tokens(
         self,
@@ -222,9 +245,10 @@ class SpatialAttention(nn.Module):
         patch: tuple[int, int, int],
         shift: tuple[int, int, int],
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Queries, keys and values (groups, N, features) of (B, T, C, H, W)."""
+        """Queries, keys and values (groups, heads, N, features / heads) of (B, T, C, H, W)."""
         if self.project_tokens is not None:
-            q, k, v = self.project_tokens(self.split(x, padded, window, patch, shift)).chunk(3, dim=-1)
+            tokens = split_tokens(self.padded(x, padded, shift), window, patch, self.across)
+            q, k, v = self.project_tokens(tokens).unflatten(2, (3 * self.num_heads, -1)).transpose(1, 2).chunk(3, dim=1)
             return q, k, v
         assert self.project is not None
         s = self.qk_stride
@@ -233,26 +257,14 @@ class SpatialAttention(nn.Module):
         small_window = (window[0], window[1] // s, window[2] // s)
         small_patch = (patch[0], patch[1] // s, patch[2] // s)
         small_shift = (shift[0], shift[1] // s, shift[2] // s)
-        q = self.split(q, small, small_window, small_patch, small_shift)
-        k = self.split(k, small, small_window, small_patch, small_shift)
-        return q, k, self.split(v, padded, window, patch, shift)
+        q = split_heads(self.padded(q, small, small_shift), small_window, small_patch, self.across, self.num_heads)
+        k = split_heads(self.padded(k, small, small_shift), small_window, small_patch, self.across, self.num_heads)
+        return q, k, split_heads(self.padded(v, padded, shift), window, patch, self.across, self.num_heads)
 
-    def split(
-        self,
-        x: torch.Tensor,
-        padded: tuple[int, int, int],
-        window: tuple[int, int, int],
-        patch: tuple[int, int, int],
-        shift: tuple[int, int, int],
-    ) -> torch.Tensor:
-        """Tokens (groups, N, features) of (B, T, C, H, W), padded and shifted."""
-        y = pad_frames(x, padded).permute(0, 1, 3, 4, 2)
-        y = torch.roll(y, (-shift[0], -shift[1], -shift[2]), (1, 2, 3)) if max(shift) > 0 else y
-        return split_tokens(y, window, patch, self.across)
-
-    def heads(self, tokens: torch.Tensor) -> torch.Tensor:
-        """(groups, N, features) to (groups, heads, N, features / heads)."""
-        return tokens.unflatten(2, (self.num_heads, -1)).transpose(1, 2)
+    def padded(self, x: torch.Tensor, size: tuple[int, int, int], shift: tuple[int, int, int]) -> torch.Tensor:
+        """(B, T, C, H, W), padded and shifted, as (B, T, H, W, C)."""
+        y = pad_frames(x, size).permute(0, 1, 3, 4, 2)
+        return torch.roll(y, (-shift[0], -shift[1], -shift[2]), (1, 2, 3)) if max(shift) > 0 else y
 
     def shift_of(self, padded: tuple[int, int, int], window: tuple[int, int, int]) -> tuple[int, int, int]:
         """Half a window along every axis that has more than one window, if this module shifts."""
@@ -265,21 +277,20 @@ class SpatialAttention(nn.Module):
         self,
         padded: tuple[int, int, int],
         window: tuple[int, int, int],
-        patch: tuple[int, int, int],
         shift: tuple[int, int, int],
+        bias: Optional[torch.Tensor],  # noqa: UP045 - torch.jit.script wants Optional
         q: torch.Tensor,
-    ) -> tuple[Optional[torch.Tensor], Optional[torch.Tensor]]:  # noqa: UP045 - torch.jit.script wants Optional
+    ) -> tuple[Optional[torch.Tensor], Optional[torch.Tensor]]:  # noqa: UP045
         """What is added before and after the softmax."""
         logit_bias: Optional[torch.Tensor] = None  # noqa: UP045
         weight_bias: Optional[torch.Tensor] = None  # noqa: UP045
         if max(shift) > 0:
             mask = shift_mask(padded, window, shift, q.device).to(q.dtype)
             logit_bias = mask.repeat(q.shape[0] // mask.shape[0], 1, 1).unsqueeze(1)
-        if self.position_bias is not None:
-            count = (padded[0] // window[0], padded[1] // window[1], padded[2] // window[2])
-            bias = self.position_bias(self.token_grid(count, window, patch)).to(q.dtype)
+        if bias is not None:
+            bias = bias.to(q.dtype)
             if not self.bias_before:
                 weight_bias = bias
             else:
-                logit_bias = bias if logit_bias is None else logit_bias + bias
+                logit_bias = bias.unsqueeze(0) if logit_bias is None else logit_bias + bias
         return logit_bias, weight_bias

@@ -9,7 +9,7 @@ from torch import nn
 
 from monai_stcnnt.errors import NetworkConfigError
 from monai_stcnnt.networks.layers.attention import QKVConv, Similarity, attend, check_choice, check_heads
-from monai_stcnnt.networks.layers.frames import FrameConv
+from monai_stcnnt.networks.layers.frames import FrameConv, frames_at_once
 
 __all__ = ["TemporalAttention", "TemporalHeads"]
 
@@ -65,6 +65,7 @@ class TemporalAttention(nn.Module):
         if heads == "channel" or num_heads < 1:
             check_heads(out_channels, num_heads, "a temporal attention")
         self.num_heads, self.similarity, self.causal = num_heads, str(similarity), causal
+        self.out_channels = out_channels
         self.by_channel = out_channels % num_heads == 0
         self.attention_dropout = attention_dropout
         self.project = QKVConv(in_channels, out_channels, kernel_size, qk_stride, spatial_dims=2)
@@ -72,15 +73,37 @@ class TemporalAttention(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Attend along T of (B, T, C, H, W)."""
-        q, k, v = self.project(x)
+        q, k, v, size = self.tokens(x)
         mask: Optional[torch.Tensor] = None  # noqa: UP045 - torch.jit.script wants Optional
         if self.causal:
             mask = torch.full([x.shape[1], x.shape[1]], float("-inf"), dtype=q.dtype, device=q.device).triu(1)
         y = attend(
-            self.split(q), self.split(k), self.split(v), self.similarity, mask, None,
-            self.attention_dropout if self.training else 0.0,
+            q, k, v, self.similarity, mask, None, self.attention_dropout if self.training else 0.0
         )  # fmt: skip
-        return self.output_proj(self.merge(y, v))
+        return self.output_proj(self.merge(y, size))
+
+    def tokens(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, tuple[int, int, int, int]]:
+        """Queries, keys and values (B, heads, T, C * H * W / heads) of (B, T, C, H, W); (T, C, H, W) of the values."""
+        frames = x.shape[1]
+        step = frames_at_once(x, frames, 3 * self.out_channels * x.shape[0])
+        q, k, v = self.project(x[:, :step])
+        size = (frames, v.shape[2], v.shape[3], v.shape[4])
+        q, k, v = self.split(q), self.split(k), self.split(v)
+        if step == frames:
+            return q, k, v, size
+        tokens: list[torch.Tensor] = []
+        for part in (q, k, v):
+            whole = torch.empty(
+                [x.shape[0], self.num_heads, frames, part.shape[3]], dtype=part.dtype, device=part.device
+            )
+            whole[:, :, :step] = part
+            tokens.append(whole)
+        for start in range(step, frames, step):
+            q, k, v = self.project(x[:, start : start + step])
+            tokens[0][:, :, start : start + step] = self.split(q)
+            tokens[1][:, :, start : start + step] = self.split(k)
+            tokens[2][:, :, start : start + step] = self.split(v)
+        return tokens[0], tokens[1], tokens[2], size
 
     def split(self, x: torch.Tensor) -> torch.Tensor:
         """(B, T, C, H, W) to (B, heads, T, C * H * W / heads)."""
@@ -93,9 +116,9 @@ class TemporalAttention(nn.Module):
             )
         return x.flatten(2).unflatten(2, (self.num_heads, -1)).transpose(1, 2)
 
-    def merge(self, y: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
-        """(B, heads, T, C * H * W / heads) to the shape (B, T, C, H, W) of ``like``."""
-        _, t, c, h, w = like.shape
+    def merge(self, y: torch.Tensor, size: tuple[int, int, int, int]) -> torch.Tensor:
+        """(B, heads, T, C * H * W / heads) to (B, T, C, H, W) with (T, C, H, W) = ``size``."""
+        t, c, h, w = size
         if self.by_channel:
             y = y.unflatten(3, (h, w, c // self.num_heads)).permute(0, 2, 3, 4, 1, 5)
             return y.flatten(4).permute(0, 1, 4, 2, 3)

@@ -17,8 +17,10 @@ __all__ = [
     "keep_window_count",
     "keep_window_size",
     "level_windows",
+    "merge_heads",
     "merge_tokens",
     "resolve_windows",
+    "split_heads",
     "split_tokens",
 ]
 
@@ -93,6 +95,82 @@ def merge_tokens(
         x = tokens.reshape(b, nt, nh, nw, mt, mh, mw, pt, ph, pw, c)
         x = x.permute(0, 1, 4, 7, 2, 5, 8, 3, 6, 9, 10)
     return x.reshape(b, size[0], size[1], size[2], c)
+
+
+def head_shape(channels: int, width: int, features: int) -> tuple[int, int]:
+    """Neighbors along W and channels that a head has in a patch ``width`` wide; (0, 0) if they are not whole."""
+    if channels % features == 0:
+        return 1, features
+    neighbors = features // channels
+    return (neighbors, channels) if features % channels == 0 and width % neighbors == 0 else (0, 0)
+
+
+def split_heads(
+    x: torch.Tensor, window: tuple[int, int, int], patch: tuple[int, int, int], across: bool, heads: int
+) -> torch.Tensor:
+    """Cut an image into tokens as :func:`split_tokens` does, and every token into heads.
+
+    It is one copy where a head has whole pixels or a pixel whole heads, else two.
+
+    Args:
+        x: image (B, T, H, W, C); each extent is a multiple of the window, the window a multiple of the patch.
+        window: (t, h, w) of a window.
+        patch: (t, h, w) of a patch.
+        across: see :func:`split_tokens`.
+        heads: a divisor of the features of a token.
+
+    Returns:
+        (B * groups, heads, tokens, features of a token / heads).
+    """
+    b, t, h, w, c = x.shape
+    pt, ph, pw = patch
+    features = pt * ph * pw * c // heads
+    side, depth = head_shape(c, pw, features)
+    if side == 0:
+        return split_tokens(x, window, patch, across).unflatten(2, (heads, features)).transpose(1, 2)
+    mt, mh, mw = window[0] // pt, window[1] // ph, window[2] // pw
+    nt, nh, nw = t // window[0], h // window[1], w // window[2]
+    x = x.reshape(b, nt, mt, pt, nh, mh, ph, nw, mw, pw // side, side, c // depth, depth)
+    if across:
+        x = x.permute(0, 2, 5, 8, 3, 6, 9, 11, 1, 4, 7, 10, 12)
+        return x.reshape(b * mt * mh * mw, heads, nt * nh * nw, features)
+    x = x.permute(0, 1, 4, 7, 3, 6, 9, 11, 2, 5, 8, 10, 12)
+    return x.reshape(b * nt * nh * nw, heads, mt * mh * mw, features)
+
+
+def merge_heads(
+    y: torch.Tensor,
+    size: tuple[int, int, int],
+    window: tuple[int, int, int],
+    patch: tuple[int, int, int],
+    across: bool,
+) -> torch.Tensor:
+    """Undo :func:`split_heads`.
+
+    Args:
+        y: (B * groups, heads, tokens, features of a token / heads).
+        size: (T, H, W) of the image.
+        window: (t, h, w) of a window.
+        patch: (t, h, w) of a patch.
+        across: as it was split.
+
+    Returns:
+        The image (B, T, H, W, C).
+    """
+    pt, ph, pw = patch
+    c = y.shape[1] * y.shape[3] // (pt * ph * pw)
+    side, depth = head_shape(c, pw, y.shape[3])
+    if side == 0:
+        return merge_tokens(y.transpose(1, 2).flatten(2), size, window, patch, across)
+    mt, mh, mw = window[0] // pt, window[1] // ph, window[2] // pw
+    nt, nh, nw = size[0] // window[0], size[1] // window[1], size[2] // window[2]
+    if across:
+        y = y.reshape(-1, mt, mh, mw, pt, ph, pw // side, c // depth, nt, nh, nw, side, depth)
+        y = y.permute(0, 8, 1, 4, 9, 2, 5, 10, 3, 6, 11, 7, 12)
+    else:
+        y = y.reshape(-1, nt, nh, nw, pt, ph, pw // side, c // depth, mt, mh, mw, side, depth)
+        y = y.permute(0, 1, 8, 4, 2, 9, 5, 3, 10, 6, 11, 7, 12)
+    return y.reshape(-1, size[0], size[1], size[2], c)
 
 
 def resolve_windows(size: tuple[int, int, int], wanted: WindowSize) -> WindowSize:

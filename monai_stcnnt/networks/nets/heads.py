@@ -10,7 +10,7 @@ from torch import nn
 
 from monai_stcnnt.errors import NetworkConfigError
 from monai_stcnnt.networks.layers.attention import check_choice, check_probability
-from monai_stcnnt.networks.layers.frames import FrameConv, crop_frames
+from monai_stcnnt.networks.layers.frames import FrameConv, add_frames, crop_frames
 from monai_stcnnt.networks.layers.resample import InterpolateFrames
 
 __all__ = ["PixelHead", "PoolingHead"]
@@ -51,10 +51,11 @@ class PixelHead(nn.Module):
     def forward(self, features: list[torch.Tensor]) -> torch.Tensor:
         """Combine the levels, full resolution first."""
         _, t, _, h, w = features[0].shape
-        terms: list[torch.Tensor] = []
+        total = features[0]
         for i, (project, upsample) in enumerate(zip(self.projections, self.upsamplings)):  # noqa: B905 - torch.jit.script
-            terms.append(crop_frames(upsample(project(features[i])), (t, h, w)))
-        return torch.stack(terms).sum(0)
+            term = crop_frames(upsample(project(features[i])), (t, h, w))
+            total = term if i == 0 else add_frames(term, total)
+        return total
 
 
 class PoolingHead(nn.Module):
