@@ -78,6 +78,14 @@ class _Target:
     count: int
     savers: dict[str, SaveSeries] = field(default_factory=dict)
 
+    def picture(self, path: Path, saved: Path) -> Path:
+        """Name of a picture; with several series, with the place of the masks added."""
+        if self.count == 1:
+            return path
+        place = saved.relative_to(self.output).as_posix().replace("/", "_")
+        stem = Path(place.removesuffix(".gz")).stem if saved.is_file() else place
+        return path.with_name(f"{path.stem}_{stem}{path.suffix}")
+
 
 @dataclass(frozen=True)
 class _Item:
@@ -134,6 +142,7 @@ def segment(
     table = None if csv is None else check_table_path(csv)
     picture = None if report is None else check_report_path(report)
     source, out = check_exists(input), Path(output).expanduser()
+    folder = bundle_folder("cine_segmentation", bundle)
     items = _items(source, series)
     target = _Target(source, out, output_format, picture, len(items))
     _check_target(target, items)
@@ -146,13 +155,12 @@ def segment(
             place = Path(aside, str(number))
             if denoise:
                 item = _denoised(item, place, device, progress)
-            folder = bundle_folder("cine_segmentation", bundle)
             masks, names = _masks(folder, item, {**overrides, "output_dir": str(place)})
             done.append(_finish(item, masks, names, target))
     if table is not None:
         write_table([one.measures for one in done], table)
         for one in done:
-            volume_plot(one.measures, _own_name(table.with_name(f"{table.stem}_plot.png"), one.saved, len(done)))
+            volume_plot(one.measures, target.picture(table.with_name(f"{table.stem}_plot.png"), one.saved))
     return done
 
 
@@ -256,12 +264,12 @@ def _finish(item: _Item, masks: SeriesRecord, names: Mapping[int, str], target: 
     labels = replace(images, array=masks.array, metadata={**images.metadata, "kind": "magnitude", "complex_axis": -1})
     saved = _write(item, labels, names, target)
     logger.info("wrote %s", saved)
-    name = item.source.name if item.series is None else f"{item.source.name}, series {item.series}"
+    name = _scan_name(item, target.root)
     measures = measure_masks(labels, names, name)
     if target.report is not None:
         shown = images if item.image == item.source else read_series(item.image)
         title = name if item.image == item.source else f"{name}, denoised"
-        path = _own_name(target.report, saved, target.count)
+        path = target.picture(target.report, saved)
         segmentation_report(shown, labels, measures, path, class_values=sorted(names), title=title)
     return SegmentedSeries(item.source, item.series, saved, measures)
 
@@ -281,6 +289,7 @@ def _write(item: _Item, labels: SeriesRecord, names: Mapping[int, str], target: 
     return Path(str(saver(image).meta["saved_to"]))
 
 
-def _own_name(path: Path, saved: Path, count: int) -> Path:
-    """Name of a picture; with several series, with the name of the masks added."""
-    return path if count == 1 else path.with_name(f"{path.stem}_{saved.name.split('.')[0]}{path.suffix}")
+def _scan_name(item: _Item, root: Path) -> str:
+    """The path below the input, so that scans of the same name in several folders stay apart."""
+    name = item.source.resolve().name if item.source == root else item.source.relative_to(root).as_posix()
+    return name if item.series is None else f"{name}, series {item.series}"
