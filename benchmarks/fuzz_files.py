@@ -4,8 +4,9 @@
 
 ``python -m benchmarks.fuzz_files 10000 --data DATA --results fuzz.jsonl`` damages DICOM and NIfTI files of the sample
 data (without ``--data``, those that come with pydicom and nibabel) at random, see :mod:`benchmarks.file_damage`. The
-copies carry a made-up name, number and birth date of a patient. Each is read in a process of its own, forked from one
-that has imported everything, that may take 10 seconds of a processor and 2 GiB of memory. Every outcome is one of
+copies carry a made-up name, number and birth date of a patient. Each is read in another process, forked from
+one that has imported everything, that may take 10 seconds of a processor and 2 GiB of memory for it. Every outcome is
+one of
 
 - ``same geometry``: an image where the original's is,
 - ``header's geometry``: another one, which is what the damaged header says, with as many voxels as the file holds,
@@ -61,6 +62,7 @@ __all__ = ["BAD", "MARKS", "Outcome", "find_sources", "fuzz", "main", "marked_co
 SECONDS = 10  # of a processor, so that other work on the machine does not count
 WAIT = 120.0  # seconds by the clock, after which it does not even work
 BYTES = 2 << 30
+CASES_EACH = 50  # until a new process is forked
 HEADROOM = 4 << 30  # of address space beyond that of the parent, so that the machine outlives a failure
 BAD = ("WRONG", "UNNAMED", "LEAK", "HANG", "CRASH", "MEMORY")
 """Outcomes that must not be."""
@@ -298,54 +300,87 @@ def _geometry_attributes(file: Path) -> list[str]:
 
 def _serve(connection: Connection, seed: int, keep: Path | None) -> None:
     """Work off cases from a process that has imported everything, each in a child that dies with it."""
-    logging.disable(logging.NOTSET)
-    warnings.simplefilter("ignore")
+    logging.getLogger().setLevel(logging.DEBUG)
     connection.send("ready")
-    while True:
-        message = connection.recv()
-        if message is None:
-            return
+    child: _Child | None = None
+    while (message := connection.recv()) is not None:
         case, source = message
         _original_geometry(tuple(source))  # kept for all cases to come
-        connection.send(_forked(case, source, seed, keep))
+        child = child or _Child(seed, keep)
+        outcome = child.ask(case, source)
+        connection.send(outcome)
+        if outcome.verdict in BAD or child.done >= CASES_EACH:
+            child.end()
+            child = None
+    if child is not None:
+        child.end()
 
 
-def _forked(case: int, source: Sequence[Path], seed: int, keep: Path | None) -> Outcome:
-    """Work off a case in a child; what it writes to the terminal is looked through for the patient."""
-    mine, its = multiprocessing.Pipe()
-    with tempfile.TemporaryFile() as terminal:
-        child = os.fork()
-        if child == 0:
-            _be_child(its, terminal.fileno(), case, source, seed, keep)
+class _Child:
+    """A forked process that works off cases until one goes wrong.
+
+    Args:
+        seed: of the mutations.
+        keep: folder for copies that were not read as they should.
+    """
+
+    def __init__(self, seed: int, keep: Path | None) -> None:
+        self.done = 0
+        self.terminal = tempfile.TemporaryFile()  # noqa: SIM115 - closed by end()
+        self.connection, its = multiprocessing.Pipe()
+        self.process = os.fork()
+        if self.process == 0:
+            self.connection.close()
+            _be_child(its, self.terminal.fileno(), seed, keep)
         its.close()
-        mutation, verdict, answer = "", "CRASH", None
+
+    def ask(self, case: int, source: list[Path]) -> Outcome:
+        """Have one case worked off, and look through what it writes to the terminal for the patient."""
+        self.done += 1
+        self.connection.send((case, source))
+        mutation, answer, is_late = "", None, False
         try:
-            mutation = mine.recv()
-            verdict = "CRASH" if mine.poll(WAIT) else "HANG"
-            answer = mine.recv() if verdict == "CRASH" else None
+            mutation = self.connection.recv()
+            is_late = not self.connection.poll(WAIT)
+            answer = None if is_late else self.connection.recv()
         except EOFError:
-            verdict = "CRASH"
-        os.kill(child, signal.SIGKILL)
-        _, status, usage = os.wait4(child, 0)
-        if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGXCPU:
-            verdict = "HANG"
-        terminal.seek(0)
-        said = terminal.read().decode(errors="replace")
-    mine.close()
-    outcome = answer or Outcome(
-        case, _name(source), mutation, verdict, said[-300:], float(SECONDS * (verdict == "HANG"))
-    )
-    if any(mark in said for mark in MARKS):
-        outcome = replace(outcome, verdict="LEAK", detail=said[-300:])
-    if usage.ru_maxrss * 1024 > BYTES:
-        outcome = replace(outcome, verdict="MEMORY")
-    return replace(outcome, mebibytes=round(usage.ru_maxrss / 1024, 1))
+            answer = None  # it died; the status says of what
+        said = self._said()
+        if answer is None:
+            is_late |= self._killed_by() == signal.SIGXCPU
+            answer = Outcome(case, _name(source), mutation, "HANG" if is_late else "CRASH", said[-300:])
+        if any(mark in said for mark in MARKS):
+            answer = replace(answer, verdict="LEAK", detail=said[-300:])
+        if answer.mebibytes * (1 << 20) > BYTES:
+            answer = replace(answer, verdict="MEMORY")
+        return answer
+
+    def _said(self) -> str:
+        """What was written to the terminal since the last time; the child goes on at the beginning of the file."""
+        self.terminal.seek(0)
+        said = self.terminal.read().decode(errors="replace")
+        self.terminal.seek(0)
+        self.terminal.truncate()
+        return said
+
+    def _killed_by(self) -> int:
+        """End it, and tell the signal that had ended it before."""
+        os.kill(self.process, signal.SIGKILL)
+        _, status = os.waitpid(self.process, 0)
+        self.process = 0
+        return os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
+
+    def end(self) -> None:
+        """End it."""
+        if self.process:
+            self._killed_by()
+        self.connection.close()
+        self.terminal.close()
 
 
-def _be_child(
-    connection: Connection, terminal: int, case: int, source: Sequence[Path], seed: int, keep: Path | None
-) -> None:
-    """Damage, read, answer, and end without any of the parent's cleaning up."""
+def _be_child(connection: Connection, terminal: int, seed: int, keep: Path | None) -> None:
+    """Work off what comes, with little address space more than the parent, and never return."""
+    warnings.simplefilter("always")  # they are looked through as well
     for descriptor in (1, 2):
         os.dup2(terminal, descriptor)
     pages = int(Path("/proc/self/statm").read_text().split()[0])
@@ -353,12 +388,16 @@ def _be_child(
     resource.setrlimit(resource.RLIMIT_AS, (most, most))
 
     def ready(mutation: str) -> None:
-        connection.send(mutation)
         end = int(time.process_time()) + 1 + SECONDS
-        resource.setrlimit(resource.RLIMIT_CPU, (end, end + 1))
+        resource.setrlimit(resource.RLIMIT_CPU, (end, resource.RLIM_INFINITY))
+        Path("/proc/self/clear_refs").write_text("5")  # forget the largest memory up to now
+        connection.send(mutation)
 
     try:
-        connection.send(outcome_of(case, source, seed, keep, ready))
+        while True:
+            case, source = connection.recv()
+            outcome = outcome_of(case, source, seed, keep, ready)
+            connection.send(replace(outcome, mebibytes=_peak_mebibytes()))
     except BaseException:  # noqa: BLE001 - printed where the parent looks, and no answer is a crash
         traceback.print_exc()
         sys.stderr.flush()
@@ -366,17 +405,22 @@ def _be_child(
         os._exit(0)
 
 
+def _peak_mebibytes() -> float:
+    status = Path("/proc/self/status").read_text()
+    return round(int(status.split("VmHWM:")[1].split()[0]) / 1024, 1)
+
+
 class _Worker:
     """A process that forks one for each case, and is replaced when it dies itself."""
 
-    def __init__(self, seed: int, keep: Path | None) -> None:
-        self.options = (seed, keep)
+    def __init__(self, seed: int, keep: Path | None, start: str) -> None:
+        self.options, self.start = (seed, keep), start
         self.process: Any = None
 
     def ask(self, case: int, source: list[Path]) -> Outcome:
         """Have one case worked off."""
         if self.process is None:
-            context = multiprocessing.get_context("spawn")
+            context: Any = multiprocessing.get_context(self.start)
             self.connection, child = context.Pipe()
             self.process = context.Process(target=_serve, args=(child, *self.options), daemon=True)
             self.process.start()
@@ -410,6 +454,7 @@ def fuzz(
     workers: int = 1,
     keep: Path | None = None,
     results: Path | None = None,
+    start: str = "spawn",
 ) -> list[Outcome]:
     """Damage and read copies of files.
 
@@ -420,6 +465,7 @@ def fuzz(
         workers: number of processes.
         keep: folder for copies that were not read as they should.
         results: JSON lines of what was done; cases of the same seed that stand in it are not done again.
+        start: how processes are started; ``"fork"`` saves the imports where this process has no threads.
 
     Returns:
         One outcome for each, in order.
@@ -428,10 +474,10 @@ def fuzz(
     todo = [case for case in range(count) if case not in known]
     lock = threading.Lock()
 
-    def work(start: int) -> list[Outcome]:
-        worker = _Worker(seed, keep)
+    def work(number: int) -> list[Outcome]:
+        worker = _Worker(seed, keep, start)
         done = []
-        for case in todo[start::workers]:
+        for case in todo[number::workers]:
             done.append(worker.ask(case, sources[case % len(sources)]))
             if results is not None:
                 with lock, results.open("a", encoding="utf-8") as file:
@@ -489,7 +535,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         sources = marked_copies(find_sources(args.data), Path(folder))
         outcomes = fuzz(
-            args.count, sources, seed=args.seed, workers=args.workers, keep=args.keep, results=args.results
+            args.count, sources, seed=args.seed, workers=args.workers, keep=args.keep, results=args.results,
+            start="fork",
         )  # fmt: skip
     bad = [one for one in outcomes if one.verdict in BAD]
     found = [f"{one.verdict}: case {one.case}, {one.mutation} of {one.source}: {one.detail}" for one in bad]

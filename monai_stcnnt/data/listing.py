@@ -103,19 +103,22 @@ def output_path(
         The path to write to; nothing is made on disk.
 
     Raises:
-        OutputNotWritableError: if the image is not below the root, the suffix is not part of a name, or the output
-            would replace the image.
+        OutputNotWritableError: if the image is not below the root, the suffix is not part of a name, a link leads out
+            of the output folder, or the output would replace the image.
     """
     file, root, out = (Path(os.path.abspath(Path(p).expanduser())) for p in (input_file, input_root, output_dir))
     root = root.parent if root == file else root
     if not file.is_relative_to(root):
         raise OutputNotWritableError(f"{file} is not below {root}, so its place below {out} is unknown.")
-    if "/" in suffix or os.sep in suffix or "\0" in suffix:
-        raise OutputNotWritableError(f"{suffix!r} is no part of a file name. Choose a suffix such as 'denoised'.")
+    for part in (suffix, extension or ""):
+        if any(character in part for character in ("/", "\\", "\0")):
+            raise OutputNotWritableError(f"{part!r} is no part of a file name. Choose a suffix such as 'denoised'.")
     relative = file.relative_to(root)
     stem, own_extension = _split_name(relative.name)
     ending = f"_{suffix.lstrip('_')}" if suffix.strip("_") else ""
     target = out / relative.parent / f"{stem}{ending}{own_extension if extension is None else extension}"
+    if not Path(os.path.realpath(target.parent)).is_relative_to(os.path.realpath(out)):
+        raise OutputNotWritableError(f"{target.parent} is a link that leads out of {out}. Remove it.")
     if os.path.realpath(target) == os.path.realpath(file):
         raise OutputNotWritableError(f"{target} is the input itself. Choose another output folder, or a suffix.")
     return target
