@@ -47,8 +47,8 @@ class SeriesSink(ABC):
         """Make room, and return the sink itself."""
         try:
             self._begin()
-        except BaseException:
-            self._stack.close()
+        except BaseException as failure:
+            self._stack.__exit__(type(failure), failure, failure.__traceback__)
             raise
         return self
 

@@ -1,6 +1,6 @@
 # Copyright (c) monai_stcnnt contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The sliding window as a stream: MONAI's values, frames read once and given away soon, fewer windows where memory ends."""
+"""The sliding window as a stream: MONAI's values, frames read once, fewer windows where memory ends."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_where_memory_ends_fewer_windows_go_on(caplog: pytest.LogCaptureFixture)
 
 def test_no_memory_for_one_window_is_an_error_that_says_so() -> None:
     def hungry(patches: torch.Tensor) -> torch.Tensor:
-        raise torch.OutOfMemoryError("out of memory")
+        raise torch.OutOfMemoryError(f"out of memory for {patches.shape}")
 
     with pytest.raises(DeviceMemoryError, match=r"\(8, 16, 16\).*smaller roi_size"):
         FrameSlidingWindowInferer((8, 16, 16), 4)(torch.rand(1, 1, 8, 16, 32), hungry)
