@@ -182,7 +182,8 @@ def measure(source: Path, windows: int | None = None, repeats: int = 1) -> dict[
         done = subprocess.run(command, check=True, capture_output=True, text=True)
         runs.append(json.loads(done.stdout.splitlines()[-1]))
     run: dict[str, Any] = sorted(runs, key=lambda one: one["outside"])[len(runs) // 2]
-    shape = [int(n) for n in nib.load(source).shape]
+    with open_series(source, memory=0, check=False) as series:
+        shape = [int(n) for n in series.meta["file_shape"]]
     return {"series": source.name, "shape": shape, "repeats": repeats, "windows": windows, **run}
 
 

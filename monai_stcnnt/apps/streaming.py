@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from ignite.engine import Engine
 from monai.config.type_definitions import KeysCollection
 from monai.engines.evaluator import SupervisedEvaluator
 from monai.engines.utils import IterationEvents
@@ -174,11 +175,11 @@ class DenoiseStreamed:
         self.strength = strength
         self.frame_axis: FrameAxis = frame_axis
 
-    def __call__(self, engine: SupervisedEvaluator, batch: Mapping[str, Any]) -> dict[str, Any]:
+    def __call__(self, engine: Engine, batch: Mapping[str, Any]) -> dict[str, Any]:
         """Denoise one series.
 
         Args:
-            engine: the evaluator.
+            engine: the evaluator, a supervised one.
             batch: the open series.
 
         Returns:
@@ -188,6 +189,7 @@ class DenoiseStreamed:
             ChangedFileError: if a file was changed meanwhile; then nothing is saved.
             StcnntError: the errors of reading, of the network and of writing.
         """
+        assert isinstance(engine, SupervisedEvaluator)
         image, gmap = batch[CommonKeys.IMAGE], batch.get(_GMAP)
         sigma = self.noise_sigma if self.noise_sigma is not None else batch.get(_SIGMA)
         if sigma is None:
@@ -236,7 +238,7 @@ def _blocks(
     frames: SeriesFrames,
     inferer: FrameSlidingWindowInferer,
     network: torch.nn.Module,
-    bar: tqdm,  # type: ignore[type-arg] # not generic at run time
+    bar: tqdm,
 ) -> Iterator[tuple[int, int, np.ndarray]]:
     """Yield the number of the item and of the first frame, and finished values of the file ``(C, t, z, Y, X)``."""
     for item in range(frames.items):

@@ -79,7 +79,7 @@ def at_once(image: Path, net: torch.nn.Module, gmap: Path | None, sigma: float, 
     frames = AppendGFactord("image", channel_dim=1)(done)["image"]
     with torch.no_grad():
         out = FrameSlidingWindowInferer(WINDOW, overlap=0.25)(frames, net)
-    result = MetaTensor(out.as_tensor()).copy_meta_from(done["image"])
+    result = MetaTensor(out).copy_meta_from(done["image"])
     return np.asarray(to_frames.inverse({"image": to_snr.inverse({"image": result})["image"]})["image"][0])
 
 
@@ -99,7 +99,7 @@ def test_values_are_those_of_the_whole_series_at_once(
     net = Mix(2 if kind == "c8" else 1)
     saved = stream(image, tmp_path / "out", net, gmap, noise_sigma=10.0, frame_axis=axis)
     expected = at_once(image, net, gmap, 10.0, axis)
-    np.testing.assert_array_equal(np.asarray(nib.load(saved).dataobj), expected)
+    np.testing.assert_array_equal(np.asarray(nib.nifti1.load(saved).dataobj), expected)
     assert (np.abs(expected) > 0).any()
 
 
@@ -161,7 +161,8 @@ def test_maps_and_levels_that_make_no_sense_are_refused(tmp_path: Path) -> None:
             SeriesFrames(series, known)
     with pytest.raises(NoiseLevelError, match="unknown"):
         stream(image, tmp_path / "out", Mix(1))
-    for options in ({"noise_sigma": 0.0}, {"strength": float("inf")}):
+    wrong: list[dict[str, Any]] = [{"noise_sigma": 0.0}, {"strength": float("inf")}]
+    for options in wrong:
         with pytest.raises(NoiseLevelError, match="positive"):
             stream(image, tmp_path / "out", Mix(1), **options)
 
