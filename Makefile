@@ -62,7 +62,7 @@ fuzz: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.fuzz_files $(FUZZ) --workers $(JOBS) $(ARGS)
 
 clean:
-	rm -rf build dist *.egg-info demo_output .coverage .mypy_cache .pytest_cache .ruff_cache
+	rm -rf build dist *.egg-info demo_output .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find monai_stcnnt tests bundles -name __pycache__ -type d -prune -exec rm -rf {} +
 
 distclean: clean

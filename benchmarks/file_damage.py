@@ -122,7 +122,7 @@ _ANY: tuple[_Way, ...] = (_flip_bits, _truncate, _set_huge, _lose_block, _double
 
 def _header_order(data: bytearray) -> str:
     """The order of the bytes; NIfTI-2 headers are damaged as if they were NIfTI-1, which is damage as well."""
-    return ">" if data[:4] in (b"\0\0\1\x5c", b"\0\0\2\x1c") else "<"
+    return ">" if bytes(data[:4]) in (b"\0\0\1\x5c", b"\0\0\2\x1c") else "<"
 
 
 def _put(data: bytearray, place: int, kind: str, value: float) -> None:
