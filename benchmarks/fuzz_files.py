@@ -4,7 +4,8 @@
 
 ``python -m benchmarks.fuzz_files 10000 --data DATA --results fuzz.jsonl`` damages DICOM and NIfTI files of the sample
 data (without ``--data``, those that come with pydicom and nibabel) at random, see :mod:`benchmarks.file_damage`. The
-copies carry a made-up name, number and birth date of a patient. Each is read in another process, forked from
+copies carry a made-up name, number and birth date of a patient. Each is read, at once or frame by frame, in another
+process, forked from
 one that has imported everything, that may take 10 seconds of a processor and 2 GiB of memory for it. Every outcome is
 one of
 
@@ -53,7 +54,7 @@ from nibabel.openers import ImageOpener
 from pydicom.data import get_testdata_file
 
 from benchmarks.file_damage import KINDS, damage
-from monai_stcnnt.data import read_series
+from monai_stcnnt.data import open_series, read_series
 from monai_stcnnt.data.dicom_frames import quiet_pydicom
 from monai_stcnnt.errors import StcnntError
 
@@ -200,7 +201,8 @@ def outcome_of(case: int, source: Sequence[Path], seed: int, keep: Path | None =
         if ready is not None:
             ready(mutation)
         start = time.process_time()
-        verdict, detail = _verdict(Path(folder) if len(source) > 1 else damaged, damaged, source)
+        by_slab = bool(generator.random() < 0.5)
+        verdict, detail = _verdict(Path(folder) if len(source) > 1 else damaged, damaged, source, by_slab)
         seconds = time.process_time() - start
     if keep is not None and verdict not in BAD:
         shutil.rmtree(keep / f"case{case}")
@@ -232,12 +234,12 @@ class _Log(logging.Handler):
         self.text += self.format(record) + "\n"
 
 
-def _verdict(path: Path, damaged: Path, source: Sequence[Path]) -> tuple[str, str]:
+def _verdict(path: Path, damaged: Path, source: Sequence[Path], by_slab: bool) -> tuple[str, str]:
     root, log = logging.getLogger(), _Log()
     root.addHandler(log)
     logging.captureWarnings(True)
     try:
-        verdict, detail, said = _read(path, damaged, source)
+        verdict, detail, said = _read(path, damaged, source, by_slab)
     finally:
         root.removeHandler(log)
         logging.captureWarnings(False)
@@ -245,21 +247,32 @@ def _verdict(path: Path, damaged: Path, source: Sequence[Path]) -> tuple[str, st
     return ("LEAK", f"{told}: {said}{log.text}"[-300:]) if told else (verdict, detail)
 
 
-def _read(path: Path, damaged: Path, source: Sequence[Path]) -> tuple[str, str, str]:
+def _read(path: Path, damaged: Path, source: Sequence[Path], by_slab: bool) -> tuple[str, str, str]:
     """Verdict, its detail, and all that an error said, its causes included."""
     try:
-        record = read_series(path)
+        found_shape, found_affine = _geometry_read(path, by_slab)
     except StcnntError as error:
         return type(error).__name__, str(error), "".join(traceback.format_exception(error))
     except Exception as error:  # noqa: BLE001 - the finding
         return "UNNAMED", "".join(traceback.format_exception(error))[-300:], ""
     shape, affine = _original_geometry(tuple(source))
-    if record.array.shape[1:] == shape and np.allclose(record.affine, affine, atol=1e-3):
+    if found_shape == shape and np.allclose(found_affine, affine, atol=1e-3):
         return "same geometry", "", ""
-    found = f"{record.array.shape} instead of {shape}, {record.affine.round(3).tolist()}"
-    if len(source) == 1 and _is_what_the_header_says(damaged, source[0], record.array.shape[1:], record.affine):
+    found = f"{found_shape} instead of {shape}, {found_affine.round(3).tolist()}"
+    if len(source) == 1 and _is_what_the_header_says(damaged, source[0], found_shape, found_affine):
         return "header's geometry", found, ""
     return "WRONG", found, ""
+
+
+def _geometry_read(path: Path, by_slab: bool) -> tuple[tuple[int, ...], np.ndarray]:
+    """Read all voxels, at once or frame by frame, and tell shape ``(T, Z, Y, X)`` and affine."""
+    if not by_slab:
+        record = read_series(path)
+        return record.array.shape[1:], record.affine
+    with open_series(path, memory=0) as slabs:
+        for frame in range(slabs.shape[1]):
+            slabs.read(slice(frame, frame + 1), slice(0, slabs.shape[2]))
+        return slabs.shape[1:], slabs.outline.affine
 
 
 @cache

@@ -76,23 +76,25 @@ def test_damage_is_what_it_is_called_and_can_be_repeated(source: int, kinds: int
 def test_errors_without_a_name_or_with_the_patient_s_are_found(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, error: type[Exception], message: str, verdict: str
 ) -> None:
-    def fail(_: Path) -> None:
+    def fail(_: Path, memory: int = 0) -> None:  # noqa: ARG001 - as open_series has it
         raise error(message)
 
-    monkeypatch.setattr(fuzz_files, "read_series", fail)
+    for reader in ("read_series", "open_series"):
+        monkeypatch.setattr(fuzz_files, reader, fail)
     outcome = fuzz_files.outcome_of(0, fuzz_files.find_sources()[0], 0, tmp_path / "kept")
     assert (outcome.verdict, any(tmp_path.rglob("case*"))) == (verdict, verdict in fuzz_files.BAD)
     assert "failed" in outcome.detail
 
 
 def test_causes_and_logs_that_tell_the_patient_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(_: Path) -> None:
+    def fail(_: Path, memory: int = 0) -> None:  # noqa: ARG001 - as open_series has it
         try:
             raise ValueError(MARKS[2])
         except ValueError as error:
             raise UnreadableFileError("harmless") from error
 
-    monkeypatch.setattr(fuzz_files, "read_series", fail)
+    for reader in ("read_series", "open_series"):
+        monkeypatch.setattr(fuzz_files, reader, fail)
     assert fuzz_files.outcome_of(0, fuzz_files.find_sources()[0], 0).verdict == "LEAK"
 
 
@@ -101,11 +103,10 @@ def test_another_geometry_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     record = read_series(source[0])
     affine = record.affine + np.diag([0.1, 0, 0, 0])
     moved = dataclasses.replace(record, affine=affine)
-    monkeypatch.setattr(fuzz_files, "read_series", lambda _, check=True: moved if check else record)
+    monkeypatch.setattr(fuzz_files, "_original_geometry", lambda _: (record.array.shape[1:], record.affine))
+    monkeypatch.setattr(fuzz_files, "_geometry_read", lambda *_: (moved.array.shape[1:], moved.affine))
     monkeypatch.setattr(fuzz_files, "damage", lambda content, *_: (content, "nothing"))
-    fuzz_files._original_geometry.cache_clear()
     assert fuzz_files.outcome_of(0, source, 0).verdict == "WRONG"
-    fuzz_files._original_geometry.cache_clear()
 
 
 def misbehave(case: int, source: list[Path], _seed: int, _keep: None, ready: Callable[[str], None]) -> Outcome:
