@@ -19,6 +19,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -82,7 +83,11 @@ def crop_to_labels(
 
 
 def compare(
-    images: SeriesRecord, truth: np.ndarray, snr: float, seeds: Sequence[int], *, device: str = "auto"
+    images: SeriesRecord,
+    truth: np.ndarray,
+    snr: float,
+    seeds: Sequence[int],
+    **options: Any,  # noqa: ANN401
 ) -> Scores:
     """Segment a cine without noise, with noise, and with noise after denoising.
 
@@ -91,7 +96,7 @@ def compare(
         truth: labels ``(T, Z, Y, X)``.
         snr: of the noisy cine.
         seeds: one noisy cine for each.
-        device: see :func:`monai_stcnnt.apps.segment`.
+        **options: for :func:`monai_stcnnt.apps.segment`.
 
     Returns:
         Dice by way, image and class; the images of all seeds one after another.
@@ -99,18 +104,18 @@ def compare(
     scores: Scores = {way: [] for way in WAYS}
     with tempfile.TemporaryDirectory() as folder:
         clean = write_nifti(images, Path(folder, "clean.nii"))
-        scores["clean"] += _as_lists(_dice_of_file(clean, truth, device=device, denoise=False))
+        scores["clean"] += _as_lists(_dice_of_file(clean, truth, denoise=False, **options))
         for seed in seeds:
             noisy = magnitude_record(add_series_noise(images, snr, seed).noisy)
             file = write_nifti(noisy, Path(folder, f"noisy{seed}.nii"))
-            scores["noisy"] += _as_lists(_dice_of_file(file, truth, device=device, denoise=False))
-            scores["denoised"] += _as_lists(_dice_of_file(file, truth, device=device, denoise=True))
+            scores["noisy"] += _as_lists(_dice_of_file(file, truth, denoise=False, **options))
+            scores["denoised"] += _as_lists(_dice_of_file(file, truth, denoise=True, **options))
     return scores
 
 
-def _dice_of_file(file: Path, truth: np.ndarray, *, device: str, denoise: bool) -> np.ndarray:
+def _dice_of_file(file: Path, truth: np.ndarray, **options: Any) -> np.ndarray:  # noqa: ANN401
     with tempfile.TemporaryDirectory() as folder:
-        [one] = segment(file, folder, denoise=denoise, device=device, progress=False)
+        [one] = segment(file, folder, progress=False, **options)
         return frame_dice(read_series(one.saved, check=False).array[0], truth)
 
 
@@ -151,6 +156,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--size", type=int, help="cut a square of so many pixels around the heart")
     parser.add_argument("--frames", type=int, help="take the first frames only")
     parser.add_argument("--slices", type=int, nargs="+", help="take these slices only, from 0")
+    parser.add_argument("--architecture", help="network of the segmentation bundle: stcnnt (default) or hrnetv2")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, ...")
     parser.add_argument("--json", type=Path, help="write all scores to this file")
     options = parser.parse_args(arguments)
@@ -160,7 +166,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     whole = labels.array[0]
     part = (whole, options.size, options.frames, options.slices)
     images, labels = crop_to_labels(images, *part), crop_to_labels(labels, *part)
-    scores = compare(images, labels.array[0], options.snr, range(options.seeds), device=options.device)
+    choices = {"device": options.device, "architecture": options.architecture}
+    scores = compare(images, labels.array[0], options.snr, range(options.seeds), **choices)
     if options.json is not None:
         with write_aside(options.json) as aside:
             aside.write_text(json.dumps({"snr": options.snr, "scores": scores}) + "\n", encoding="utf-8")

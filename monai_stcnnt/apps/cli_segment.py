@@ -22,6 +22,7 @@ def segment(
     denoise: Annotated[bool, typer.Option("--denoise", help="Denoise first, and segment the result.")] = False,
     series: Annotated[str | None, typer.Option(help="DICOM series to take, as `stcnnt info` names it.")] = None,
     nifti: Annotated[bool, typer.Option("--nifti", help="Write NIfTI, whatever the input is.")] = False,
+    architecture: Annotated[str | None, typer.Option(help="Network of the bundle: stcnnt or hrnetv2.")] = None,
     bundle: Annotated[Path | None, typer.Option(help="Folder of another segmentation bundle.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar, no messages.")] = False,
@@ -36,7 +37,7 @@ def segment(
     set_up_logging(quiet=quiet)
     done = run(
         input, output, series=series, output_format="nifti" if nifti else "same", csv=csv, report=report,
-        denoise=denoise, bundle=bundle, device=device, progress=not quiet,
+        denoise=denoise, architecture=architecture, bundle=bundle, device=device, progress=not quiet,
     )  # fmt: skip
     for one in done:
         typer.echo(str(one.saved))

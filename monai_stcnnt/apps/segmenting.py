@@ -109,6 +109,7 @@ def segment(
     csv: str | Path | None = None,
     report: str | Path | None = None,
     denoise: bool = False,
+    architecture: str | None = None,
     bundle: str | Path | None = None,
     device: str = "auto",
     progress: bool = True,
@@ -128,6 +129,7 @@ def segment(
             over time for each scan, named like the table with ``_plot.png`` at its end.
         report: picture of the masks on the images; with several series, one picture each with the series' name added.
         denoise: segment what the denoising bundle makes of the input; masks are written as if it had not been there.
+        architecture: one of the bundle's networks, ``"stcnnt"`` or ``"hrnetv2"``; the bundle's own choice by default.
         bundle: folder of the bundle; the one that this package carries by default.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ...
         progress: show a bar.
@@ -149,6 +151,8 @@ def segment(
     overrides: dict[str, Any] = {"progress": progress, "output_format": "nifti"}
     if device != "auto":
         overrides["device"] = torch.device(device)
+    if architecture is not None:
+        overrides["architecture"] = architecture
     done = []
     with tempfile.TemporaryDirectory(prefix="stcnnt_") as aside:
         for number, item in enumerate(items):
