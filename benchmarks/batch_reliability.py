@@ -8,8 +8,8 @@ denoises them
 - with ``torchrun`` and the bundle's ``multi_gpu_inference.json`` on 1, 2 and 4 processes (``--ranks``), one thread
   each;
 - on 2 processes that are killed with SIGKILL at a random moment, all of them or one, and run again, 20 times
-  (``--kills``). These processes are forked from this program, which has loaded all modules, so that a moment falls
-  into the work and not into its start.
+  (``--kills``). These processes are forked from this program, which has loaded the bundle, so that a moment falls into
+  the work and not into its start.
 
 All results are compared by their SHA-256. During the second part a watching process looks at the results over and over:
 a file that can be seen has to have its final content from the first look on, and a DICOM folder all of its files.
@@ -18,6 +18,7 @@ a file that can be seen has to have its final content from the first look on, an
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import hashlib
 import json
 import logging
@@ -32,15 +33,18 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from multiprocessing.context import ForkProcess
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pydicom
+import torch
 
-from monai_stcnnt.apps.batch import denoise_many
-from monai_stcnnt.apps.bundles import bundle_folder
+from monai_stcnnt.apps.batch import BatchInference
+from monai_stcnnt.apps.bundles import bundle_folder, expected_remarks, open_inference
 from monai_stcnnt.apps.manifest import read_manifest
 
 __all__ = ["cut_series", "digests_of", "kill_and_rerun", "watch"]
@@ -59,8 +63,9 @@ NIFTI = {
 }
 DICOM = {"cine_dicom": "cine_sax_bivme/dicom_one_slice_Se2", "ge_dicom": "dicom_ge_fmri_repeats/dicom_run4_first6vols"}
 SERIES = 24
-PIXELS = 40
+PIXELS = 24
 RANKS_KILLED = 2
+FORK = multiprocessing.get_context("fork")
 Digests = dict[str, str]
 
 
@@ -154,7 +159,7 @@ def run_torchrun(source: Path, output: Path, ranks: int) -> float:
     return time.perf_counter() - start
 
 
-def start_ranks(source: Path, output: Path, ranks: int) -> list[multiprocessing.Process]:
+def start_ranks(source: Path, output: Path, ranks: int) -> list[ForkProcess]:
     """Fork the processes of a batch, which find each other as those of torchrun do.
 
     Args:
@@ -165,21 +170,35 @@ def start_ranks(source: Path, output: Path, ranks: int) -> list[multiprocessing.
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         port = found.getsockname()[1]
-    fork = multiprocessing.get_context("fork")
+    inference = open_batch(source, output)
     processes = []
     for rank in range(ranks):
         place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": ranks, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-        environment = {name: str(value) for name, value in place.items()}
-        process = fork.Process(target=_rank, args=(source, output, environment))
+        process = FORK.Process(target=_rank, args=(inference, {name: str(value) for name, value in place.items()}))
         process.start()
         processes.append(process)
-    return processes  # type: ignore[return-value]
+    return processes
 
 
-def _rank(source: Path, output: Path, environment: dict[str, str]) -> None:
+def open_batch(source: Path, output: Path) -> BatchInference:
+    """Open the bundle as ``torchrun -m monai.bundle run`` does; nothing is computed."""
+    bundle = bundle_folder("mri_denoising")
+    with expected_remarks():
+        workflow = open_inference(
+            bundle,
+            bundle / "configs" / "multi_gpu_inference.json",
+            dataset_dir=str(source),
+            output_dir=str(output),
+            device=torch.device("cpu"),
+        )
+        inference: BatchInference = workflow.parser.get_parsed_content("batch")
+    return inference
+
+
+def _rank(inference: BatchInference, environment: dict[str, str]) -> None:
     os.environ.update(environment)
     logging.disable(logging.CRITICAL)
-    sys.exit(denoise_many(source, output, device="cpu").exit_code)
+    sys.exit(inference.run().exit_code)
 
 
 def watch(output: Path, expected: Digests, pipe: Connection) -> None:
@@ -194,7 +213,7 @@ def watch(output: Path, expected: Digests, pipe: Connection) -> None:
     faults: list[str] = []
     looks = 0
     folders = {str(Path(name).parent) for name in expected if name.endswith(".dcm")}
-    while not pipe.poll(0.0005):
+    while not pipe.poll(0.002):
         looks += 1
         for folder in folders:
             faults += _check_folder(output / folder, folder, expected)
@@ -213,21 +232,45 @@ def _check_folder(path: Path, name: str, expected: Digests) -> list[str]:
 
 def _check_file(path: Path, name: str, digest: str, seen: set[tuple[str, int, int]]) -> list[str]:
     try:
-        with path.open("rb") as content:
-            state = os.fstat(content.fileno())
-            key = (name, state.st_ino, state.st_mtime_ns)
-            if key in seen:
-                return []
-            same = hashlib.file_digest(content, "sha256").hexdigest() == digest
+        state = path.stat()
+        key = (name, state.st_ino, state.st_mtime_ns)
+        if key in seen:
+            return []
+        same = hashlib.sha256(path.read_bytes()).hexdigest() == digest
     except FileNotFoundError:
         return []
     seen.add(key)
     return [] if same else [f"{name} is in part"]
 
 
-def kill_and_rerun(
-    source: Path, output: Path, expected: Digests, moment: float, victims: Sequence[int]
-) -> dict[str, object]:
+@dataclass(frozen=True)
+class Trial:
+    """One batch that was killed and run again.
+
+    Attributes:
+        moment: seconds from the start to the kill.
+        killed: which processes.
+        codes: how they ended.
+        done_before: number of series that the manifest said were done, before the second run.
+        identical: whether the second run ended well, and the results are the expected ones.
+        looks: how often the watcher looked.
+        files_seen: number of files that it saw appear.
+        faults: what it saw that was not whole.
+        left_over: hidden files that are left.
+    """
+
+    moment: float
+    killed: list[int]
+    codes: list[int | None]
+    done_before: int
+    identical: bool
+    looks: int
+    files_seen: int
+    faults: list[str]
+    left_over: list[str]
+
+
+def kill_and_rerun(source: Path, output: Path, expected: Digests, moment: float, victims: Sequence[int]) -> Trial:
     """Start a batch, kill processes of it after some seconds, run it again to its end, and compare.
 
     Args:
@@ -242,7 +285,7 @@ def kill_and_rerun(
     """
     shutil.rmtree(output, ignore_errors=True)
     here, there = multiprocessing.Pipe()
-    watcher = multiprocessing.get_context("fork").Process(target=watch, args=(output, expected, there))
+    watcher = FORK.Process(target=watch, args=(output, expected, there))
     watcher.start()
     processes = start_ranks(source, output, RANKS_KILLED)
     time.sleep(moment)
@@ -262,62 +305,86 @@ def kill_and_rerun(
     same = digests_of(output) == expected and all(process.exitcode == 0 for process in again)
     hidden = [path.name for path in output.iterdir() if path.name.startswith(".")]
     shutil.rmtree(output)
-    return {
-        "moment": round(moment, 2),
-        "killed": list(victims),
-        "codes": codes,
-        "done_before": before,
-        "identical": same,
-        "looks": looks,
-        "files_seen": files,
-        "faults": faults[:5],
-        "left_over": hidden,
-    }
+    return Trial(round(moment, 2), list(victims), codes, before, same, looks, files, faults[:5], hidden)
+
+
+def compare_ranks(source: Path, work: Path, counts: Sequence[int], expected: Digests) -> dict[int, bool]:
+    """Tell for which numbers of processes torchrun gives the expected files.
+
+    Args:
+        source: folder of the series.
+        work: folder for the results.
+        counts: numbers of processes.
+        expected: the checksums.
+    """
+    same = {}
+    for ranks in counts:
+        seconds = run_torchrun(source, work / f"ranks{ranks}", ranks)
+        same[ranks] = digests_of(work / f"ranks{ranks}") == expected
+        _write({"ranks": ranks, "identical": same[ranks], "seconds": round(seconds, 1)})
+    return same
+
+
+def kill_often(source: Path, work: Path, expected: Digests, times: int, longest: float, seed: int) -> list[Trial]:
+    """Kill all processes and one of them in turn, at moments that are spread evenly.
+
+    Args:
+        source: folder of the series.
+        work: folder for the results.
+        expected: the checksums.
+        times: how often.
+        longest: latest moment in seconds.
+        seed: of the moments.
+    """
+    chance = random.Random(seed)
+    trials = []
+    for number in range(times):
+        moment, one = chance.uniform(0.0, longest), chance.randrange(RANKS_KILLED)
+        victims = list(range(RANKS_KILLED)) if number % 2 == 0 else [one]
+        trials.append(kill_and_rerun(source, work / "killed", expected, moment, victims))
+        _write(dataclasses.asdict(trials[-1]))
+    return trials
+
+
+def _write(found: dict[str, object]) -> None:
+    sys.stdout.write(json.dumps(found) + "\n")
+    sys.stdout.flush()
 
 
 def main() -> None:
-    """Make the series, run, kill, compare, and print the findings as JSON."""
+    """Make the series, run, kill, compare, and write the findings as lines of JSON; the last has the sums."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("data", type=Path)
-    parser.add_argument("--ranks", type=int, nargs="*", default=[1, 2, 4])
-    parser.add_argument("--kills", type=int, default=20)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument(
-        "--work", type=Path, default=None, help="folder for the files, kept; by default a temporary one"
-    )
-    args = parser.parse_args()
+    parser.add_argument("data", type=Path, help="folder of the sample data")
+    parser.add_argument("--ranks", type=int, nargs="*", default=[1, 2, 4], help="numbers of processes for torchrun")
+    parser.add_argument("--kills", type=int, default=20, help="how often to kill and run again")
+    parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    options = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"
     with tempfile.TemporaryDirectory() as temporary:
-        work = args.work or Path(temporary)
+        work = Path(temporary)
         source = work / "series"
-        count = SERIES if source.exists() else cut_series(args.data, source)
-        report: dict[str, object] = {"series": count}
-        found: dict[int, Digests] = {}
-        for ranks in args.ranks:
-            seconds = run_torchrun(source, work / f"ranks{ranks}", ranks)
-            found[ranks] = digests_of(work / f"ranks{ranks}")
-            print(json.dumps({"ranks": ranks, "files": len(found[ranks]), "seconds": round(seconds, 1)}), flush=True)  # noqa: T201
+        series = cut_series(options.data, source)
+        start = time.perf_counter()
         for process in (undisturbed := start_ranks(source, work / "forked", RANKS_KILLED)):
             process.join()
+        longest = time.perf_counter() - start
         expected = digests_of(work / "forked")
-        rows = read_manifest(work / "forked").rows.values()
-        duration = sum(row.seconds for row in rows) / RANKS_KILLED + 1.0
-        report["files"] = len(expected)
-        report["identical_on"] = {ranks: digests == expected for ranks, digests in found.items()}
-        report["undisturbed"] = [process.exitcode for process in undisturbed]
-        chance = random.Random(args.seed)
-        trials = []
-        for trial in range(args.kills):
-            moment = chance.uniform(0.0, duration)
-            one = chance.randrange(RANKS_KILLED)
-            victims = list(range(RANKS_KILLED)) if trial % 2 == 0 else [one]
-            trials.append(kill_and_rerun(source, work / "killed", expected, moment, victims))
-            print(json.dumps(trials[-1]), flush=True)  # noqa: T201
-        report["kills"] = len(trials)
-        report["kills_identical"] = sum(bool(trial["identical"]) for trial in trials)
-        report["partial_files_seen"] = sum(len(list(trial["faults"])) for trial in trials)  # type: ignore[call-overload]
-        report["looks"] = sum(int(str(trial["looks"])) for trial in trials)
-        print(json.dumps(report, indent=2))  # noqa: T201
+        trials = kill_often(source, work, expected, options.kills, longest, options.seed)
+        same = compare_ranks(source, work, options.ranks, expected)
+    report = {
+        "series": series,
+        "files": len(expected),
+        "undisturbed": [process.exitcode for process in undisturbed],
+        "identical_on": same,
+        "kills": len(trials),
+        "kills_identical": sum(trial.identical for trial in trials),
+        "kills_before_the_end": sum(trial.done_before < series for trial in trials),
+        "partial_files_seen": sum(len(trial.faults) for trial in trials),
+        "looks": sum(trial.looks for trial in trials),
+    }
+    _write(report)
+    is_good = all(same.values()) and all(trial.identical and not trial.faults for trial in trials)
+    sys.exit(0 if is_good and not any(process.exitcode for process in undisturbed) else 1)
 
 
 if __name__ == "__main__":

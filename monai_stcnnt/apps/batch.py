@@ -13,9 +13,9 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import math
 import shutil
 import time
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -28,6 +28,7 @@ from monai.engines.evaluator import SupervisedEvaluator
 from torch import nn
 
 from monai_stcnnt import __version__
+from monai_stcnnt.apps.batch_result import BatchResult
 from monai_stcnnt.apps.bundles import bundle_folder, expected_remarks, open_inference, plain_errors
 from monai_stcnnt.apps.denoising import network_choices
 from monai_stcnnt.apps.manifest import (
@@ -41,86 +42,24 @@ from monai_stcnnt.apps.manifest import (
     stamp_of,
 )
 from monai_stcnnt.apps.publishing import UNFINISHED, check_free, give_name, is_lack_of_room, sync_files, unfinished
+from monai_stcnnt.apps.qc import quality_control
 from monai_stcnnt.apps.ranks import open_ranks
 from monai_stcnnt.apps.tasks import BatchFolders, SeriesTask, error_text, list_tasks, share_out
-from monai_stcnnt.data import OutputDtype, OutputFormat, SaveSeries, SaveSeriesd, SeriesReader, check_output_folder
-from monai_stcnnt.errors import ChangedFileError, FailedSeriesError, NoiseLevelError
+from monai_stcnnt.data import (
+    OutputDtype,
+    OutputFormat,
+    SaveSeries,
+    SaveSeriesd,
+    SeriesReader,
+    check_output_folder,
+    read_series,
+)
+from monai_stcnnt.data.slabs import IN_MEMORY
+from monai_stcnnt.errors import ChangedFileError, NoiseLevelError, StcnntError
 
 __all__ = ["BatchInference", "BatchResult", "denoise_many"]
 
-_SHOWN = 20
-
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class BatchResult:
-    """How a batch went.
-
-    Attributes:
-        rows: the last record of every series of the input, in the order of names.
-        unchanged: number of series that had been done before and were left as they are.
-        missing: names of series that no process came to, since there was no room for results any more.
-        manifest: folder of the manifest.
-    """
-
-    rows: tuple[SeriesRow, ...]
-    unchanged: int
-    missing: tuple[str, ...]
-    manifest: Path
-
-    @property
-    def failed(self) -> tuple[SeriesRow, ...]:
-        """Series that could not be done."""
-        return tuple(row for row in self.rows if row.status == "failed")
-
-    @property
-    def refused(self) -> tuple[SeriesRow, ...]:
-        """Series that are no images to work on, such as a phase without its magnitude."""
-        return tuple(row for row in self.rows if row.status == "refused")
-
-    @property
-    def saved(self) -> tuple[Path, ...]:
-        """All results that are there, those of earlier runs included."""
-        folder = self.manifest.parent
-        return tuple(folder / entry.path for row in self.rows if row.status == "done" for entry in row.outputs)
-
-    @property
-    def exit_code(self) -> int:
-        """0 where every series is done, else 3."""
-        return 3 if self.failed or self.missing else 0
-
-    @property
-    def summary(self) -> str:
-        """The counts, and a line for each series that could not be done."""
-        counts = Counter(row.status for row in self.rows)
-        words = [
-            f"{len(self.rows) + len(self.missing)} series: {counts['done'] - self.unchanged} denoised",
-            f"{self.unchanged} done before",
-            f"{counts['refused']} passed over",
-            f"{counts['failed']} failed",
-        ]
-        if self.missing:
-            words.append(f"{len(self.missing)} not reached")
-        lines = [", ".join(words)]
-        for row in self.failed[:_SHOWN]:
-            lines.append(f"failed: {row.name}: {row.error}")
-        if len(self.failed) > _SHOWN:
-            lines.append(f"... and {len(self.failed) - _SHOWN} more; see {self.manifest}")
-        return "\n".join(lines)
-
-    def check(self) -> BatchResult:
-        """Raise an error where a series could not be done.
-
-        Returns:
-            The result itself.
-
-        Raises:
-            FailedSeriesError: with the summary.
-        """
-        if self.exit_code:
-            raise FailedSeriesError(self.summary)
-        return self
 
 
 def denoise_many(
@@ -140,6 +79,7 @@ def denoise_many(
     compile: bool = False,
     batch: int | None = None,
     redo: bool = False,
+    qc: bool = True,
 ) -> BatchResult:
     """Denoise every series below a folder, and go on where an earlier run was stopped.
 
@@ -161,6 +101,7 @@ def denoise_many(
         compile: let PyTorch compile the network first.
         batch: windows to give to the network at once; the bundle's own choice by default.
         redo: do again what is done.
+        qc: put the quality of every result into the manifest, which reads images and results once more.
 
     Returns:
         What became of every series, the same in every process. A series that could not be done is no error.
@@ -173,7 +114,7 @@ def denoise_many(
         raise NoiseLevelError(f"The noise level must be a positive number, got {noise_sigma}.")
     overrides: dict[str, Any] = {
         "dataset_dir": str(input), "output_dir": str(output), "output_format": output_format,
-        "noise_sigma": noise_sigma, "gmap": None if gmap is None else str(gmap), "redo": redo,
+        "noise_sigma": noise_sigma, "gmap": None if gmap is None else str(gmap), "redo": redo, "qc": qc,
         **network_choices(strength, self_ensemble, roi_size, overlap, amp=amp, compile=compile, batch=batch),
     }  # fmt: skip
     if device != "auto":
@@ -201,6 +142,8 @@ class BatchInference:
         dtype: type of the voxels in a NIfTI file.
         options: what changes a result, for the manifest: a series that was done with other options is done again.
         redo: do again what is done.
+        qc: put the quality of every result into the manifest, see :func:`~monai_stcnnt.apps.qc.quality_control`.
+        memory: largest size in bytes, as float32, of a series whose quality is looked at, which needs all of it.
     """
 
     def __init__(
@@ -217,6 +160,8 @@ class BatchInference:
         dtype: OutputDtype = "float32",
         options: Mapping[str, Any] | None = None,
         redo: bool = False,
+        qc: bool = True,
+        memory: int = IN_MEMORY,
     ) -> None:
         self.evaluator = evaluator
         self.reader = reader
@@ -228,6 +173,8 @@ class BatchInference:
         self.dtype: OutputDtype = dtype
         self.options: dict[str, Any] = json.loads(json.dumps(dict(options or {}), default=str))
         self.redo = redo
+        self.qc = qc
+        self.memory = memory
         self.device = torch.device(evaluator.state.device)
 
     def run(self) -> BatchResult:
@@ -246,11 +193,12 @@ class BatchInference:
         with open_ranks() as ranks:
             if ranks.rank == 0:
                 shutil.rmtree(output / UNFINISHED, ignore_errors=True)
-            manifest = read_manifest(output)
+            manifest = read_manifest(output) if ranks.rank == 0 else Manifest({}, frozenset(), 0)
             tasks = list_tasks(self.folders, manifest, ranks)
             recipe = SeriesRow("", version=__version__, weights=weights_checksum(self.evaluator.network),
                                options=self.options, device=str(self.device), rank=ranks.rank)  # fmt: skip
-            plan = _Plan.from_plain(ranks.share(self._plan(tasks, manifest, recipe).to_plain()))
+            decided = self._plan(tasks, manifest, recipe).to_plain() if ranks.rank == 0 else None
+            plan = _Plan.from_plain(ranks.share(decided))
             logger.info("%d series, %d to do, %d processes", len(tasks), len(plan.todo), ranks.size)
             mine = share_out([tasks[index] for index in plan.todo], ranks.size)[ranks.rank]
             rows = self._work(mine, plan, recipe)
@@ -347,10 +295,13 @@ class BatchInference:
         self.evaluator.interrupt_resume_enabled = False  # a run that failed is not gone on with
         self.evaluator.run()
         state = self.evaluator.state
-        sigma = state.batch.get("noise_sigma") or self.options.get("noise_sigma")
-        qc = {"noise_sigma": None if sigma is None else float(sigma), **state.batch.get("qc", {})}
+        sigma = self.options.get("noise_sigma") or state.batch.get("noise_sigma")
+        saved, shape = state.output["pred"].meta["saved_to"], state.batch["image"].shape
         state.batch = state.output = None
         self.dataset.data = []
+        qc: dict[str, Any] = {"noise_sigma": float(sigma)}
+        if self.qc and 4 * math.prod(shape) <= self.memory:
+            qc |= _quality(task, Path(saved), float(sigma))
         return qc
 
     def _result(self, tasks: Sequence[SeriesTask], plan: _Plan, rows: Sequence[SeriesRow]) -> BatchResult:
@@ -407,9 +358,22 @@ def weights_checksum(network: nn.Module) -> str:
     """
     digest = hashlib.sha256()
     for name, tensor in sorted(network.state_dict().items()):
+        name = name.replace("_orig_mod.", "")  # of a compiled network
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
     return digest.hexdigest()
+
+
+def _quality(task: SeriesTask, saved: Path, sigma: float) -> dict[str, Any]:
+    """Compare a result with its image; what cannot be compared says why."""
+    try:
+        gmap = read_series(task.gmap, check=False).array[0] if task.gmap else None
+        before, after = read_series(task.path, series=task.series or None), read_series(saved, check=False)
+        found = quality_control(before, after, sigma=sigma, gmap=gmap).as_dict()
+    except StcnntError as error:
+        return {"flags": [], "error": type(error).__name__}
+    plain: dict[str, Any] = json.loads(json.dumps(found), parse_constant=lambda _: None)
+    return {name: value for name, value in plain.items() if name != "sigma"}
 
 
 def _joint_checksum(paths: Sequence[str]) -> str:

@@ -323,7 +323,9 @@ def stamp_of(paths: Sequence[str | Path]) -> FileStamp:
                 state = file.stat()
             except OSError as error:
                 raise UnreadableFileError(f"{file} cannot be read: {error.strerror}. Was it removed?") from error
-            digest.update(f"{file.relative_to(path)}\0{state.st_size}\0{state.st_mtime_ns}\n".encode())
+            digest.update(
+                f"{file.relative_to(path)}\0{state.st_size}\0{state.st_mtime_ns}\n".encode(errors="surrogateescape")
+            )
     return digest.hexdigest()
 
 
@@ -351,4 +353,6 @@ def checksum_of(path: str | Path) -> OutputEntry:
     if path.is_file():
         return OutputEntry(path.name, 1, size, lines[0][0])
     listing = "".join(f"{digest}  {file.relative_to(path).as_posix()}\n" for digest, file in lines)
-    return OutputEntry(path.name, len(lines), size, hashlib.sha256(listing.encode()).hexdigest())
+    return OutputEntry(
+        path.name, len(lines), size, hashlib.sha256(listing.encode(errors="surrogateescape")).hexdigest()
+    )
