@@ -2,6 +2,7 @@
 #   make demo      denoise a real scan and write the results to demo_output/
 #   make test      the quick tests        make test-all   the slow ones as well
 #   make lint      ruff                   make types      mypy
+#   make docs      the documentation as a site, in site/
 #   make security  bandit, offline        make audit      pip-audit, which asks a database on the network
 #   make fuzz      damage 2000 copies of files and read them (FUZZ=10000 ARGS="--data DIR"), see docs/reliability.md
 #   make clean     remove what was built; .venv stays (make distclean removes it too)
@@ -20,7 +21,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 # One thread for each test process: several threads in several processes slow each other down.
 PYTEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS)
 
-.PHONY: venv demo test test-all lint types security audit fuzz clean distclean
+.PHONY: venv demo test test-all lint types docs security audit fuzz clean distclean
 .DELETE_ON_ERROR:
 
 venv: $(STAMP)
@@ -50,6 +51,10 @@ lint: $(STAMP)
 types: $(STAMP)
 	$(BIN)/mypy
 
+docs: $(STAMP)
+	@$(PIP) install -qq -c constraints.txt --no-build-isolation -e ".[docs]" </dev/null
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
 security: $(STAMP)
 	$(BIN)/bandit -q -c pyproject.toml -r monai_stcnnt benchmarks bundles
 
@@ -62,7 +67,7 @@ fuzz: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.fuzz_files $(FUZZ) --workers $(JOBS) $(ARGS)
 
 clean:
-	rm -rf build dist *.egg-info demo_output .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf build dist site *.egg-info demo_output .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find monai_stcnnt tests bundles -name __pycache__ -type d -prune -exec rm -rf {} +
 
 distclean: clean
