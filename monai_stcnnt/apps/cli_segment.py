@@ -31,7 +31,7 @@ def segment(
 
     Example: stcnnt segment cine.nii.gz masks --csv volumes.csv --report report.png
     """
-    from monai_stcnnt.apps.cli import set_up_logging
+    from monai_stcnnt.apps.cli_common import set_up_logging
     from monai_stcnnt.apps.segmenting import segment as run
 
     set_up_logging(quiet=quiet)

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,12 @@ from ignite.engine import Engine, Events
 
 from monai_stcnnt.apps.bundles import bundle_folder, expected_remarks, open_inference, plain_errors
 from monai_stcnnt.apps.info import describe
-from monai_stcnnt.apps.report import check_report_path, denoising_report
+from monai_stcnnt.apps.qc import QualityControl
+from monai_stcnnt.apps.reports import Result, check_report_name, review
 from monai_stcnnt.data import (
     OutputFormat,
     format_of,
     output_path,
-    read_series,
     series_datalist,
 )
 from monai_stcnnt.errors import ImageSizeError, NoiseLevelError, OutputNotWritableError
@@ -41,16 +41,6 @@ class Job:
     series: str | None = None
 
 
-@dataclass(frozen=True)
-class Denoised:
-    """One series: where it came from, where it went, and the noise level that was used."""
-
-    source: Path
-    series: str | None
-    saved: Path
-    sigma: float
-
-
 def denoise(
     input: str | Path,
     output: str | Path,
@@ -69,6 +59,8 @@ def denoise(
     compile: bool = False,
     batch: int | None = None,
     report: str | Path | None = None,
+    qc: str | Path | None = None,
+    on_result: Callable[[Result, QualityControl | None], None] | None = None,
     progress: bool = True,
 ) -> list[Path]:
     """Denoise a file, or every series of a folder, with a denoising bundle.
@@ -96,7 +88,11 @@ def denoise(
         compile: let PyTorch compile the network first, which pays for long runs; needs a C++ compiler.
         batch: windows to give to the network at once; 1 on a processor and 8 on a GPU by default. Where the device has
             not enough memory, it is halved until it has, and the log says so.
-        report: picture of what was done; with several series, one picture each with the series' name added.
+        report: what was done, to look at: a picture (``.png``), an animated picture (``.gif``) or a page (``.html``);
+            with several series, one each with the series' name added.
+        qc: JSON with the figures of quality control of all series, see :mod:`monai_stcnnt.apps.qc`. With a report or
+            this, a result that does not look as if nothing but noise was removed is flagged by a logged warning.
+        on_result: called with every result, and with its figures where there is a report or ``qc``.
         progress: show a bar.
 
     Returns:
@@ -110,7 +106,9 @@ def denoise(
     if noise_sigma is not None and not 0 < noise_sigma < float("inf"):
         raise NoiseLevelError(f"The noise level must be a positive number, got {noise_sigma}.")
     if report is not None:
-        check_report_path(report)
+        check_report_name(report)
+    if qc is not None:
+        check_report_name(qc, (".json",))
     choices = network_choices(strength, self_ensemble, roi_size, overlap, amp=amp, compile=compile, batch=batch)
     jobs = _jobs(Path(input), series, gmap)
     folder = bundle_folder("mri_denoising", bundle)
@@ -126,8 +124,12 @@ def denoise(
     else:
         _check_new(jobs, overrides, target)
         done = [one for job in jobs for one in _run(folder, job, {**overrides, "output_dir": str(target)})]
-    if report is not None:
-        _write_reports(done, Path(report))
+    is_reviewed = report is not None or qc is not None
+    for one, figures in (
+        review(done, report=report, qc=qc, progress=progress) if is_reviewed else ((one, None) for one in done)
+    ):
+        if on_result is not None:
+            on_result(one, figures)
     return [one.saved for one in done]
 
 
@@ -199,7 +201,7 @@ def _check_new(jobs: list[Job], overrides: dict[str, Any], output: Path) -> None
                 raise OutputNotWritableError(f"{target} exists already. Choose another folder, or remove it.")
 
 
-def _denoise_to_file(folder: Path, jobs: list[Job], overrides: dict[str, Any], source: Path, target: Path) -> Denoised:
+def _denoise_to_file(folder: Path, jobs: list[Job], overrides: dict[str, Any], source: Path, target: Path) -> Result:
     """Denoise one series to a NIfTI file of a given name."""
     count = sum(len(job.items) for job in jobs)
     if count > 1:
@@ -211,16 +213,18 @@ def _denoise_to_file(folder: Path, jobs: list[Job], overrides: dict[str, Any], s
     return only
 
 
-def _run(folder: Path, job: Job, overrides: dict[str, Any]) -> list[Denoised]:
+def _run(folder: Path, job: Job, overrides: dict[str, Any]) -> list[Result]:
     """Run the bundle and note what it wrote."""
     items = {"dataset#data": job.items, "series": job.series, "suffix": _suffix(job)}
-    done: list[Denoised] = []
+    done: list[Result] = []
 
     def note(engine: Engine) -> None:
         state: Any = engine.state
         image, saved = state.batch["image"], state.output["pred"]
         sigma = state.batch.get("noise_sigma") or overrides["noise_sigma"]
-        done.append(Denoised(Path(image.meta["source"]), job.series, Path(saved.meta["saved_to"]), float(sigma)))
+        source, target = Path(image.meta["source"]), Path(saved.meta["saved_to"])
+        gmap = next((item["gmap"] for item in job.items if "gmap" in item and Path(item["image"]) == source), None)
+        done.append(Result(source, target, float(sigma), job.series, None if gmap is None else Path(gmap)))
 
     with plain_errors(), expected_remarks():
         workflow = open_inference(folder, **overrides, **items)
@@ -228,11 +232,3 @@ def _run(folder: Path, job: Job, overrides: dict[str, Any]) -> list[Denoised]:
         workflow.run()
         workflow.finalize()
     return done
-
-
-def _write_reports(done: list[Denoised], report: Path) -> None:
-    for one in done:
-        stem = one.saved.name.split(".")[0]
-        path = report if len(done) == 1 else report.with_name(f"{report.stem}_{stem}{report.suffix}")
-        before, after = read_series(one.source, series=one.series), read_series(one.saved, check=False)
-        denoising_report(before, after, path, title=one.source.name, sigma=one.sigma)

@@ -15,6 +15,7 @@ from statistics import median
 from typing import Literal
 
 from pydicom.uid import UID
+from tqdm import tqdm
 
 from monai_stcnnt.data import (
     DicomSeries,
@@ -93,7 +94,7 @@ class SeriesSummary:
         return f"denoised by the {self.network} network, as {frames}{note}"
 
 
-def describe(path: str | Path) -> list[SeriesSummary]:
+def describe(path: str | Path, *, progress: bool = False) -> list[SeriesSummary]:
     """Tell what a file or folder holds, and what :func:`monai_stcnnt.apps.denoise` would do with it.
 
     Of DICOM files the headers are read, and the pixels only where two series may make one complex image. Other files
@@ -101,6 +102,7 @@ def describe(path: str | Path) -> list[SeriesSummary]:
 
     Args:
         path: a file or a folder, which is searched with its sub folders.
+        progress: show a bar where it takes more than two seconds.
 
     Returns:
         One entry per image, in the order of paths and series numbers. What cannot be worked on has its reason in
@@ -111,7 +113,8 @@ def describe(path: str | Path) -> list[SeriesSummary]:
         NotAnImageError: if it is a file of another kind.
         EmptyImageError: if the folder holds no image.
     """
-    return [summary for entry in list_series(path) for summary in _describe_entry(entry)]
+    entries = tqdm(list_series(path), desc="Reading", unit="image", delay=2, disable=not progress, leave=False)
+    return [summary for entry in entries for summary in _describe_entry(entry)]
 
 
 def as_json(summaries: Sequence[SeriesSummary]) -> str:

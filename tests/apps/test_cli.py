@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import sys
@@ -100,6 +101,65 @@ def test_the_noise_level_is_estimated_and_said(tmp_path: Path, run: Run, capsys:
     assert said.out.split() == [str(tmp_path / "out" / "scan_denoised.nii.gz")]
 
 
+def test_a_folder_goes_on_after_a_bad_series_and_where_it_stopped(
+    tmp_path: Path, run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scans = tmp_path / "scans"
+    scans.mkdir()
+    for name in ("a", "c"):
+        save(scans / f"{name}.nii", phantom((16, 16, 2)))
+    truncated(scans / "b.nii.gz")
+    options = ("denoise", scans, tmp_path / "out", "--noise-sigma", 10, "--qc", tmp_path / "qc.json")
+    assert run(*options) == 3
+    said = capsys.readouterr()
+    assert said.out.split() == [str(tmp_path / "out" / f"{name}_denoised.nii") for name in ("a", "c")]
+    assert re.search(r"^series +status +noise level", said.err, re.MULTILINE)
+    assert re.search(r"^b.nii.gz +failed", said.err, re.MULTILINE)
+    assert "failed: b.nii.gz: " in said.err
+    assert len(json.loads((tmp_path / "qc.json").read_text())["series"]) == 2
+    times = [path.stat().st_mtime_ns for path in sorted((tmp_path / "out").glob("*.nii"))]
+    save(scans / "b.nii.gz", phantom((16, 16, 2)))
+    assert run(*options, "--json", "--quiet") == 0
+    found = json.loads(capsys.readouterr().out)["series"]
+    assert [Path(entry["source"]).name for entry in found] == ["a.nii", "b.nii.gz", "c.nii"]
+    assert {entry["status"] for entry in found} == {"done"}
+    assert all(entry["qc"]["sigma"] == 10 for entry in found)
+    assert [path.stat().st_mtime_ns for path in sorted((tmp_path / "out").glob("*.nii"))] == times
+
+
+def test_a_flagged_result_says_so(tmp_path: Path, run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    source = save(tmp_path / "scan.nii.gz", phantom((48, 48, 3)))
+    arguments = ("denoise", source, tmp_path / "out.nii", "--noise-sigma", 10, "--qc", tmp_path / "qc.json")
+    assert run(*arguments, "--strength", 6) == 0
+    assert "out.nii is flagged: " in capsys.readouterr().err
+    assert run(*arguments, "--json") == 0
+    [entry] = json.loads(capsys.readouterr().out)["series"]
+    assert entry["result"] == str(tmp_path / "out.nii")
+    assert entry["qc"]["removed_std"] > 0.5
+
+
+@pytest.mark.parametrize("command", ["denoise", "segment", "convert", "info"])
+def test_help_has_examples_that_parse(command: str, run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(command, "--help") == 0
+    said = capsys.readouterr().out
+    assert "Examples:" in said
+    assert f"stcnnt {command} " in said
+    for option in ("--json", "--quiet", "--verbose") if command != "segment" else ("--quiet",):
+        assert option in said
+
+
+def test_completion_is_offered(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--help") == 0
+    assert "--install-completion" in capsys.readouterr().out
+
+
+def test_verbose_tells_where_an_error_came_from(tmp_path: Path, run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("denoise", tmp_path / "none.nii", tmp_path / "out", "--verbose") == 2
+    said = capsys.readouterr().err
+    assert "Traceback" in said
+    assert said.splitlines()[-1].startswith("stcnnt: ")
+
+
 def test_version_and_help(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("--version") == 0
     assert __version__ in capsys.readouterr().out
@@ -144,11 +204,11 @@ CASES: dict[str, tuple[Callable[[Path], list[object]], str]] = {
     "constant": (lambda p: [save(p / "a.nii", np.ones((8, 8, 2), np.float32)), p / "out"], "the value 1 everywhere"),
     "map of another shape": (
         lambda p: [save(p / "a.nii", GOOD), p / "out", "--gmap", save(p / "g.nii.gz", np.ones((8, 9, 2), np.float32))],
-        "map",
+        "g.nii.gz has the size",
     ),
     "map with zero": (
         lambda p: [save(p / "a.nii", GOOD), p / "out", "--gmap", save(p / "g.nii.gz", np.zeros((8, 8, 2), np.float32))],
-        "map",
+        "g.nii.gz has values",
     ),
     "negative noise": (lambda p: [save(p / "a.nii", GOOD), p / "out", "--noise-sigma", -1], "noise level"),
     "other weights": (
