@@ -11,6 +11,10 @@ layout of ACDC:
 - ``OUT/test``: slices 1 and 3 of the cine.
 
 All slices are of one heart: the neighbors of the test slices are in the training.
+
+With ``--brain MNI``, the folder ``nilearn/datasets/data`` of an installed nilearn, it also writes folders of images and labels of brain tissue (1 cerebrospinal fluid, 2 gray matter, 3
+white matter): ``OUT/brain_train``, the MNI template there with its tissue maps, and ``OUT/brain_test``, a T1w scan of
+one person with tissues from its automatic FreeSurfer labels.
 """
 
 from __future__ import annotations
@@ -34,6 +38,12 @@ CINE_LABELS = "cine_sax_bivme/cine_sax_label.nii.gz"
 TEST_SLICES = (1, 3)
 PHANTOM_SIZE = (12, 176, 176)
 """The phantom's label values are those of M&Ms."""
+ASEG_TISSUES = {
+    1: (4, 5, 14, 15, 24, 43, 44, 72),
+    2: (3, 8, 10, 11, 12, 13, 17, 18, 26, 42, 47, 49, 50, 51, 52, 53, 54, 58),
+    3: (2, 7, 16, 28, 41, 46, 60, 77, 85, 251, 252, 253, 254, 255),
+}
+"""Ventricles; cortex and deep nuclei; white matter, brain stem and ventral diencephalon."""
 
 
 def write_patient(folder: Path, image: nib.Nifti1Image, labels: np.ndarray) -> None:
@@ -90,17 +100,51 @@ def write_cine(data: Path, out: Path) -> None:
             write_patient(out / "transfer" / name, synthetic, mask)
 
 
+def tissue_of_aseg(labels: np.ndarray) -> np.ndarray:
+    """Turn FreeSurfer's labels into 1 cerebrospinal fluid, 2 gray matter, 3 white matter; the rest is 0."""
+    out = np.zeros(labels.shape, np.uint8)
+    for tissue, values in ASEG_TISSUES.items():
+        out[np.isin(labels, values)] = tissue
+    return out
+
+
+def write_brain(data: Path, template: Path, out: Path) -> None:
+    """Write the two folders of brain tissue, all in the axes right, anterior, superior."""
+    t1, gray, white = (
+        nib.Nifti1Image.from_filename(template / f"mni_icbm152_{name}_tal_nlin_sym_09a_converted.nii.gz")
+        for name in ("t1", "gm", "wm")
+    )
+    head, g, w = (np.asarray(image.dataobj).astype(np.float32) for image in (t1, gray, white))
+    tissues = np.where(g + w < 128, 1, np.where(g >= w, 2, 3)) * (head > 0)
+    scan, aseg = (
+        nib.Nifti1Image.from_filename(data / "brain_t1_voxelmorph_aseg" / f"{name}.nii.gz") for name in ("t1", "aseg")
+    )
+    pairs = {
+        "brain_train/{}/mni.nii.gz": (t1, tissues),
+        "brain_test/{}/voxelmorph.nii.gz": (scan, tissue_of_aseg(np.asarray(aseg.dataobj))),
+    }
+    for name, (image, labels) in pairs.items():
+        mask = nib.Nifti1Image(labels.astype(np.uint8), image.affine)
+        for kind, volume in (("images", image), ("labels", mask)):
+            file = out / name.format(kind)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            nib.save(nib.as_closest_canonical(volume), file)
+
+
 def main() -> None:
     """Write the folders."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("data", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--phantoms", type=int, default=4, help="simulated hearts in each training folder")
+    parser.add_argument("--brain", type=Path, help="brain tissue as well: nilearn's folder of templates")
     args = parser.parse_args()
     write_cine(args.data, args.out)
     for name in ("train", "transfer"):
         write_phantoms(args.out / name, range(args.phantoms))
     write_phantoms(args.out / "val", range(100, 102))
+    if args.brain:
+        write_brain(args.data, args.brain, args.out)
     sys.stdout.write(f"wrote {args.out}/train, transfer, val and test\n")
 
 
