@@ -267,7 +267,6 @@ def _finish(item: _Item, masks: SeriesRecord, names: Mapping[int, str], target: 
         )
     labels = replace(images, array=masks.array, metadata={**images.metadata, "kind": "magnitude", "complex_axis": -1})
     saved = _write(item, labels, names, target)
-    logger.info("wrote %s", saved)
     name = _scan_name(item, target.root)
     measures = measure_masks(labels, names, name)
     if target.report is not None:
