@@ -3,11 +3,12 @@
 """Measure denoising from file to file: time by step, peak memory, and what the overlap of windows does.
 
     python benchmarks/end_to_end.py CINE.nii.gz --json end_to_end.json
-    python benchmarks/end_to_end.py --large 50 200 --windows 60
+    python benchmarks/end_to_end.py --large 50 200 --windows 4
     python benchmarks/end_to_end.py CINE.nii.gz --seams
 
 The first denoises one slice of a 4-D file and the whole of it, the second uncompressed float32 series of
-256 x 256 x 12 with so many frames, of which the first windows go through the network and the others pass. Every series
+256 x 256 x 12 with so many frames. With ``--windows`` the first windows go through the network and the others pass as
+they are, which needs the same memory in less time. Every series
 is denoised in a process of its own: peak memory is that of the process, with Python, PyTorch and the network. Time that
 one step spends inside another counts for the inner one. The third compares overlaps of windows with a far larger one.
 """
@@ -233,7 +234,7 @@ def large_series(path: Path, frames: int, size: tuple[int, int, int] = (256, 256
     return path
 
 
-def seams(source: Path, size: tuple[int, int, int] = (25, 144, 144)) -> list[dict[str, Any]]:
+def seams(source: Path, size: tuple[int, int, int] = (25, 128, 128)) -> list[dict[str, Any]]:
     """Compare overlaps of windows with a far larger one.
 
     Args:
