@@ -12,9 +12,10 @@ layout of ACDC:
 
 All slices are of one heart: the neighbors of the test slices are in the training.
 
-With ``--brain MNI``, the folder ``nilearn/datasets/data`` of an installed nilearn, it also writes folders of images and labels of brain tissue (1 cerebrospinal fluid, 2 gray matter, 3
-white matter): ``OUT/brain_train``, the MNI template there with its tissue maps, and ``OUT/brain_test``, a T1w scan of
-one person with tissues from its automatic FreeSurfer labels.
+With ``--brain MNI``, the folder ``nilearn/datasets/data`` of an installed nilearn, it also writes folders of images and
+labels of brain tissue (1 cerebrospinal fluid, 2 gray matter, 3 white matter): ``OUT/brain_train``, the MNI template
+there with its tissue maps, and ``OUT/brain_test``, a T1w scan of one person with tissues from its automatic FreeSurfer
+labels.
 """
 
 from __future__ import annotations
