@@ -17,8 +17,10 @@ import gc
 import sys
 import weakref
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import torch
 from torch import nn
@@ -29,12 +31,35 @@ from torch.utils.flop_counter import FlopCounterMode
 from monai_stcnnt.networks import HRNetV2, STCNNTClassifier, STCNNTDenoiser, STCNNTSegmenter, build_variant
 from monai_stcnnt.networks.block_string import CELL_CODES
 from monai_stcnnt.networks.cells import AttentionCell
+from monai_stcnnt.networks.layers import attention
 
-__all__ = ["LivingTensors", "cells", "main", "measure", "networks", "table"]
+__all__ = ["LivingTensors", "cells", "main", "measure", "networks", "plain_attention", "table"]
 
 CLIP = (16, 64, 64)
 CHANNELS = 32
 MEGA, GIGA = 1e6, 1e9
+
+
+def stored_attention(
+    q: torch.Tensor,
+    k: torch.Tensor,
+    v: torch.Tensor,
+    similarity: str,
+    logit_bias: torch.Tensor | None,
+    weight_bias: torch.Tensor | None,
+) -> torch.Tensor:
+    """Attention as its formula says, with all weights in memory."""
+    q, k, scale = attention.compared(q, k, similarity, v.dtype)
+    logits = torch.matmul(q, k.transpose(-2, -1)) * scale
+    weights = (logits if logit_bias is None else logits + logit_bias).softmax(dim=-1)
+    return torch.matmul(weights if weight_bias is None else weights + weight_bias, v)
+
+
+@contextmanager
+def plain_attention() -> Iterator[None]:
+    """Compute attention as its formula says, which has fewer operations and takes more time."""
+    with mock.patch.object(attention, "attend_fused", stored_attention):
+        yield
 
 
 class LivingTensors(TorchDispatchMode):
@@ -85,7 +110,7 @@ def measure(net: nn.Module, x: torch.Tensor) -> tuple[float, float, float, float
         Millions of parameters, billions of multiplications, and megabytes at the peak of inference and of a training
         step.
     """
-    with FlopCounterMode(display=False) as flops, torch.no_grad():
+    with FlopCounterMode(display=False) as flops, torch.no_grad(), plain_attention():
         net.eval()(x)
     peaks = []
     for training in (False, True):

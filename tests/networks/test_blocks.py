@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
 
 from monai_stcnnt.errors import BlockStringError, NetworkConfigError
 from monai_stcnnt.networks.blocks import CellBlock
@@ -35,6 +36,32 @@ def test_dense_block_feeds_the_sum_of_all_cells_before() -> None:
     b = block.cells[1](a)
     c = block.cells[2](a + b)
     torch.testing.assert_close(block(x), block.cells[3](a + b + c))
+
+
+@pytest.mark.parametrize("norm", ["instance2d", "batch2d"])
+@pytest.mark.parametrize("dense", [False, True])
+def test_checkpointing_changes_nothing_but_what_is_kept(norm: str, dense: bool) -> None:
+    x = torch.randn(2, 2, 3, 8, 8)
+    results = []
+    for checkpointing in (False, True):
+        torch.manual_seed(0)
+        options = {**OPTIONS, "norm": norm, "drop_path": 0.5, "attention_dropout": 0.2, "checkpointing": checkpointing}
+        block = CellBlock("T1L1C2", 3, 4, (2, 8, 8), dense=dense, **options).train()
+        runs: list[nn.Module] = []
+        for cell in block.cells:
+            cell.register_forward_pre_hook(lambda module, _inputs, runs=runs: runs.append(module))
+        y = block(x)
+        y.square().sum().backward()
+        assert [runs.count(cell) for cell in block.cells] == [2 if checkpointing else 1] * 3
+        results.append([y, *(p.grad for p in block.parameters()), *block.buffers()])
+    for plain, checkpointed in zip(*results, strict=True):
+        torch.testing.assert_close(checkpointed, plain)
+
+
+def test_checkpointing_does_nothing_in_inference() -> None:
+    block = CellBlock("T1", 3, 4, (2, 8, 8), checkpointing=True, **OPTIONS).eval()
+    x = torch.randn(1, 2, 3, 8, 8, requires_grad=True)
+    torch.testing.assert_close(torch.jit.script(block)(x), block(x))
 
 
 def test_unknown_option_is_named() -> None:

@@ -13,6 +13,7 @@ from monai_stcnnt.errors import NetworkConfigError
 from monai_stcnnt.networks.block_string import CELL_CODES, CellSpec
 from monai_stcnnt.networks.blocks import CELL_OPTIONS
 from monai_stcnnt.networks.cells import AttentionCell, ConvMixer, PatchMixer, cell_windows
+from monai_stcnnt.networks.layers.frames import frames_at_once
 from monai_stcnnt.networks.layers.windows import WindowSize
 from tests.networks.laws import assert_differ, check_gradients
 
@@ -91,6 +92,20 @@ def test_global_cells_halve_their_windows_but_not_their_patches() -> None:
     assert cell_windows(CellSpec("local"), (4, 32, 16), wanted) == wanted
     one = WindowSize((1, 4, 4), (1, 4, 4))
     assert cell_windows(CellSpec("global"), (1, 8, 8), one) == one
+
+
+@pytest.mark.parametrize("cell_type", ["sequential", "parallel"])
+@pytest.mark.parametrize("code", ["T1", "L1", "G1", "V2", "s2", "S3", "C2"])
+def test_inference_in_pieces_equals_the_whole(monkeypatch: pytest.MonkeyPatch, code: str, cell_type: Any) -> None:  # noqa: ANN401
+    monkeypatch.setattr(frames_at_once, "__defaults__", (1,))
+    x = torch.randn(2, 4, 4, 7, 9)
+    before = x.clone()
+    for options in ({"norm": "batch2d"}, {"qk_stride": 1 if code in ("s2", "S3") else 2}):
+        cell = make(code, cell_type=cell_type, **options)
+        whole = cell(x)
+        with torch.no_grad():
+            torch.testing.assert_close(cell(x), whole)
+    torch.testing.assert_close(x, before, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("cell_type", ["sequential", "parallel"])

@@ -120,8 +120,9 @@ def frames_at_once(x: torch.Tensor, count: int, channels: int, budget: int = 167
         budget: bytes that it may take.
     """
     whole = torch.is_grad_enabled() or x.device.type != "cpu"
-    if not torch.jit.is_scripting():
-        whole = whole or torch.jit.is_tracing() or torch.compiler.is_compiling()
+    if not torch.jit.is_scripting():  # type: ignore[attr-defined]
+        traced = torch.jit.is_tracing()  # type: ignore[attr-defined]
+        whole = whole or traced or torch.compiler.is_compiling()
     if whole:
         return count
     return min(max(budget // (channels * x.shape[-2] * x.shape[-1] * x.element_size()), 1), count)

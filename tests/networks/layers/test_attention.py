@@ -115,3 +115,36 @@ def test_one_projection_is_three() -> None:
 def test_wrong_options_are_refused(check: Any, arguments: tuple[Any, ...], said: str) -> None:  # noqa: ANN401
     with pytest.raises(NetworkConfigError, match=said):
         check(*arguments)
+
+
+@pytest.mark.parametrize("similarity", ["cosine", "dot", "normalized"])
+@pytest.mark.parametrize(("before", "after"), [(False, False), (True, False), (False, True), (True, True)])
+def test_many_tokens_give_what_the_formula_says(similarity: Any, before: bool, after: bool) -> None:  # noqa: ANN401
+    q, k, v = torch.randn(3, 2, 3, 70, 4).unbind(0)
+    logit_bias, weight_bias = torch.randn(2, 1, 70, 70), torch.randn(3, 70, 70)
+    scale = 0.5
+    if similarity == "cosine":
+        a, b, scale = F.normalize(q, dim=-1), F.normalize(k, dim=-1), 1.0
+    elif similarity == "normalized":
+        a, b = ((x - x.mean(-1, keepdim=True)) / x.std(-1, keepdim=True) for x in (q, k))
+    else:
+        a, b = q, k
+    weights = (scale * a @ b.transpose(-2, -1) + (logit_bias if before else 0.0)).softmax(-1)
+    wanted = (weights + (weight_bias if after else 0.0)) @ v
+    y = attend(q, k, v, similarity, logit_bias if before else None, weight_bias if after else None, 0.0)
+    torch.testing.assert_close(y, wanted, rtol=1e-4, atol=1e-5)
+    with torch.no_grad():
+        y = attend(q, k, v, similarity, logit_bias if before else None, weight_bias if after else None, 0.0)
+        torch.testing.assert_close(y, wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_long_tokens_are_compared_by_cosine_even_where_one_is_zero() -> None:
+    q, k, v = torch.randn(3, 1, 2, 3, 8).unbind(0)
+    q[0, 0, 1] = 0.0
+    wanted = (F.normalize(q, dim=-1) @ F.normalize(k, dim=-1).transpose(-2, -1)).softmax(-1) @ v
+    q.requires_grad_()
+    y = attend(q, k, v, "cosine", None, None, 0.0)
+    torch.testing.assert_close(y, wanted)
+    y.sum().backward()
+    assert q.grad is not None
+    assert bool(q.grad.isfinite().all())

@@ -13,8 +13,11 @@ import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from monai_stcnnt.errors import LayoutError, NetworkConfigError
 from monai_stcnnt.networks.layers.frames import (
     FrameConv,
+    add_frames,
+    cat_frames,
     check_frames,
     crop_frames,
+    frames_at_once,
     level_size,
     pad_frames,
     reflect_index,
@@ -113,3 +116,34 @@ def test_wrong_layout_names_what_came(shape: tuple[int, ...]) -> None:
     with pytest.raises(LayoutError) as error:
         check_frames(torch.zeros(shape), 4, "The net")
     assert str(list(shape)) in str(error.value)
+
+
+@pytest.mark.parametrize("spatial_dims", [2, 3])
+def test_channels_are_fastest_in_memory_and_stay_so(spatial_dims: int) -> None:
+    x = torch.randn(2, 3, 4, 5, 6)
+    conv = FrameConv(4, 8, spatial_dims=spatial_dims)
+    with torch.no_grad():
+        y = conv(torch.cat([x, x], 2)[:, :, 1:5])
+        for result in (y, y + y, cat_frames([y, y]), add_frames(y.clone(), y), pad_frames(y, (4, 7, 9))):
+            assert result.permute(0, 1, 3, 4, 2).is_contiguous()
+
+
+def test_sum_overwrites_only_without_gradient_and_in_one_data_type() -> None:
+    new, old = torch.ones(1, 1, 1, 1, 1), torch.ones(1, 1, 1, 1, 1)
+    assert add_frames(new, old).item() == 2.0
+    assert new.item() == 1.0
+    with torch.no_grad():
+        half = torch.ones(1, 1, 1, 1, 1, dtype=torch.bfloat16)
+        assert add_frames(half, old).dtype == torch.float32
+        assert add_frames(new, old) is new
+    assert (new.item(), old.item()) == (2.0, 1.0)
+
+
+def test_pieces_fit_their_budget_in_inference_only() -> None:
+    x = torch.zeros(10, 3, 4, 4)
+    assert frames_at_once(x, 10, 8, 1024) == 10
+    with torch.no_grad():
+        assert frames_at_once(x, 10, 8, 1024) == 2
+        assert frames_at_once(x, 10, 8, 1) == 1
+        assert frames_at_once(x, 10, 8) == 10
+        assert frames_at_once(torch.zeros(10, 3, 4, 4, device="meta"), 10, 8, 1) == 10

@@ -15,8 +15,10 @@ from monai_stcnnt.networks.layers.windows import (
     keep_window_count,
     keep_window_size,
     level_windows,
+    merge_heads,
     merge_tokens,
     resolve_windows,
+    split_heads,
     split_tokens,
 )
 
@@ -106,3 +108,18 @@ def test_window_count_stays_and_follows_each_axis() -> None:
 def test_unknown_rule_is_refused() -> None:
     with pytest.raises(NetworkConfigError, match="'shrink'"):
         level_windows([(1, 8, 8)], WindowSize((1, 4, 4), (1, 2, 2)), "shrink")
+
+
+@pytest.mark.parametrize("across", [False, True])
+@pytest.mark.parametrize("channels", [1, 6])
+@pytest.mark.parametrize("seed", range(4))
+def test_heads_share_the_features_of_a_token_in_their_order(seed: int, channels: int, across: bool) -> None:
+    size, window, patch = random_geometry(seed)
+    x = torch.randn(2, *size, channels)
+    tokens = split_tokens(x, window, patch, across)
+    features = tokens.shape[2]
+    for heads in (heads for heads in range(1, features + 1) if features % heads == 0):
+        y = split_heads(x, window, patch, across, heads)
+        wanted = tokens.unflatten(2, (heads, -1)).transpose(1, 2)
+        torch.testing.assert_close(y, wanted, rtol=0, atol=0)
+        torch.testing.assert_close(merge_heads(y, size, window, patch, across), x, rtol=0, atol=0)

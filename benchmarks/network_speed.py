@@ -1,0 +1,412 @@
+# Copyright (c) monai_stcnnt contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Measure how fast the networks are and what memory they take, next to what the processor can do.
+
+    python -m benchmarks.network_speed                 everything, on the CPU
+    python -m benchmarks.network_speed --quick         smaller inputs and fewer repetitions
+    python -m benchmarks.network_speed --device cuda   the same on a GPU, and its own comparison
+
+The limit is a plain stack of convolutions: 3x3, zero padded, `channels_last`, with bias, as many channels in as out,
+one for every level with its channels and its size. All of them have equally many operations. The rate of the stack is
+its operations over its time; the share of a network is its own rate over that one. Operations are those of convolutions
+and matrix products (two for a multiply-add) in the plain form of the network: what a faster form needs in
+addition counts as time only. Network and limit take turns in one process, and medians are taken over the turns.
+
+With `--clock processor` times are those that the processor spent on this process, so that other programs on the machine
+disturb less; it is meant for one thread.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from monai.networks.nets import AttentionUnet, DynUNet, SegResNet, SwinUNETR
+from monai.networks.nets.restormer import Restormer
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmarks.network_cost import LivingTensors, plain_attention
+from monai_stcnnt.networks import build_variant
+
+__all__ = ["Bench", "exponent", "limit_stack", "main", "operations", "peak_memory"]
+
+NETWORKS = {"snraware_small": 64, "stcnnt_light": 16}
+"""Networks and their channels at full resolution; each has two levels."""
+GIGA, MEGA = 1e9, 1e6
+PARTS = ("limit", "variants", "memory", "neighbors", "scaling", "gpu")
+
+Step = Callable[[], object]
+
+
+@dataclass(frozen=True)
+class Bench:
+    """How to measure.
+
+    Attributes:
+        device: where to compute.
+        rounds: how often everything takes its turn.
+        clip: (T, H, W) of an input.
+        processor: measure processor time instead of the clock on the wall (CPU only).
+    """
+
+    device: torch.device
+    rounds: int
+    clip: tuple[int, int, int]
+    processor: bool = False
+
+    def seconds(self, step: Step) -> float:
+        """Time of one step; events on a GPU."""
+        if self.device.type == "cuda":
+            start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+            start.record()
+            step()
+            end.record()
+            torch.cuda.synchronize()
+            return float(start.elapsed_time(end)) / 1e3
+        clock = time.process_time if self.processor else time.perf_counter
+        before = clock()
+        step()
+        return clock() - before
+
+    def turns(self, steps: dict[str, Step]) -> dict[str, list[float]]:
+        """Seconds of all steps, taking turns; a first turn does not count."""
+        times: dict[str, list[float]] = {name: [] for name in steps}
+        for turn in range(self.rounds + 1):
+            for name, step in steps.items():
+                spent = self.seconds(step)
+                if turn > 0:
+                    times[name].append(spent)
+        return times
+
+    def image(self, channels: int, clip: tuple[int, int, int] | None = None, batch: int = 1) -> torch.Tensor:
+        """A random clip (batch, channels, T, H, W)."""
+        return torch.randn(batch, channels, *(clip or self.clip), device=self.device)
+
+
+def median_ratio(above: list[float], below: list[float]) -> float:
+    """Median of the ratios of measurements of one turn."""
+    return statistics.median(a / b for a, b in zip(above, below, strict=True))
+
+
+def build(name: str, clip: tuple[int, int, int], **options: Any) -> nn.Module:  # noqa: ANN401 - of the network
+    """A named network for a size of clip."""
+    return build_variant(name, img_size=clip, **options)
+
+
+def operations(net: nn.Module, x: torch.Tensor) -> float:
+    """Operations of one forward pass in the plain form of the network."""
+    with FlopCounterMode(display=False) as flops, torch.no_grad(), plain_attention():
+        net.eval()(x)
+    return float(flops.get_total_flops())
+
+
+def inference(net: nn.Module, x: torch.Tensor, context: AbstractContextManager[Any] | None = None) -> Step:
+    """A step of inference."""
+    net.eval()
+
+    def step() -> None:
+        with torch.inference_mode(), context or nullcontext():
+            net(x)
+
+    return step
+
+
+def training(net: nn.Module, x: torch.Tensor) -> Step:
+    """A training step without the optimizer: forward, loss, backward."""
+
+    def step() -> None:
+        net.train().zero_grad()
+        net(x).square().mean().backward()
+
+    return step
+
+
+def limit_stack(
+    bench: Bench, channels: int, levels: int = 2, dtype: torch.dtype = torch.float32, *, channels_last: bool = True
+) -> tuple[Step, float]:
+    """The plain convolutions of the limit, repeated to a measurable time, and their operations."""
+    convolutions, work = [], 0.0
+    repeats = max(1, 1024 // channels**2 * 4)
+    order = torch.channels_last if channels_last else torch.contiguous_format
+    for level in range(levels):
+        c, (t, h, w) = channels * 2**level, bench.clip
+        x = torch.randn(t, c, h // 2**level, w // 2**level, device=bench.device, dtype=dtype)
+        conv = nn.Conv2d(c, c, 3, padding=1, device=bench.device, dtype=dtype)
+        convolutions.append((conv, x.contiguous(memory_format=order)))
+        work += 2.0 * 9 * c * x.numel() * repeats
+
+    def step() -> None:
+        with torch.inference_mode():
+            for conv, x in convolutions:
+                for _ in range(repeats):
+                    conv(x)
+
+    return step, work
+
+
+def measure_limit(bench: Bench) -> Iterator[dict[str, Any]]:
+    """Every network and its own limit, and how far it is from its plain form."""
+    for name, channels in NETWORKS.items():
+        net = build(name, bench.clip).to(bench.device).eval()
+        x = bench.image(3)
+        with torch.inference_mode():
+            result = net(x)
+            with plain_attention():
+                difference = float((result - net(x)).abs().max())
+        stack, stack_work = limit_stack(bench, channels)
+        work = operations(net, x)
+        times = bench.turns({"network": inference(net, x), "limit": stack})
+        yield {
+            "network": name,
+            "GFLOP": work / GIGA,
+            "seconds": statistics.median(times["network"]),
+            "GFLOP/s": work / statistics.median(times["network"]) / GIGA,
+            "limit GFLOP/s": stack_work / statistics.median(times["limit"]) / GIGA,
+            "share": work / stack_work * median_ratio(times["limit"], times["network"]),
+            "difference from plain form": difference,
+        }
+
+
+def measure_variants(bench: Bench) -> Iterator[dict[str, Any]]:
+    """Forward and forward with backward by data type and compilation, and plain convolutions by memory order."""
+    for name, channels in NETWORKS.items():
+        net = build(name, bench.clip).to(bench.device)
+        x = bench.image(3)
+        half = torch.autocast(bench.device.type, dtype=torch.bfloat16)
+        compiled: Any = torch.compile(net, backend="inductor" if bench.device.type == "cuda" else "eager")
+        steps = {
+            "forward, float32": inference(net, x),
+            "forward, bfloat16 autocast": inference(net, x, half),
+            "forward, float32, torch.compile": inference(compiled, x),
+            "forward and backward, float32": training(net, x),
+            "convolutions, channels_last": limit_stack(bench, channels)[0],
+            "convolutions, contiguous": limit_stack(bench, channels, channels_last=False)[0],
+            "convolutions, bfloat16": limit_stack(bench, channels, dtype=torch.bfloat16)[0],
+        }
+        times = bench.turns(steps)
+        for step, spent in times.items():
+            base = "forward, float32" if "forward" in step else "convolutions, channels_last"
+            yield {
+                "network": name,
+                "step": step,
+                "seconds": statistics.median(spent),
+                "of the first of its kind": median_ratio(spent, times[base]),
+            }
+
+
+def resident(peak: bool) -> float:
+    """Megabytes of this process in memory, now or at most since the last :func:`forget_peak`."""
+    text = Path("/proc/self/status").read_text(encoding="ascii")
+    key = "VmHWM:" if peak else "VmRSS:"
+    return float(next(line.split()[1] for line in text.splitlines() if line.startswith(key))) * 1024 / MEGA
+
+
+def forget_peak() -> None:
+    """Start the peak of :func:`resident` anew."""
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+
+
+def peak_memory(name: str, mode: str, clip: tuple[int, int, int]) -> dict[str, Any]:
+    """Peak of this process over one step; to be called in a fresh process (Linux)."""
+    torch.nn.functional.conv2d(torch.randn(1, 8, 8, 8), torch.randn(8, 8, 3, 3))
+    before = resident(False)
+    net = build(name, clip, checkpointing=mode == "training, checkpointing")
+    weights = resident(False) - before
+    x = torch.randn(1, 3, *clip)
+    forget_peak()
+    (inference(net, x) if mode == "inference" else training(net, x))()
+    peak = resident(True) - before
+    return {"network": name, "step": mode, "weights MB": weights, "peak MB": peak, "above weights MB": peak - weights}
+
+
+def measure_memory(bench: Bench) -> Iterator[dict[str, Any]]:
+    """Peak memory of every network and step, each in a process of its own."""
+    for name in NETWORKS:
+        for mode in ("inference", "training", "training, checkpointing"):
+            arguments = ["--worker", name, mode, "--clip", *map(str, bench.clip)]
+            command = [sys.executable, "-m", "benchmarks.network_speed", *arguments]
+            done = subprocess.run(command, check=True, capture_output=True, text=True)
+            yield json.loads(done.stdout.splitlines()[-1])
+
+
+def neighbors() -> dict[str, nn.Module]:
+    """Networks of MONAI at small sizes, all in 3D on the same clip but Restormer, which takes the frames one by one."""
+    return {
+        "stcnnt_light": build("stcnnt_light", (16, 64, 64)),
+        "SegResNet": SegResNet(spatial_dims=3, in_channels=3, out_channels=2, init_filters=16),
+        "DynUNet": DynUNet(3, 3, 2, [3, 3, 3], [1, 2, 2], [2, 2], filters=[16, 32, 64]),
+        "AttentionUnet": AttentionUnet(3, 3, 2, channels=(16, 32, 64), strides=(2, 2)),
+        "SwinUNETR": SwinUNETR(in_channels=3, out_channels=2, feature_size=12, spatial_dims=3),
+        "Restormer": Restormer(
+            spatial_dims=2, in_channels=3, out_channels=2, dim=16, num_blocks=(1, 1, 1, 1), heads=(1, 1, 2, 4),
+            num_refinement_blocks=1,
+        ),
+    }  # fmt: skip
+
+
+def measure_neighbors(bench: Bench) -> Iterator[dict[str, Any]]:
+    """Networks of MONAI and ours on one clip: their rate, as a share of one plain stack of 16 and 32 channels."""
+    volume = (max(bench.clip[0], 32), max(bench.clip[1], 32), max(bench.clip[2], 32))  # SwinUNETR takes multiples of 32
+    stack, stack_work = limit_stack(bench, 16)
+    steps: dict[str, Step] = {"limit": stack}
+    work: dict[str, float] = {}
+    parameters: dict[str, float] = {}
+    for name, net in neighbors().items():
+        x = bench.image(3, volume if name != "stcnnt_light" else bench.clip)
+        x = x[0].transpose(0, 1).contiguous() if name == "Restormer" else x
+        net.to(bench.device)
+        steps[name], work[name] = inference(net, x), operations(net, x)
+        parameters[name] = sum(p.numel() for p in net.parameters())
+    times = bench.turns(steps)
+    for name, amount in work.items():
+        yield {
+            "network": name,
+            "parameters (M)": parameters[name] / MEGA,
+            "GMAC": amount / 2 / GIGA,
+            "GFLOP/s": amount / statistics.median(times[name]) / GIGA,
+            "share": amount / stack_work * median_ratio(times["limit"], times[name]),
+        }
+
+
+def exponent(sizes: list[float], values: list[float]) -> float:
+    """Slope of a straight line through the logarithms."""
+    x, y = torch.tensor(sizes, dtype=torch.float64).log(), torch.tensor(values, dtype=torch.float64).log()
+    return float(((x - x.mean()) * (y - y.mean())).sum() / (x - x.mean()).square().sum())
+
+
+def measure_scaling(bench: Bench) -> Iterator[dict[str, Any]]:
+    """Fitted exponents of time and of the peak of living tensors against frames, pixels and batch."""
+    t, h, w = bench.clip
+    net = build("stcnnt_light", bench.clip).to(bench.device).eval()
+    series: dict[str, list[tuple[float, torch.Tensor]]] = {
+        "frames": [(t * k, bench.image(3, (t * k, h, w))) for k in (1, 2, 4)],
+        "pixels": [(h * w * k**2, bench.image(3, (t, h * k, w * k))) for k in (1, 2, 3)],
+        "batch": [(k, bench.image(3, batch=k)) for k in (1, 2, 4)],
+    }
+    for axis, inputs in series.items():
+        times = bench.turns({str(size): inference(net, x) for size, x in inputs})
+        peaks = []
+        for _, x in inputs:
+            with LivingTensors() as memory, torch.no_grad():
+                net(x)
+            peaks.append(float(memory.peak))
+        sizes = [float(size) for size, _ in inputs]
+        medians = [statistics.median(spent) for spent in times.values()]
+        yield {"against": axis, "sizes": sizes, "seconds": medians, "exponent of time": exponent(sizes, medians),
+               "exponent of memory": exponent(sizes, peaks)}  # fmt: skip
+
+
+def measure_gpu(bench: Bench) -> Iterator[dict[str, Any]]:
+    """Bandwidth, matrix rates, and every network in float32, compiled bfloat16 and with CUDA graphs.
+
+    On a CPU the same code runs at a small size, without compiler: a rehearsal whose figures mean nothing.
+    """
+    real = bench.device.type == "cuda"
+    size = 8192 if real else 256
+    buffer = torch.randn(size * size, device=bench.device)
+    target = torch.empty_like(buffer)
+    steps: dict[str, Step] = {"copy": lambda: target.copy_(buffer)}
+    for dtype in (torch.float32, torch.bfloat16):
+        a = torch.randn(size, size, device=bench.device, dtype=dtype)
+        steps[f"matrix {dtype}"] = partial(torch.matmul, a, a)
+    times = {name: statistics.median(spent) for name, spent in bench.turns(steps).items()}
+    matrix = 2.0 * size**3 / times["matrix torch.bfloat16"]
+    yield {"what": "copy", "GB/s": 2 * buffer.numel() * 4 / times["copy"] / GIGA}
+    yield {"what": "matrix product, float32", "GFLOP/s": 2.0 * size**3 / times["matrix torch.float32"] / GIGA}
+    yield {"what": "matrix product, bfloat16", "GFLOP/s": matrix / GIGA}
+    for name in NETWORKS:
+        options: dict[str, Any] = {} if real else {"channels": 8, "num_heads": 8}
+        net = build(name, bench.clip, **options).to(bench.device).eval()
+        x, half = bench.image(3), torch.autocast(bench.device.type, dtype=torch.bfloat16)
+        compiled: Any = torch.compile(net) if real else torch.compile(net, backend="eager")
+        graphs: Any = torch.compile(net, mode="reduce-overhead") if real else torch.compile(net, backend="eager")
+        spent = bench.turns({
+            "float32": inference(net, x),
+            "bfloat16": inference(net, x, half),
+            "bfloat16, compiled": inference(compiled, x, half),
+            "bfloat16, CUDA graphs": inference(graphs, x, half),
+        })  # fmt: skip
+        work = operations(net, x)
+        for kind, seconds in spent.items():
+            yield {
+                "what": f"{name}, {kind}",
+                "GFLOP/s": work / statistics.median(seconds) / GIGA,
+                "times as fast as float32": median_ratio(spent["float32"], seconds),
+                "share of the matrix rate": work / statistics.median(seconds) / matrix,
+            }
+    cine = bench.image(3, (30, 256, 256) if real else (4, 32, 32))
+    net = build("stcnnt_light", bench.clip).to(bench.device)
+    half = torch.autocast(bench.device.type, dtype=torch.bfloat16)
+    seconds = bench.turns({"cine": inference(net, cine, half)})["cine"]
+    yield {"what": "stcnnt_light, bfloat16, 256x256 cine", "frames/s": cine.shape[2] / statistics.median(seconds)}
+
+
+MEASURES: dict[str, Callable[[Bench], Iterator[dict[str, Any]]]] = {
+    "limit": measure_limit,
+    "variants": measure_variants,
+    "memory": measure_memory,
+    "neighbors": measure_neighbors,
+    "scaling": measure_scaling,
+    "gpu": measure_gpu,
+}
+
+
+def as_table(rows: list[dict[str, Any]]) -> str:
+    """Markdown of rows; a column may be missing in some."""
+    columns = list(dict.fromkeys(column for row in rows for column in row))
+    lines = ["| " + " | ".join(columns) + " |", "|---" * len(columns) + "|"]
+    for row in rows:
+        cells = (row.get(column, "") for column in columns)
+        lines.append("| " + " | ".join(f"{v:.4g}" if isinstance(v, float) else str(v) for v in cells) + " |")
+    return "\n".join(lines)
+
+
+def parse() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--quick", action="store_true", help="a clip of 4x32x32, three rounds")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=None, help="5, or 3 with --quick")
+    parser.add_argument("--clock", choices=("wall", "processor"), default="wall")
+    parser.add_argument("--clip", type=int, nargs=3, default=None, metavar=("T", "H", "W"))
+    parser.add_argument("--output", type=Path, default=Path("network_speed.json"))
+    parser.add_argument("--worker", nargs=2, default=None, help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Measure, print tables and write everything as JSON."""
+    arguments = parse()
+    torch.manual_seed(0)
+    torch.set_num_threads(arguments.threads)
+    clip = tuple(arguments.clip or ((4, 32, 32) if arguments.quick else (16, 64, 64)))
+    if arguments.worker:
+        sys.stdout.write(json.dumps(peak_memory(arguments.worker[0], arguments.worker[1], clip)) + "\n")
+        return
+    rounds = arguments.rounds or (3 if arguments.quick else 5)
+    bench = Bench(torch.device(arguments.device), rounds, clip, arguments.clock == "processor")
+    results: dict[str, Any] = {"torch": torch.__version__, "threads": arguments.threads, "clip": clip, "rounds": rounds,
+                               "clock": arguments.clock, "device": arguments.device}  # fmt: skip
+    for part in arguments.parts:
+        results[part] = list(MEASURES[part](bench))
+        sys.stdout.write(f"\n## {part}\n\n{as_table(results[part])}\n")
+        sys.stdout.flush()
+        arguments.output.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
