@@ -125,8 +125,11 @@ def misbehave(case: int, source: list[Path], _seed: int, _keep: None, ready: Cal
     return Outcome(case, source[0].name, "some damage", "same geometry")
 
 
+VERDICTS = ("CRASH", "HANG", "HANG", "MEMORY", "LEAK", "same geometry")
+
+
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # of Python 3.12 on: it has threads
-@pytest.mark.parametrize(("case", "verdict"), enumerate(["CRASH", "HANG", "HANG", "MEMORY", "LEAK", "same geometry"]))
+@pytest.mark.parametrize(("case", "verdict"), list(enumerate(VERDICTS)))
 def test_a_reader_that_misbehaves_is_found(monkeypatch: pytest.MonkeyPatch, case: int, verdict: str) -> None:
     monkeypatch.setattr(fuzz_files, "outcome_of", misbehave)
     monkeypatch.setattr(fuzz_files, "SECONDS", 0)  # so one, as they are rounded up
