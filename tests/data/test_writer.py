@@ -165,7 +165,7 @@ def test_masks_of_dicom_become_segmentations(make_dicom: Callable[..., Path], tm
     mask = MetaTensor(image.as_tensor() / 10, meta=image.meta)
     for output_format in ("same", "dicom_seg"):
         saver = SaveSeries(
-            tmp_path / output_format, suffix="seg", output_format=output_format,  # type: ignore[arg-type]
+            tmp_path / output_format, suffix="seg", output_format=output_format,
             uid_seed="a", class_names=NAMES, algorithm_version="1.2",
         )  # fmt: skip
         folder = Path(saver(mask).meta["saved_to"])
