@@ -80,9 +80,9 @@ def cut_series(data: Path, folder: Path) -> int:
         Their number.
     """
     made = 0
-    for name, source in DICOM.items():
+    for name, scan in DICOM.items():
         for part in range(2):
-            cut_dicom(data / source, folder / "scanner" / f"{name}_{part}", first=4 * part, frames=3 + part)
+            cut_dicom(data / scan, folder / "scanner" / f"{name}_{part}", first=4 * part, frames=3 + part)
             made += 1
     sources = [file for entry in NIFTI.values() for file in _images(data / entry)]
     while made < SERIES:

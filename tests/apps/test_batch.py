@@ -16,11 +16,12 @@ import numpy as np
 import pydicom
 import pytest
 
+from monai_stcnnt import __version__
 from monai_stcnnt.apps import batch as batch_module
 from monai_stcnnt.apps.batch import weights_checksum
 from monai_stcnnt.apps.batch_result import BatchResult
 from monai_stcnnt.apps.bundles import bundle_folder
-from monai_stcnnt.apps.manifest import Journal, SeriesRow, read_manifest
+from monai_stcnnt.apps.manifest import Journal, SeriesRow, read_manifest, stamp_of
 from monai_stcnnt.data import SaveSeries
 from monai_stcnnt.errors import EmptyImageError, FailedSeriesError, NoiseLevelError
 from monai_stcnnt.networks.nets import build_variant
@@ -99,7 +100,7 @@ def test_the_manifest_says_what_was_done_and_nothing_of_the_patient(scans: Path,
     assert 0 < row.qc["removed_std"] < 2
     assert set(run(scans, tmp_path / "no", qc=False).rows[0].qc) == {"noise_sigma"}
     assert row.seconds > 0
-    assert (row.status, row.device, row.version) == ("done", "cpu", batch_module.__version__)
+    assert (row.status, row.device, row.version) == ("done", "cpu", __version__)
     text = "".join(file.read_text() for file in result.manifest.iterdir())
     assert not any(secret in text for secret in (*PATIENT, str(tmp_path)))
 
@@ -208,10 +209,9 @@ def test_a_full_disk_stops_the_run_and_the_next_goes_on(
 
 def test_a_file_that_changes_while_it_is_read_gives_no_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = write_nifti(tmp_path / "scans" / "a.nii")
-    check = batch_module.stamp_of
 
     def changed(paths: list[str]) -> str:
-        stamp = check(paths)
+        stamp = stamp_of(paths)
         os.utime(file, ns=(0, file.stat().st_mtime_ns + 1))
         return stamp
 
