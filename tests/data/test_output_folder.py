@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from monai.data.meta_tensor import MetaTensor
 from monai.transforms import EnsureChannelFirst, LoadImage
 
 from monai_stcnnt.data import SaveSeries, SeriesReader, output_path
@@ -71,6 +72,7 @@ def test_text_of_a_dicom_header_names_no_file(make_dicom: Callable[..., Path], t
     folder = make_dicom("work/scan", np.arange(40).reshape(1, 2, 5, 4), change=change)
     out = tmp_path / "work" / "out"
     image = EnsureChannelFirst(channel_dim="no_channel")(LoadImage(SeriesReader())(folder))
+    assert isinstance(image, MetaTensor)
     SaveSeries(out, output_format="nifti")(image)
     SaveSeries(out, suffix="derived")(image)
     found = [os.path.relpath(path, tmp_path) for path in tmp_path.rglob("*") if not path.is_relative_to(folder)]
