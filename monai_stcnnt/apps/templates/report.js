@@ -295,7 +295,7 @@
 
   byId("frame").max = frames - 1;
   byId("slice").max = slices - 1;
-  byId("frame-box").hidden = byId("play").hidden = frames < 2;
+  byId("frame-box").hidden = byId("play").hidden = byId("mode").parentElement.hidden = frames < 2;
   byId("slice-box").hidden = slices < 2;
   const fit = () => { compare.fit(); removed.fit(); redraw(); };
   addEventListener("resize", fit);
