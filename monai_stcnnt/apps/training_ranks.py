@@ -50,11 +50,14 @@ def join_ranks(device: torch.device) -> None:
             f"multi_gpu_train.json is for processes that torchrun starts, but {', '.join(missing)} is not set. "
             "Use: torchrun --nproc-per-node 2 -m monai.bundle run ..., or leave the config out to train in one process."
         )
+    store, rank, size = next(dist.rendezvous("env://"))
+    # torchrun keeps one store over all restarts, in which addresses of dead processes would be found.
+    store = dist.PrefixStore(f"start_{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
     if device.type == "cuda":
         torch.cuda.set_device(device)
-        dist.init_process_group("nccl", device_id=device)
+        dist.init_process_group("nccl", store=store, rank=rank, world_size=size, device_id=device)
     else:
-        dist.init_process_group("gloo")
+        dist.init_process_group("gloo", store=store, rank=rank, world_size=size)
     if not is_first_rank():
         logging.disable(logging.INFO)
 

@@ -95,11 +95,16 @@ def test_one_process_as_a_rank_trains_as_without_ranks(tmp_path: Path, monkeypat
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
-    for name, value in {"RANK": 0, "WORLD_SIZE": 1, "MASTER_ADDR": "localhost", "MASTER_PORT": port}.items():
+    for name, value in {"RANK": 0, "LOCAL_RANK": 0, "WORLD_SIZE": 1, "MASTER_ADDR": "localhost"}.items():
         monkeypatch.setenv(name, str(value))
-    workflow = train(tmp_path / "rank", ("train.json", "multi_gpu_train.json"), val_clips=1)
+    monkeypatch.setenv("MASTER_PORT", str(port))
+    try:
+        workflow = train(tmp_path / "rank", ("train.json", "multi_gpu_train.json"), val_clips=1)
+        assert not dist.is_initialized()
+    finally:
+        if dist.is_initialized():
+            dist.destroy_process_group()
     assert isinstance(workflow.parser.get_parsed_content("network"), torch.nn.parallel.DistributedDataParallel)
-    assert not dist.is_initialized()
     assert_same(tmp_path / "alone", tmp_path / "rank")
 
 
