@@ -9,6 +9,8 @@ import os
 
 import torch
 import torch.distributed as dist
+from torch.distributed.distributed_c10d import PrefixStore
+from torch.distributed.rendezvous import rendezvous
 
 from monai_stcnnt.apps.ranks import rank_device
 from monai_stcnnt.errors import LaunchError
@@ -50,9 +52,9 @@ def join_ranks(device: torch.device) -> None:
             f"multi_gpu_train.json is for processes that torchrun starts, but {', '.join(missing)} is not set. "
             "Use: torchrun --nproc-per-node 2 -m monai.bundle run ..., or leave the config out to train in one process."
         )
-    store, rank, size = next(dist.rendezvous("env://"))
+    store, rank, size = next(rendezvous("env://"))
     # torchrun keeps one store over all restarts, in which addresses of dead processes would be found.
-    store = dist.PrefixStore(f"start_{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
+    store = PrefixStore(f"start_{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
     if device.type == "cuda":
         torch.cuda.set_device(device)
         dist.init_process_group("nccl", store=store, rank=rank, world_size=size, device_id=device)
