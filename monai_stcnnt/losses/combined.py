@@ -14,6 +14,7 @@ from monai_stcnnt.losses.pixelwise import (
     ComplexL1Loss,
     ComplexMSELoss,
     ComplexRMSELoss,
+    LogMSELoss,
     PerpendicularLoss,
     PSNRLoss,
 )
@@ -28,6 +29,7 @@ LOSSES: dict[str, Callable[[], ClipLoss]] = {
     "l1": ComplexL1Loss,
     "charbonnier": CharbonnierLoss,
     "perpendicular": PerpendicularLoss,
+    "log_mse": LogMSELoss,
     "psnr": PSNRLoss,
     "ssim": lambda: ClipSSIMLoss(2, win_size=7),
     "ssim3d": lambda: ClipSSIMLoss(3, win_size=5),

@@ -14,6 +14,7 @@ __all__ = [
     "ComplexL1Loss",
     "ComplexMSELoss",
     "ComplexRMSELoss",
+    "LogMSELoss",
     "PSNRLoss",
     "PerpendicularLoss",
     "perpendicular_error",
@@ -92,6 +93,30 @@ def perpendicular_error(prediction: Tensor, target: Tensor) -> Tensor:
     angle = torch.atan2(prediction[:, 1], prediction[:, 0] + _EPS) - torch.atan2(target[:, 1], target[:, 0] + _EPS)
     mirrored = 2 * torch.linalg.vector_norm(target, dim=1) - across
     return torch.where(angle.cos() >= 0, across, mirrored)
+
+
+class LogMSELoss(ClipLoss):
+    r"""Logarithm of the mean squared error of every frame, :math:`\log(1 + \mathrm{mean}(d^2) / \epsilon)`.
+
+    Its gradient is the relative improvement, so that clips of high and of low SNR count the same, as they do in a mean
+    of PSNRs; see Chen et al., Simple baselines for image restoration, 2022, doi:10.1007/978-3-031-20071-7_2.
+
+    Args:
+        eps: squared error below which nothing is gained, in squared units of the image.
+
+    Raises:
+        ValueError: when it is not positive.
+    """
+
+    def __init__(self, eps: float = 0.003) -> None:
+        super().__init__()
+        if not eps > 0:
+            raise ValueError(f"eps is {eps}; give a positive number")
+        self.eps = eps
+
+    def frame_values(self, input: Tensor, target: Tensor) -> Tensor:
+        """Return the value of every frame, ``(B, T)``."""
+        return ((input - target).square().mean((1, -2, -1)) / self.eps).log1p()
 
 
 class PSNRLoss(ClipLoss):

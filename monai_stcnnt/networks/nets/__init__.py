@@ -7,6 +7,7 @@ from __future__ import annotations
 from monai_stcnnt.networks.nets.classifier import STCNNTClassifier
 from monai_stcnnt.networks.nets.denoiser import STCNNTDenoiser
 from monai_stcnnt.networks.nets.flip_ensemble import FlipEnsemble
+from monai_stcnnt.networks.nets.guided_denoiser import STCNNTGuidedDenoiser
 from monai_stcnnt.networks.nets.hrnetv2 import HRNetV2
 from monai_stcnnt.networks.nets.router import ChannelRouter
 from monai_stcnnt.networks.nets.segmenter import STCNNTSegmenter
@@ -19,6 +20,7 @@ __all__ = [
     "HRNetV2",
     "STCNNTClassifier",
     "STCNNTDenoiser",
+    "STCNNTGuidedDenoiser",
     "STCNNTSegmenter",
     "build_variant",
 ]

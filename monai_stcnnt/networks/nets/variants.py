@@ -10,6 +10,7 @@ from torch import nn
 
 from monai_stcnnt.errors import NetworkConfigError
 from monai_stcnnt.networks.nets.denoiser import STCNNTDenoiser
+from monai_stcnnt.networks.nets.guided_denoiser import STCNNTGuidedDenoiser
 from monai_stcnnt.networks.nets.hrnetv2 import HRNETV2_VARIANTS, HRNetV2
 from monai_stcnnt.networks.nets.segmenter import STCNNTSegmenter
 
@@ -32,18 +33,14 @@ _SNRAWARE: dict[str, Any] = {
 _STCNNT: dict[str, Any] = {
     "backbone": "hrnet",
     "levels": 2,
-    "img_size": (16, 64, 64),
+    "img_size": (16, 32, 32),
     "window_size": (2, 8, 8),
     "patch_size": (1, 2, 2),
-    "norm": "none",
-    "residual": "image",
+    "norm": "instance2d",
+    "mixer_ratio": 1.5,
 }
-_LIGHT: dict[str, Any] = {
-    **_STCNNT, "channels": 16, "num_heads": 4, "block_strings": ("T1L1", "T1L1G1"), "mixer_ratio": 1.5
-}  # fmt: skip
-_BASE: dict[str, Any] = {
-    **_STCNNT, "channels": 48, "num_heads": 8, "block_strings": ("T1L1G1", "T1L1G1T1L1G1"), "mixer_ratio": 1.5
-}  # fmt: skip
+_LIGHT: dict[str, Any] = {**_STCNNT, "channels": 24, "num_heads": 4, "block_strings": ("T1L1G1", "T1L1G1")}
+_BASE: dict[str, Any] = {**_STCNNT, "channels": 64, "num_heads": 8, "block_strings": ("T1L1G1", "T1L1G1T1L1G1")}
 
 # Four classes: background and three structures. Convolutions at full resolution, attention below.
 _SEGMENT: dict[str, Any] = {"in_channels": 1, "out_channels": 4}
@@ -84,10 +81,10 @@ VARIANTS: dict[str, tuple[type[nn.Module], dict[str, Any]]] = {
         STCNNTDenoiser,
         {**_SNRAWARE, "channels": 64, "num_heads": 64, "block_strings": ("T1L1G1" * 4, "T1L1G1" * 4)},
     ),
-    "stcnnt_light": (STCNNTDenoiser, {**_COMPLEX, **_LIGHT}),
-    "stcnnt_light_magnitude": (STCNNTDenoiser, {**_MAGNITUDE, **_LIGHT}),
-    "stcnnt_base": (STCNNTDenoiser, {**_COMPLEX, **_BASE}),
-    "stcnnt_base_magnitude": (STCNNTDenoiser, {**_MAGNITUDE, **_BASE}),
+    "stcnnt_light": (STCNNTGuidedDenoiser, {**_COMPLEX, **_LIGHT}),
+    "stcnnt_light_magnitude": (STCNNTGuidedDenoiser, {**_MAGNITUDE, **_LIGHT}),
+    "stcnnt_base": (STCNNTGuidedDenoiser, {**_COMPLEX, **_BASE}),
+    "stcnnt_base_magnitude": (STCNNTGuidedDenoiser, {**_MAGNITUDE, **_BASE}),
     "stcnnt_segmenter": (STCNNTSegmenter, _STCNNT_SEGMENTER),
     "hrnetv2_segmenter": (HRNetV2, _HRNETV2_SEGMENTER),
     **{name: (HRNetV2, dict(options)) for name, options in HRNETV2_VARIANTS.items()},

@@ -1,0 +1,101 @@
+# Copyright (c) monai_stcnnt contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The denoising network that starts from estimates by shrinkage, and corrects them."""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - torch's own name for it
+from torch import nn
+
+from monai_stcnnt.errors import NetworkConfigError
+from monai_stcnnt.networks.layers.frames import FrameConv, crop_frames, pad_frames
+from monai_stcnnt.networks.layers.shrinkage import ShrinkageEstimates
+from monai_stcnnt.networks.nets.base import BackboneName, FrameLayout, FrameNet, build_backbone
+
+__all__ = ["STCNNTGuidedDenoiser"]
+
+
+class STCNNTGuidedDenoiser(FrameNet):
+    """Denoise MR images in SNR units with an imaging transformer that blends and corrects classical estimates.
+
+    :class:`~monai_stcnnt.networks.layers.shrinkage.ShrinkageEstimates` gives several estimates of the clean image, each
+    good somewhere. The network sees how they and the noisy image differ from their mean, in units of the noise, and
+    the mean itself compressed by asinh. It answers with a weight for each difference and a correction, for every pixel;
+    with its head at zero, as it starts, the result is the mean of the estimates. Blocks of ``unshuffle`` squared pixels
+    become channels at the entry and pixels again at the exit, as in FFDNet (Zhang et al. 2018,
+    doi:10.1109/TIP.2018.2839891); the backbone so works at a lower resolution, on larger surroundings, at less cost.
+
+    Args:
+        in_channels: image channels and the g-factor map; 3 for complex, 2 for magnitude images.
+        out_channels: 2 for complex, 1 for magnitude images.
+        channels: channels of the backbone at its highest resolution.
+        unshuffle: rows and columns of pixels that become channels; 1 works at full resolution.
+        backbone: ``hrnet``, ``unet``, or ``soanet`` (without downsampling); its ``img_size`` is that of the patches.
+        layout: ``BCTHW`` takes and returns MONAI's layout (B, C, T, H, W), ``BTCHW`` frame layout.
+        **backbone_options: keywords of the backbone.
+
+    Shapes: (B, in_channels, T, H, W) to (B, out_channels, T, H, W), or (B, T, C, H, W) by ``layout``; any H and W.
+
+    Raises:
+        NetworkConfigError: for options that do not fit.
+        LayoutError: in forward, for a tensor in another layout.
+
+    Example:
+        >>> net = STCNNTGuidedDenoiser(2, 1, 16, img_size=(8, 16, 16), block_strings="T1L1G1", norm="instance2d")
+        >>> net(torch.randn(1, 2, 5, 30, 41)).shape
+        torch.Size([1, 1, 5, 30, 41])
+    """
+
+    def __init__(
+        self,
+        in_channels: int = 3,
+        out_channels: int = 2,
+        channels: int = 32,
+        *,
+        unshuffle: int = 2,
+        backbone: BackboneName = "hrnet",
+        layout: FrameLayout = "BCTHW",
+        **backbone_options: Any,  # noqa: ANN401 - checked by the backbone's constructor
+    ) -> None:
+        super().__init__(in_channels, out_channels, layout)
+        if in_channels != out_channels + 1 or unshuffle < 1:
+            raise NetworkConfigError(
+                "A guided denoiser takes the image and a g-factor map (in_channels = out_channels + 1), and unshuffle "
+                f"is at least 1, got in_channels={in_channels}, out_channels={out_channels}, unshuffle={unshuffle}."
+            )
+        if backbone == "soanet":
+            backbone_options.setdefault("downsample", False)
+        self.unshuffle, self.channels = unshuffle, channels
+        self.estimates = ShrinkageEstimates()
+        self.terms = self.estimates.count + 1
+        features = out_channels * (self.terms + 1) + 1
+        self.stem = FrameConv(features * unshuffle**2, channels)
+        self.backbone = build_backbone(backbone, channels, channels, **backbone_options)
+        if self.backbone.strides[-1] != 1:
+            raise NetworkConfigError("A denoiser needs a backbone whose last tensor has full resolution.")
+        self.head = FrameConv(self.backbone.out_channels[-1], (out_channels + self.terms) * unshuffle**2)
+        nn.init.zeros_(self.head.conv.weight)  # type: ignore[arg-type]  # a parameter, typed through nn.Module
+        nn.init.zeros_(self.head.conv.bias)  # type: ignore[arg-type]
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Denoise images (B, in_channels, T, H, W), or (B, T, in_channels, H, W) by ``layout``."""
+        x = self.to_frames(x)
+        mean, differences = self.guided(x)
+        height, width = x.shape[3], x.shape[4]
+        features = torch.cat([differences.flatten(2, 3), torch.asinh(mean), x[:, :, -1:]], dim=2)
+        p = self.unshuffle
+        features = pad_frames(features, (x.shape[1], height + (-height) % p, width + (-width) % p))
+        stem = self.stem(F.pixel_unshuffle(features, p))
+        y = self.backbone(stem)[-1]
+        y = self.head(torch.cat([y[:, :, : self.channels] + stem, y[:, :, self.channels :]], dim=2))
+        y = crop_frames(F.pixel_shuffle(y, p), (x.shape[1], height, width))
+        blended = (differences * y[:, :, : self.terms].unsqueeze(3)).sum(2)
+        return self.from_frames(mean + blended + y[:, :, self.terms :])
+
+    def guided(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Mean of the estimates (B, T, C, H, W); the noisy image and all estimates less it (B, T, terms, C, H, W)."""
+        noisy, gmap = x[:, :, : self.out_channels], x[:, :, self.out_channels :]
+        estimates = self.estimates(noisy / gmap).unflatten(2, (self.terms - 1, self.out_channels)) * gmap.unsqueeze(2)
+        mean = estimates.mean(2)
+        return mean, torch.cat([noisy.unsqueeze(2), estimates], dim=2) - mean.unsqueeze(2)
