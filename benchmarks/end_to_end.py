@@ -223,14 +223,14 @@ def large_series(path: Path, frames: int, size: tuple[int, int, int] = (256, 256
     header.set_sform(np.diag([1.5, 1.5, 8, 1]), 1)
     header["vox_offset"] = 352
     y, x = np.mgrid[-1 : 1 : size[1] * 1j, -1 : 1 : size[0] * 1j]
-    rng = np.random.default_rng(0)
+    noise = np.random.default_rng(0).normal(0, 10, (2, size[2], *x.shape)).astype(np.float32)
     with open(path, "wb") as file:
         header.write_to(file)
         file.seek(352)
         for frame in range(frames):
-            disc = 200.0 * (x**2 + (y - 0.2 * np.sin(frame / 4)) ** 2 < 0.4)
-            noise = rng.normal(0, 10, (2, size[2], *disc.shape))
-            file.write(np.hypot(disc + noise[0], noise[1]).astype(np.float32).tobytes())
+            disc = np.float32(200.0) * (x**2 + (y - 0.2 * np.sin(frame / 4)) ** 2 < 0.4)
+            shifted = np.roll(noise, frame, (-2, -1))
+            file.write(np.hypot(disc + shifted[0], shifted[1]).tobytes())
     return path
 
 

@@ -262,8 +262,8 @@ def _check_map(gmap: SeriesSlabs, image: SeriesSlabs) -> None:
     name = str(gmap.meta.get("source", "the g-factor map"))
     if gmap.shape[0] != 1 or any(have not in (1, want) for have, want in zip(gmap.shape, image.shape, strict=True)):
         check_gfactor_map(np.ones(gmap.shape, np.float32), image.shape, name)
-    for time in range(gmap.shape[1]):
-        values = gmap.read(slice(time, time + 1), slice(0, gmap.shape[2]))
+    for place in gmap.all_places():
+        values = gmap.read(*place)
         if not bool((np.isfinite(values) & (values > 0)).all()):
             raise GFactorMapError(
                 f"{name} has values that are not positive and finite. Set voxels outside of the body to 1."

@@ -41,8 +41,7 @@ class DicomSlabs(SeriesSlabs):
         self.meta["file_dtype"] = str(self._pixels(0, parts[0].ordered.grid[0][0])[0].dtype)
         self.radians: float | None = None
         if len(parts) == 2 and parts[1].series.component == "phase":
-            times = range(self.shape[1])
-            largest = max(float(np.abs(self._part(1, slice(t, t + 1), slice(None))).max()) for t in times)
+            largest = max(float(np.abs(self._part(1, *place)).max()) for place in self.all_places())
             self.radians = radians_per_unit(parts[1], largest)
 
     def read(self, frames: slice, slices: slice) -> np.ndarray:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -163,6 +163,22 @@ class SeriesSlabs(ABC):
         chosen = np.unique(np.linspace(0, places - 1, min(places, max(1, planes // run))).round().astype(int))
         return [(slice(first, first + run), slice(int(z), int(z) + 1)) for z in chosen]
 
+    def all_places(self, most_voxels: int = SAMPLE_VOXELS) -> Iterator[tuple[slice, slice]]:
+        """Cut the series into slabs.
+
+        Args:
+            most_voxels: about how many values a slab may have at most, one slice of one frame at least.
+
+        Yields:
+            Frames and slices of every slab, each plane once, in the order of most files.
+        """
+        channels, times, places, rows, columns = self.shape
+        planes = max(1, most_voxels // max(1, channels * rows * columns))
+        frames, slices = max(1, planes // max(1, places)), min(planes, places)
+        for time in range(0, times, frames):
+            for place in range(0, places, max(1, slices)):
+                yield slice(time, min(time + frames, times)), slice(place, min(place + slices, places))
+
     def check_values(self) -> None:
         """Read all once, and refuse what cannot be worked on.
 
@@ -173,12 +189,10 @@ class SeriesSlabs(ABC):
         """
         name = str(self.meta.get("source", "the image"))
         low, high, bad = np.inf, -np.inf, 0
-        _, times, places, rows, columns = self.shape
         if 0 in self.shape:
             raise EmptyImageError(f"{name} has no voxels: its shape is {self.shape}.")
-        step = max(1, SAMPLE_VOXELS // (places * rows * columns))
-        for first in range(0, times, step):
-            values = self.read(slice(first, min(first + step, times)), slice(0, places))
+        for place in self.all_places():
+            values = self.read(*place)
             finite = np.isfinite(values)
             bad += values.size - int(finite.sum())
             low = min(low, float(values.min(initial=np.inf, where=finite)))

@@ -201,6 +201,16 @@ def test_a_sample_is_all_of_a_small_series_and_a_spread_part_of_a_large_one() ->
     assert volume[-1] == (slice(0, 1), slice(4999, 5000))
 
 
+@pytest.mark.parametrize("shape", [(1, 7, 5, 4, 4), (2, 1, 9, 4, 4), (1, 9, 1, 4, 4), (1, 3, 2, 40, 40)])
+@pytest.mark.parametrize("most", [1, 100, 200, 10_000])
+def test_slabs_of_all_hold_every_plane_once(shape: tuple[int, ...], most: int) -> None:
+    seen = np.zeros(shape[1:3], int)
+    for frames, slices in Endless(shape).all_places(most):
+        assert seen[frames, slices].size * shape[0] * shape[3] * shape[4] <= max(most, shape[0] * shape[3] * shape[4])
+        seen[frames, slices] += 1
+    assert (seen == 1).all()
+
+
 def test_errors_have_one_base() -> None:
     assert issubclass(ChangedFileError, StcnntError)
     assert issubclass(ChangedFileError, OSError)
