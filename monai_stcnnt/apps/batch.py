@@ -80,6 +80,7 @@ def denoise_many(
     batch: int | None = None,
     redo: bool = False,
     qc: bool = True,
+    progress: bool = False,
 ) -> BatchResult:
     """Denoise every series below a folder, and go on where an earlier run was stopped.
 
@@ -102,6 +103,7 @@ def denoise_many(
         batch: windows to give to the network at once; the bundle's own choice by default.
         redo: do again what is done.
         qc: put the quality of every result into the manifest, which reads images and results once more.
+        progress: show a bar for every series.
 
     Returns:
         What became of every series, the same in every process. A series that could not be done is no error.
@@ -115,6 +117,7 @@ def denoise_many(
     overrides: dict[str, Any] = {
         "dataset_dir": str(input), "output_dir": str(output), "output_format": output_format,
         "noise_sigma": noise_sigma, "gmap": None if gmap is None else str(gmap), "redo": redo, "qc": qc,
+        "progress": progress,
         **network_choices(strength, self_ensemble, roi_size, overlap, amp=amp, compile=compile, batch=batch),
     }  # fmt: skip
     if device != "auto":
