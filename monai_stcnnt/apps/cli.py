@@ -15,7 +15,7 @@ from monai_stcnnt.apps.cli_common import WRONG_INPUT, examples
 from monai_stcnnt.apps.cli_convert import CONVERT_EXAMPLES, convert
 from monai_stcnnt.apps.cli_denoise import DENOISE_EXAMPLES, denoise
 from monai_stcnnt.apps.cli_info import INFO_EXAMPLES, info
-from monai_stcnnt.apps.cli_segment import segment
+from monai_stcnnt.apps.cli_segment import SEGMENT_EXAMPLES, segment
 from monai_stcnnt.errors import StcnntError
 
 __all__ = ["app", "main"]
@@ -54,7 +54,7 @@ def options(
 
 
 app.command(epilog=DENOISE_EXAMPLES)(denoise)
-app.command(epilog=examples("segment cine.nii.gz masks --csv volumes.csv --report report.png"))(segment)
+app.command(epilog=SEGMENT_EXAMPLES)(segment)
 app.command(epilog=CONVERT_EXAMPLES)(convert)
 app.command(epilog=INFO_EXAMPLES)(info)
 

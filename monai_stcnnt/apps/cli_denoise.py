@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import json as json_text
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,6 +15,7 @@ from monai_stcnnt.apps.cli_common import SOME_FAILED, JsonOption, QuietOption, V
 
 if TYPE_CHECKING:
     from monai_stcnnt.apps.batch import BatchResult
+    from monai_stcnnt.apps.manifest import SeriesRow
     from monai_stcnnt.apps.qc import QualityControl
     from monai_stcnnt.apps.reports import Result
 
@@ -121,7 +122,7 @@ def _denoise_folder(
         check_report_name(report)
     if qc is not None:
         check_report_name(qc, (".json",))
-    done = denoise_many(path, output, **how, redo=redo)
+    done = denoise_many(path, output, **how, redo=redo, progress=not quiet)
     results = _results(done, path, how["gmap"])
     figures: dict[Path, QualityControl] = {}
     if report is not None or qc is not None:
@@ -132,14 +133,23 @@ def _denoise_folder(
     else:
         for result in results:
             typer.echo(str(result.saved))
-        if not quiet:
-            typer.echo(_table(entries), err=True)
-    for row in (*done.failed, *done.refused):
-        typer.echo(f"{row.status}: {row.name}: {row.error}", err=True)
-    for name in done.missing:
-        typer.echo(f"not reached: {name}", err=True)
+    if not (json or quiet):
+        typer.echo(_table(entries), err=True)
+    for sentence in _remarks(done, entries, is_reviewed=bool(figures)):
+        typer.echo(sentence, err=True)
     if done.exit_code:
         raise typer.Exit(SOME_FAILED)
+
+
+def _remarks(done: BatchResult, entries: Sequence[Mapping[str, Any]], *, is_reviewed: bool) -> Iterator[str]:
+    """What is flagged, unless the review has said so, and what was not done."""
+    for entry in () if is_reviewed else entries:
+        for flag in (entry.get("qc") or {}).get("flags", ()):
+            yield f"{entry['result']} is flagged: {flag['message']}"
+    for row in (*done.failed, *done.refused):
+        yield f"{row.status}: {row.name}: {row.error}"
+    for name in done.missing:
+        yield f"not reached: {name}"
 
 
 def _results(done: BatchResult, path: Path, gmap: Path | None) -> list[Result]:
@@ -176,12 +186,21 @@ def _entries(
     for row in done.rows:
         if row.status == "done":
             result = next(waiting)
-            entries.append({**_entry(result, figures.get(result.saved)), "seconds": row.seconds})
+            entry = {**_entry(result, figures.get(result.saved)), "seconds": row.seconds}
+            entry["qc"] = entry["qc"] or _noted_figures(row)
+            entries.append(entry)
         else:
             entries.append(
                 {"source": row.input, "series": row.series or None, "status": row.status, "error": row.error}
             )
     return entries + [{"source": name, "status": "not reached"} for name in done.missing]
+
+
+def _noted_figures(row: SeriesRow) -> dict[str, Any] | None:
+    """Figures that the manifest has of a result; None where there are none."""
+    if "removed_std" not in row.qc:
+        return None
+    return {"sigma": row.qc["noise_sigma"], **{name: value for name, value in row.qc.items() if name != "noise_sigma"}}
 
 
 def _table(entries: Sequence[Mapping[str, Any]]) -> str:

@@ -127,6 +127,16 @@ def test_a_folder_goes_on_after_a_bad_series_and_where_it_stopped(
     assert [path.stat().st_mtime_ns for path in sorted((tmp_path / "out").glob("*.nii"))] == times
 
 
+def test_a_folder_says_what_is_flagged(tmp_path: Path, run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "scans").mkdir()
+    for name in ("a", "b"):
+        save(tmp_path / "scans" / f"{name}.nii", phantom((32, 32, 2)))
+    assert run("denoise", tmp_path / "scans", tmp_path / "out", "--noise-sigma", 10, "--strength", 6) == 0
+    said = capsys.readouterr().err
+    assert "a_denoised.nii is flagged: " in said
+    assert re.search(r"^b.nii +done +10 .*removed_", said, re.MULTILINE)
+
+
 def test_a_flagged_result_says_so(tmp_path: Path, run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     source = save(tmp_path / "scan.nii.gz", phantom((48, 48, 3)))
     arguments = ("denoise", source, tmp_path / "out.nii", "--noise-sigma", 10, "--qc", tmp_path / "qc.json")
@@ -144,7 +154,7 @@ def test_help_has_examples_that_parse(command: str, run: Run, capsys: pytest.Cap
     said = capsys.readouterr().out
     assert "Examples:" in said
     assert f"stcnnt {command} " in said
-    for option in ("--json", "--quiet", "--verbose") if command != "segment" else ("--quiet",):
+    for option in ("--json", "--quiet", "--verbose"):
         assert option in said
 
 
