@@ -178,14 +178,15 @@ def import_networks(folder: Path) -> ModuleType:
 
 
 def networks_before(bench: Bench, folder: Path) -> Iterator[dict[str, Any]]:
-    """Whole networks of an older commit against those of this one."""
+    """Whole networks of an older commit against those of this one, built with the older options."""
     old, new = import_networks(folder), importlib.import_module("monai_stcnnt.networks")
     for name, mode in (
         ("stcnnt_light", "inference"),
         ("stcnnt_light_magnitude", "training step, batch of 2 clips"),
         ("snraware_small", "inference"),
     ):
-        nets = {"before": old.build_variant(name), "after": new.build_variant(name)}
+        kind, options = old.VARIANTS[name]
+        nets = {"before": kind(**options), "after": getattr(new, kind.__name__)(**options)}
         nets["after"].load_state_dict(nets["before"].state_dict())
         train = mode != "inference"
         x = bench.image(nets["after"].in_channels, (12, 64, 64) if train else (16, 64, 64), 2 if train else 1)

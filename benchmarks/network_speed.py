@@ -38,12 +38,12 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.network_cost import LivingTensors, plain_attention
-from monai_stcnnt.networks import build_variant
+from monai_stcnnt.networks import STCNNTDenoiser, build_variant
 
 __all__ = ["Bench", "exponent", "limit_stack", "main", "operations", "peak_memory"]
 
-NETWORKS = {"snraware_small": 64, "stcnnt_light": 16}
-"""Networks and their channels at full resolution; each has two levels."""
+NETWORKS = ("snraware_small", "stcnnt_light")
+"""Variants that are measured; each has two levels."""
 GIGA, MEGA = 1e9, 1e6
 PARTS = ("limit", "variants", "memory", "neighbors", "scaling", "gpu")
 
@@ -100,9 +100,11 @@ def median_ratio(above: list[float], below: list[float]) -> float:
     return statistics.median(a / b for a, b in zip(above, below, strict=True))
 
 
-def build(name: str, clip: tuple[int, int, int], **options: Any) -> nn.Module:  # noqa: ANN401 - of the network
+def build(name: str, clip: tuple[int, int, int], **options: Any) -> STCNNTDenoiser:  # noqa: ANN401 - of the network
     """A named network for a size of clip."""
-    return build_variant(name, img_size=clip, **options)
+    net = build_variant(name, img_size=clip, **options)
+    assert isinstance(net, STCNNTDenoiser)
+    return net
 
 
 def operations(net: nn.Module, x: torch.Tensor) -> float:
@@ -158,14 +160,14 @@ def limit_stack(
 
 def measure_limit(bench: Bench) -> Iterator[dict[str, Any]]:
     """Every network and its own limit, and how far it is from its plain form."""
-    for name, channels in NETWORKS.items():
+    for name in NETWORKS:
         net = build(name, bench.clip).to(bench.device).eval()
         x = bench.image(3)
         with torch.inference_mode():
             result = net(x)
             with plain_attention():
                 difference = float((result - net(x)).abs().max())
-        stack, stack_work = limit_stack(bench, channels)
+        stack, stack_work = limit_stack(bench, net.channels)
         work = operations(net, x)
         times = bench.turns({"network": inference(net, x), "limit": stack})
         yield {
@@ -181,8 +183,9 @@ def measure_limit(bench: Bench) -> Iterator[dict[str, Any]]:
 
 def measure_variants(bench: Bench) -> Iterator[dict[str, Any]]:
     """Forward and forward with backward by data type and compilation, and plain convolutions by memory order."""
-    for name, channels in NETWORKS.items():
+    for name in NETWORKS:
         net = build(name, bench.clip).to(bench.device)
+        channels = net.channels
         x = bench.image(3)
         half = torch.autocast(bench.device.type, dtype=torch.bfloat16)
         compiled: Any = torch.compile(net, backend="inductor" if bench.device.type == "cuda" else "eager")

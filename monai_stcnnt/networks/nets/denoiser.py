@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from monai_stcnnt.errors import NetworkConfigError
-from monai_stcnnt.networks.layers.frames import FrameConv, add_frames, cat_frames
+from monai_stcnnt.networks.layers.frames import FrameConv, cat_frames
 from monai_stcnnt.networks.nets.base import BackboneName, FrameLayout, FrameNet, build_backbone
 
 __all__ = ["STCNNTDenoiser"]
@@ -89,8 +89,9 @@ class STCNNTDenoiser(FrameNet):
         stem = self.stem(x)
         features = self.backbone(stem)[-1]
         c = self.channels
-        first = add_frames(features[:, :, :c], stem)
-        if torch.is_grad_enabled() or first.dtype != features.dtype:
-            features = cat_frames([first, features[:, :, c:]])
+        if torch.is_grad_enabled() or stem.dtype != features.dtype:
+            features = cat_frames([features[:, :, :c] + stem, features[:, :, c:]])
+        else:
+            features[:, :, :c].add_(stem)
         y = self.head(features)
         return self.from_frames(y + x[:, :, : y.shape[2]] if self.image_residual else y)
