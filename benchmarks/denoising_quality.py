@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Measure how well methods denoise real scans that no network was trained on, with noise whose truth is known.
 
-``python benchmarks/denoising_quality.py --data DIR`` adds complex noise of standard deviation 1 per component to every
+``python -m benchmarks.denoising_quality --data DIR`` adds complex noise of standard deviation 1 per component to every
 scan, scaled to every asked SNR, and prints PSNR and SSIM (of magnitudes, whole image, data range the clean maximum) as
 tables. There are two comparisons: on complex images, of which a filter gets both components, and on magnitudes, whose
 noise is Rician. A method with a parameter is tuned for every single image, on the truth and for each figure on its own,
@@ -25,6 +25,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from importlib.resources import files
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
@@ -34,6 +35,7 @@ from scipy.ndimage import gaussian_filter
 from scipy.special import ive
 from skimage.restoration import denoise_tv_chambolle
 
+from benchmarks.classical_denoisers import block_matching, marchenko_pastur, non_local_means
 from monai_stcnnt import __version__
 from monai_stcnnt.apps.denoising import denoise
 from monai_stcnnt.apps.quality import add_series_noise, image_quality, magnitude_record, magnitude_values
@@ -48,6 +50,7 @@ __all__ = [
     "Row",
     "crop_series",
     "evaluate",
+    "installed_methods",
     "main",
     "make_case",
     "rician_signal",
@@ -71,6 +74,9 @@ HELD_OUT = {
 GAUSSIAN_IN_PLANE = (0.0, 0.4, 0.6, 0.8, 1.0, 1.3, 1.7, 2.2, 3.0)
 GAUSSIAN_OVER_FRAMES = (0.4, 0.6, 0.9, 1.4, 2.2, 4.0, 8.0)
 TV_WEIGHTS = (0.2, 0.3, 0.45, 0.7, 1.0, 1.5, 2.2, 3.3, 5.0)
+BM4D_SIGMAS = (0.9, 1.0)
+NLM_SIGMAS = (0.7, 0.85, 1.0, 1.2)
+MIN_VOLUMES = 6
 _TV_ITERATIONS = 100
 
 
@@ -103,11 +109,13 @@ class Method:
         name: what the tables call it.
         results: yields results for a case, several for a method that is to be tuned, each with its parameters in words.
         kinds: the images that it is made for.
+        needs: a package of the extra ``bench``.
     """
 
     name: str
     results: Callable[[Case], Iterator[Candidate]]
     kinds: tuple[Kind, ...] = ("complex", "magnitude")
+    needs: str | None = None
 
 
 @dataclass(frozen=True)
@@ -207,6 +215,29 @@ def total_variation_3d(case: Case) -> Iterator[Candidate]:
         yield from filtered(case, f"weight {weight}", smooth)
 
 
+def block_matching_4d(case: Case) -> Iterator[Candidate]:
+    """BM4D, told the noise level, and a little less."""
+    for sigma in BM4D_SIGMAS:
+        yield from filtered(case, f"sigma {sigma}", partial(block_matching, sigma=sigma))
+
+
+def non_local_means_3d(case: Case) -> Iterator[Candidate]:
+    """Non-local means of frames, in its Rician form for magnitudes, over a grid of noise levels."""
+    rician = case.kind == "magnitude"
+    for sigma in NLM_SIGMAS:
+        yield from filtered(case, f"sigma {sigma}", partial(non_local_means, sigma=sigma, rician=rician))
+
+
+def marchenko_pastur_pca(case: Case) -> Iterator[Candidate]:
+    """MP-PCA, where there are enough volumes; a magnitude image also with its Rician bias taken off afterwards."""
+    if case.noisy.array.shape[1] < MIN_VOLUMES:
+        return
+    array = np.stack([marchenko_pastur(component) for component in case.noisy.array]).astype(np.float32)
+    yield "", case.noisy.with_array(array)
+    if case.kind == "magnitude":
+        yield "bias corrected", case.noisy.with_array(rician_signal(array))
+
+
 def bundle_network(case: Case, bundle: Path | None = None, device: str = "auto") -> Iterator[Candidate]:
     """The denoising bundle, through files as a user runs it; the noise level is told, as to the other methods."""
     with tempfile.TemporaryDirectory() as folder:
@@ -222,6 +253,9 @@ METHODS: dict[str, Method] = {
     "gaussian_3d": Method("Gaussian 3D, tuned", gaussian_3d),
     "tv_2d": Method("total variation 2D, tuned", total_variation_2d),
     "tv_3d": Method("total variation 3D, tuned", total_variation_3d),
+    "nlm": Method("non-local means, tuned", non_local_means_3d, needs="dipy"),
+    "mppca": Method("MP-PCA", marchenko_pastur_pca, needs="dipy"),
+    "bm4d": Method("BM4D, tuned", block_matching_4d, needs="bm4d"),
     "bundle": Method("mri_denoising bundle", bundle_network),
 }
 """What ``--methods`` chooses from."""
@@ -269,13 +303,15 @@ def make_case(name: str, series: SeriesRecord, snr: float, seed: int, kind: Kind
     return Case(name, snr, seed, kind, truth, noisy)
 
 
-def evaluate(case: Case, method: Method) -> Row:
-    """Run a method on a case and keep its best PSNR and its best SSIM."""
+def evaluate(case: Case, method: Method) -> Row | None:
+    """Run a method on a case and keep its best PSNR and its best SSIM; None for a case that it is not made for."""
     found, seconds, start = [], 0.0, time.perf_counter()
     for parameters, result in method.results(case):
         seconds += time.perf_counter() - start
         found.append((image_quality(case.truth, result), parameters))
         start = time.perf_counter()
+    if not found:
+        return None
     psnr, psnr_parameters = max((quality.psnr, parameters) for quality, parameters in found)
     ssim, ssim_parameters = max((quality.ssim, parameters) for quality, parameters in found)
     return Row(
@@ -313,23 +349,39 @@ def tables(rows: Sequence[Row]) -> str:
 def _table(rows: Sequence[Row]) -> str:
     snrs = sorted({row.snr for row in rows})
     methods = list(dict.fromkeys(row.method for row in rows))
-    means = {}
-    for method, snr in itertools.product(methods, snrs):
-        cell = [row for row in rows if (row.method, row.snr) == (method, snr)]
-        means[method, snr] = (np.mean([row.psnr for row in cell]), np.mean([row.ssim for row in cell]))
+    cells = {(m, snr): [row for row in rows if (row.method, row.snr) == (m, snr)] for m in methods for snr in snrs}
+    complete = max(len(cell) for cell in cells.values())
+    means = {
+        key: (np.mean([row.psnr for row in cell]), np.mean([row.ssim for row in cell]))
+        for key, cell in cells.items()
+        if len(cell) == complete
+    }
+    best = {snr: [max(mean[n] for (_, s), mean in means.items() if s == snr) for n in range(2)] for snr in snrs}
     lines = [
-        "| PSNR (dB) / SSIM | " + " | ".join(f"SNR {snr:g}" for snr in snrs) + " |",
-        "|---|" + "---|" * len(snrs),
+        "| PSNR (dB) / SSIM | " + " | ".join(f"SNR {snr:g}" for snr in snrs) + " | seconds |",
+        "|---|" + "---|" * (len(snrs) + 1),
     ]
     for method in methods:
-        cells = []
-        for snr in snrs:
-            texts = (f"{means[method, snr][0]:.2f}", f"{means[method, snr][1]:.3f}")
-            best = (max(means[other, snr][n] for other in methods) for n in range(2))
-            marked = (f"**{t}**" if v == b else t for t, v, b in zip(texts, means[method, snr], best, strict=True))
-            cells.append(" / ".join(marked))
-        lines.append(f"| {method} | " + " | ".join(cells) + " |")
+        texts = [_cell(means.get((method, snr)), best[snr]) for snr in snrs]
+        seconds = np.mean([row.seconds for row in rows if row.method == method])
+        lines.append(f"| {method} | " + " | ".join(texts) + f" | {seconds:.1f} |")
     return "\n".join(lines)
+
+
+def _cell(mean: tuple[float, float] | None, best: Sequence[float]) -> str:
+    """One cell of a table; a dash for a method that not all of its scans were given to."""
+    if mean is None:
+        return "-"
+    texts = (f"{mean[0]:.2f}", f"{mean[1]:.3f}")
+    return " / ".join(f"**{t}**" if v == b else t for t, v, b in zip(texts, mean, best, strict=True))
+
+
+def installed_methods() -> list[str]:
+    """The methods whose packages are installed; the log names those that are left out."""
+    left_out = {name for name, method in METHODS.items() if method.needs and find_spec(method.needs) is None}
+    if left_out:
+        logger.warning("Left out, since the extra 'bench' is not installed: %s", ", ".join(sorted(left_out)))
+    return [name for name in METHODS if name not in left_out]
 
 
 def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -339,7 +391,7 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--snr", type=float, nargs="+", help="SNRs (default 1 2 5 10 20; 2 5 when quick)")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="seeds of the noise")
     parser.add_argument("--kinds", nargs="+", choices=["complex", "magnitude"], default=["complex", "magnitude"])
-    parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=list(METHODS))
+    parser.add_argument("--methods", nargs="+", choices=list(METHODS), help="default: all installed")
     parser.add_argument("--bundle", type=Path, help="another bundle than the package's")
     parser.add_argument("--device", default="auto", help="for the network")
     parser.add_argument("--output", type=Path, default=Path("denoising_quality.json"), help="all results as JSON")
@@ -382,7 +434,7 @@ def main(arguments: Sequence[str] | None = None) -> list[Row]:
     """
     options = _arguments(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    chosen = [METHODS[name] for name in options.methods]
+    chosen = [METHODS[name] for name in options.methods or installed_methods()]
     ours = partial(bundle_network, bundle=options.bundle, device=options.device)
     chosen = [replace(method, results=ours) if method is METHODS["bundle"] else method for method in chosen]
     snrs = options.snr or ([2.0, 5.0] if options.quick else [1.0, 2.0, 5.0, 10.0, 20.0])
@@ -391,10 +443,10 @@ def main(arguments: Sequence[str] | None = None) -> list[Row]:
         for kind, snr, seed in itertools.product(options.kinds, snrs, options.seeds):
             case = make_case(name, series, snr, seed, kind)
             for method in chosen:
-                if kind not in method.kinds:
-                    continue
-                rows.append(evaluate(case, method))
-                logger.info("%s, %s, SNR %g: %s %.2f dB", name, kind, snr, method.name, rows[-1].psnr)
+                row = evaluate(case, method) if kind in method.kinds else None
+                if row is not None:
+                    rows.append(row)
+                    logger.info("%s, %s, SNR %g: %s %.2f dB", name, kind, snr, method.name, row.psnr)
         _write(rows, options)
     sys.stdout.write(tables(rows))
     return rows
