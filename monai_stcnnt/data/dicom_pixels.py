@@ -78,7 +78,7 @@ def read_pixels(file: Path) -> np.ndarray:
     missing = missing_decoder(syntax)
     if missing:
         raise UnreadableFileError(f"{file} {missing}")
-    check_packing(file, voxels, itemsize, is_packed=syntax.is_compressed)
+    check_packing(file, voxels, itemsize, is_packed=syntax.is_compressed or syntax.is_deflated)
     try:
         with quiet_pydicom():
             pixels = dataset.pixel_array
