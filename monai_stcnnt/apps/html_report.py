@@ -147,7 +147,7 @@ def html_page(
         "title": html.escape(title or "Denoising report"),
         "subtitle": html.escape(_subtitle(after, sigma)),
         "verdict": verdict,
-        "verdict_class": "warn" if flags else "good",
+        "verdict_class": "warn" if flags else "" if qc is None else "good",
         "flags": _flag_list(qc),
         "table": _table(qc),
         "letters": _letters(view),
@@ -244,7 +244,7 @@ def _flag_list(qc: QualityControl | None) -> str:
 def _table(qc: QualityControl | None) -> str:
     """The figures with their limits."""
     if qc is None:
-        return "<p>The noise level is unknown, so that there are no figures.</p>"
+        return "<p>This result was not compared with its noise level, so that there are no figures.</p>"
     broken = {flag.name for flag in qc.flags}
     rows = []
     for label, value, limit, name in _figures(qc):
