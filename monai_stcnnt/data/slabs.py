@@ -21,8 +21,8 @@ __all__ = ["IN_MEMORY", "MemorySlabs", "SeriesSlabs", "Watch", "outline_of"]
 IN_MEMORY = 128 * 2**20
 """Bytes of values, as float32, up to which a series is held in memory."""
 
-SAMPLE_VOXELS = 8_000_000
-_SAMPLE_FRAMES = 24
+SAMPLE_VOXELS = 4_000_000
+_SAMPLE_FRAMES = 12
 
 
 def outline_of(
@@ -151,7 +151,7 @@ class SeriesSlabs(ABC):
             most_voxels: about how many values there may be at most, one slice of one frame at least.
 
         Returns:
-            Frames and slices to read: all of them at once, or up to 24 neighboring frames from the middle of some
+            Frames and slices to read: all of them at once, or up to 12 neighboring frames from the middle of some
             slices, one by one, so that changes over time are seen.
         """
         channels, times, places, rows, columns = self.shape
