@@ -230,7 +230,7 @@ class DenoiseStreamed:
                     break
                 item, start, block = following
             frames.image.close()
-        logger.info("wrote %s", sink.path)
+        logger.debug("wrote %s", sink.path)
         return SavedSeries({**outline.metadata, MetaKeys.SAVED_TO.value: str(sink.path)})
 
 
