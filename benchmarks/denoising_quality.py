@@ -27,6 +27,7 @@ from functools import partial
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
+from statistics import fmean
 from typing import Literal
 
 import numpy as np
@@ -352,7 +353,7 @@ def _table(rows: Sequence[Row]) -> str:
     cells = {(m, snr): [row for row in rows if (row.method, row.snr) == (m, snr)] for m in methods for snr in snrs}
     complete = max(len(cell) for cell in cells.values())
     means = {
-        key: (np.mean([row.psnr for row in cell]), np.mean([row.ssim for row in cell]))
+        key: (fmean(row.psnr for row in cell), fmean(row.ssim for row in cell))
         for key, cell in cells.items()
         if len(cell) == complete
     }
@@ -363,7 +364,7 @@ def _table(rows: Sequence[Row]) -> str:
     ]
     for method in methods:
         texts = [_cell(means.get((method, snr)), best[snr]) for snr in snrs]
-        seconds = np.mean([row.seconds for row in rows if row.method == method])
+        seconds = fmean(row.seconds for row in rows if row.method == method)
         lines.append(f"| {method} | " + " | ".join(texts) + f" | {seconds:.1f} |")
     return "\n".join(lines)
 
