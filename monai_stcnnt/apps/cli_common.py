@@ -11,12 +11,24 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["SOME_FAILED", "WRONG_INPUT", "JsonOption", "QuietOption", "VerboseOption", "examples", "set_up_logging"]
+__all__ = [
+    "SOME_FAILED",
+    "WRITERS",
+    "WRONG_INPUT",
+    "JsonOption",
+    "QuietOption",
+    "VerboseOption",
+    "examples",
+    "set_up_logging",
+]
 
 WRONG_INPUT = 2
 """Exit code for anything the user can mend."""
 SOME_FAILED = 3
 """Exit code where some of several series could not be done; the others are."""
+
+WRITERS = ("monai_stcnnt.data.writer",)
+"""Loggers that say what was written; commands print it themselves."""
 
 QuietOption = Annotated[
     bool, typer.Option("--quiet", "-q", help="No progress bar, no messages; only what was written.")
@@ -35,8 +47,8 @@ def set_up_logging(*, quiet: bool, verbose: bool = False) -> None:
     logging.basicConfig(level=logging.CRITICAL, format="%(message)s", stream=sys.stderr, force=True)
     level = logging.ERROR if quiet else logging.DEBUG if verbose else logging.INFO
     logging.getLogger("monai_stcnnt").setLevel(level)
-    # Commands print what they wrote.
-    logging.getLogger("monai_stcnnt.data.writer").setLevel(logging.DEBUG if verbose and not quiet else logging.ERROR)
+    for name in WRITERS:
+        logging.getLogger(name).setLevel(level if quiet or verbose else logging.WARNING)
 
 
 def examples(*lines: Sequence[str] | str) -> str:

@@ -135,17 +135,21 @@ def _denoise_folder(
             typer.echo(str(result.saved))
     if not (json or quiet):
         typer.echo(_table(entries), err=True)
-    for sentence in _remarks(done, entries, is_reviewed=bool(figures)):
+    for sentence in () if figures else _flagged(entries):  # else the review has said so
+        typer.echo(sentence, err=True)
+    for sentence in _not_done(done) if quiet else ():  # else the log has said so
         typer.echo(sentence, err=True)
     if done.exit_code:
         raise typer.Exit(SOME_FAILED)
 
 
-def _remarks(done: BatchResult, entries: Sequence[Mapping[str, Any]], *, is_reviewed: bool) -> Iterator[str]:
-    """What is flagged, unless the review has said so, and what was not done."""
-    for entry in () if is_reviewed else entries:
+def _flagged(entries: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    for entry in entries:
         for flag in (entry.get("qc") or {}).get("flags", ()):
             yield f"{entry['result']} is flagged: {flag['message']}"
+
+
+def _not_done(done: BatchResult) -> Iterator[str]:
     for row in (*done.failed, *done.refused):
         yield f"{row.status}: {row.name}: {row.error}"
     for name in done.missing:
