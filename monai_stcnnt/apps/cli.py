@@ -32,6 +32,7 @@ app = typer.Typer(
         "--install-completion   (complete commands and options by the tab key)",
     ),
     no_args_is_help=True,
+    rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["--help", "-h"]},
 )
