@@ -9,6 +9,7 @@ from monai_stcnnt.networks.nets.denoiser import STCNNTDenoiser
 from monai_stcnnt.networks.nets.flip_ensemble import FlipEnsemble
 from monai_stcnnt.networks.nets.guided_denoiser import STCNNTGuidedDenoiser
 from monai_stcnnt.networks.nets.hrnetv2 import HRNetV2
+from monai_stcnnt.networks.nets.packed_segmenter import STCNNTPackedSegmenter
 from monai_stcnnt.networks.nets.router import ChannelRouter
 from monai_stcnnt.networks.nets.segmenter import STCNNTSegmenter
 from monai_stcnnt.networks.nets.variants import VARIANTS, build_variant
@@ -21,6 +22,7 @@ __all__ = [
     "STCNNTClassifier",
     "STCNNTDenoiser",
     "STCNNTGuidedDenoiser",
+    "STCNNTPackedSegmenter",
     "STCNNTSegmenter",
     "build_variant",
 ]

@@ -12,7 +12,7 @@ from monai_stcnnt.errors import NetworkConfigError
 from monai_stcnnt.networks.nets.denoiser import STCNNTDenoiser
 from monai_stcnnt.networks.nets.guided_denoiser import STCNNTGuidedDenoiser
 from monai_stcnnt.networks.nets.hrnetv2 import HRNETV2_VARIANTS, HRNetV2
-from monai_stcnnt.networks.nets.segmenter import STCNNTSegmenter
+from monai_stcnnt.networks.nets.packed_segmenter import STCNNTPackedSegmenter
 
 __all__ = ["VARIANTS", "build_variant"]
 
@@ -42,20 +42,20 @@ _STCNNT: dict[str, Any] = {
 _LIGHT: dict[str, Any] = {**_STCNNT, "channels": 24, "num_heads": 4, "block_strings": ("T1L1G1", "T1L1G1")}
 _BASE: dict[str, Any] = {**_STCNNT, "channels": 64, "num_heads": 8, "block_strings": ("T1L1G1", "T1L1G1T1L1G1")}
 
-# Four classes: background and three structures. Convolutions at full resolution, attention below.
+# Four classes: background and three structures. Squares of 2 x 2 pixels are packed; convolutions, with attention below.
 _SEGMENT: dict[str, Any] = {"in_channels": 1, "out_channels": 4}
 _STCNNT_SEGMENTER: dict[str, Any] = {
     **_SEGMENT,
     "backbone": "hrnet",
     "levels": 3,
-    "img_size": (8, 96, 96),
+    "img_size": (8, 64, 64),
     "window_size": (2, 8, 8),
     "patch_size": (1, 2, 2),
-    "norm": "instance2d",
-    "channels": 8,
+    "norm": "batch2d",
+    "channels": 12,
     "num_heads": 4,
-    "block_strings": ("C2", "T1L1", "T1L1G1"),
-    "mixer_ratio": 1.5,
+    "block_strings": ("C2", "C2T1", "C2T1G1"),
+    "mixer_ratio": 1.0,
 }
 _HRNETV2_SEGMENTER: dict[str, Any] = {
     **_SEGMENT,
@@ -85,7 +85,7 @@ VARIANTS: dict[str, tuple[type[nn.Module], dict[str, Any]]] = {
     "stcnnt_light_magnitude": (STCNNTGuidedDenoiser, {**_MAGNITUDE, **_LIGHT}),
     "stcnnt_base": (STCNNTGuidedDenoiser, {**_COMPLEX, **_BASE}),
     "stcnnt_base_magnitude": (STCNNTGuidedDenoiser, {**_MAGNITUDE, **_BASE}),
-    "stcnnt_segmenter": (STCNNTSegmenter, _STCNNT_SEGMENTER),
+    "stcnnt_segmenter": (STCNNTPackedSegmenter, _STCNNT_SEGMENTER),
     "hrnetv2_segmenter": (HRNetV2, _HRNETV2_SEGMENTER),
     **{name: (HRNetV2, dict(options)) for name, options in HRNETV2_VARIANTS.items()},
 }
