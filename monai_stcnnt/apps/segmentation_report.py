@@ -47,7 +47,7 @@ _COLUMN_NAMES = 0.3
 _HEADING = 0.62
 _CURVE = 2.9
 _AXIS_NAMES = 0.6
-_TEXT = 5.0  # width of the figures beside the curve
+_TEXT = 5.4  # width of the figures beside the curve
 _LINE = 0.24
 
 
