@@ -17,6 +17,7 @@ import argparse
 import json
 import logging
 import sys
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -84,9 +85,11 @@ def frame_scores(
         batch = select({"pred": logits, "label": item["label"]})
         pred = batch["pred"] if raw else largest_components(batch["pred"])
         dice = DiceMetric(include_background=False, reduction="none")(pred, batch["label"])
-        distance = HausdorffDistanceMetric(include_background=False, percentile=95, reduction="none")(
-            pred, batch["label"], spacing=list(spacing)
-        )
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "the (prediction|ground truth) of class", UserWarning)
+            distance = HausdorffDistanceMetric(include_background=False, percentile=95, reduction="none")(
+                pred, batch["label"], spacing=list(spacing)
+            )
         rows["dice"].append(torch.as_tensor(dice).numpy())
         rows["hd95"].append(torch.as_tensor(distance).numpy())
     scores = {name: np.concatenate(values) for name, values in rows.items()}
