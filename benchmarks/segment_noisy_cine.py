@@ -4,10 +4,11 @@
 
 ``python benchmarks/segment_noisy_cine.py --data DIR`` adds complex noise of the wanted SNR (mean magnitude over the
 foreground, over the noise per component) to the sample cine, takes the magnitude, and segments it as it is, and after
-denoising, by :func:`monai_stcnnt.apps.segment` with and without ``denoise``. The noise level is estimated from the
-image, as for any user. It prints the Dice of each class in every labelled image: mean and standard deviation, and the
-mean of the differences of the same image. Images without any label are left out, since the labels have gaps. The labels
-are automatic (biv-me), not an expert's.
+denoising, by :func:`monai_stcnnt.apps.segment` with and without ``denoise``. With ``--complex`` the noisy cine stays
+complex, for the denoising bundle's other network. The noise level is estimated from the image, as for any user. It
+prints the Dice of each class in every labelled image: mean and standard deviation, and the mean of the differences of
+the same image. Images without any label are left out, since the labels have gaps. The labels are automatic (biv-me),
+not an expert's.
 """
 
 from __future__ import annotations
@@ -87,6 +88,8 @@ def compare(
     truth: np.ndarray,
     snr: float,
     seeds: Sequence[int],
+    *,
+    is_complex: bool = False,
     **options: Any,  # noqa: ANN401
 ) -> Scores:
     """Segment a cine without noise, with noise, and with noise after denoising.
@@ -96,6 +99,7 @@ def compare(
         truth: labels ``(T, Z, Y, X)``.
         snr: of the noisy cine.
         seeds: one noisy cine for each.
+        is_complex: whether the noisy cine stays complex.
         **options: for :func:`monai_stcnnt.apps.segment`.
 
     Returns:
@@ -106,7 +110,8 @@ def compare(
         clean = write_nifti(images, Path(folder, "clean.nii"))
         scores["clean"] += _as_lists(_dice_of_file(clean, truth, denoise=False, **options))
         for seed in seeds:
-            noisy = magnitude_record(add_series_noise(images, snr, seed).noisy)
+            noisy = add_series_noise(images, snr, seed).noisy
+            noisy = noisy if is_complex else magnitude_record(noisy)
             file = write_nifti(noisy, Path(folder, f"noisy{seed}.nii"))
             scores["noisy"] += _as_lists(_dice_of_file(file, truth, denoise=False, **options))
             scores["denoised"] += _as_lists(_dice_of_file(file, truth, denoise=True, **options))
@@ -152,6 +157,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder of sample scans, with cine_sax_bivme in it")
     parser.add_argument("--snr", type=float, default=3.0, help="of the noisy cine (default 3)")
+    parser.add_argument("--complex", action="store_true", help="denoise the complex cine, not its magnitude")
     parser.add_argument("--seeds", type=int, default=1, help="number of noisy cines (default 1)")
     parser.add_argument("--size", type=int, help="cut a square of so many pixels around the heart")
     parser.add_argument("--frames", type=int, help="take the first frames only")
@@ -166,7 +172,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     whole = labels.array[0]
     part = (whole, options.size, options.frames, options.slices)
     images, labels = crop_to_labels(images, *part), crop_to_labels(labels, *part)
-    choices = {"device": options.device, "architecture": options.architecture}
+    choices = {"device": options.device, "architecture": options.architecture, "is_complex": options.complex}
     scores = compare(images, labels.array[0], options.snr, range(options.seeds), **choices)
     if options.json is not None:
         with write_aside(options.json) as aside:
