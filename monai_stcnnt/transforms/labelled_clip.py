@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from monai.config.type_definitions import KeysCollection
 from monai.data.meta_tensor import MetaTensor
@@ -73,6 +74,13 @@ class RandLabelledClipd(MapTransform, Randomizable):
         self.label_key, self.foreground_prob = label_key, foreground_prob
         self.clip_size = tuple(int(c) for c in clip_size)
         self.place = (0, 0, 0, 0)
+
+    def set_random_state(
+        self, seed: int | None = None, state: np.random.RandomState | None = None
+    ) -> RandLabelledClipd:
+        """Set the state that everything is drawn from."""
+        super().set_random_state(seed, state)
+        return self
 
     def randomize(self, data: torch.Tensor) -> None:
         """Draw slice and start of the clip for labels (Z, 1, T, H, W)."""

@@ -149,6 +149,13 @@ class RandImageFromLabelsd(MapTransform, RandomizableTransform):
         self.tied_prob, self.texture, self.background_prob = tied_prob, texture, background_prob
         self.axis: Literal["time", "depth"] = axis
 
+    def set_random_state(
+        self, seed: int | None = None, state: np.random.RandomState | None = None
+    ) -> RandImageFromLabelsd:
+        """Set the state that everything is drawn from."""
+        super().set_random_state(seed, state)
+        return self
+
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Synthesise or pass on."""
         d = dict(data)
@@ -246,6 +253,11 @@ class RandFrameWarpd(MapTransform, Randomizable):
             "rotation": rotation, "scale": scale, "shear": shear, "displacement": displacement, "motion": motion
         }  # fmt: skip
         self.grid = torch.zeros(0)
+
+    def set_random_state(self, seed: int | None = None, state: np.random.RandomState | None = None) -> RandFrameWarpd:
+        """Set the state that everything is drawn from."""
+        super().set_random_state(seed, state)
+        return self
 
     def randomize(self, data: Sequence[int]) -> None:
         """Draw the deformation of a clip of size ``data = (T, H, W)``."""

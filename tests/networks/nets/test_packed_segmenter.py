@@ -4,13 +4,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
 from monai_stcnnt.errors import LayoutError, NetworkConfigError
 from monai_stcnnt.networks.nets import STCNNTPackedSegmenter, build_variant
 
-OPTIONS = {"img_size": (2, 8, 8), "num_heads": 2, "norm": "instance2d", "block_strings": ("C2", "T1"), "levels": 2}
+OPTIONS: dict[str, Any] = {
+    "img_size": (2, 8, 8),
+    "num_heads": 2,
+    "norm": "instance2d",
+    "block_strings": ("C2", "T1"),
+    "levels": 2,
+}
 
 
 def test_logits_are_those_of_packed_frames_unpacked() -> None:
