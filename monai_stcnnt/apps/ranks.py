@@ -18,8 +18,10 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from torch.distributed.distributed_c10d import PrefixStore, Store
+from torch.distributed.rendezvous import rendezvous
 
-__all__ = ["Ranks", "open_ranks", "rank_device"]
+__all__ = ["Ranks", "launched_store", "open_ranks", "rank_device"]
 
 _PATIENCE = timedelta(days=7)
 """How long a process that is ready waits for the others, which may be busy with large series."""
@@ -89,6 +91,16 @@ class Ranks:
         return [_from_bytes(part[: int(length)]) for part, length in zip(parts, lengths, strict=True)]
 
 
+def launched_store() -> tuple[Store, int, int]:
+    """What the processes that ``torchrun`` started meet in, the number of this process, and how many there are.
+
+    ``torchrun`` keeps one store over all restarts, in which addresses of dead processes would be found; every start
+    has a part of its own.
+    """
+    store, rank, size = next(rendezvous("env://"))
+    return PrefixStore(f"start_{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store), rank, size
+
+
 @contextmanager
 def open_ranks() -> Iterator[Ranks]:
     """Join the processes that ``torchrun`` started, with NCCL on GPUs and gloo on CPUs.
@@ -105,7 +117,9 @@ def open_ranks() -> Iterator[Ranks]:
         yield Ranks()
         return
     has_nccl = torch.cuda.is_available() and dist.is_nccl_available()
-    dist.init_process_group("cpu:gloo,cuda:nccl" if has_nccl else "gloo", timeout=_PATIENCE)
+    store, rank, size = launched_store()
+    backend = "cpu:gloo,cuda:nccl" if has_nccl else "gloo"
+    dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=_PATIENCE)
     try:
         yield Ranks(dist.get_rank(), dist.get_world_size(), dist.group.WORLD)
     finally:

@@ -7,12 +7,11 @@ from __future__ import annotations
 import logging
 import os
 
+import ignite.distributed as idist
 import torch
 import torch.distributed as dist
-from torch.distributed.distributed_c10d import PrefixStore
-from torch.distributed.rendezvous import rendezvous
 
-from monai_stcnnt.apps.ranks import rank_device
+from monai_stcnnt.apps.ranks import launched_store, rank_device
 from monai_stcnnt.errors import LaunchError
 
 __all__ = ["is_first_rank", "join_ranks", "leave_ranks", "rank_device", "was_restarted", "world_size"]
@@ -52,9 +51,7 @@ def join_ranks(device: torch.device) -> None:
             f"multi_gpu_train.json is for processes that torchrun starts, but {', '.join(missing)} is not set. "
             "Use: torchrun --nproc-per-node 2 -m monai.bundle run ..., or leave the config out to train in one process."
         )
-    store, rank, size = next(rendezvous("env://"))
-    # torchrun keeps one store over all restarts, in which addresses of dead processes would be found.
-    store = PrefixStore(f"start_{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
+    store, rank, size = launched_store()
     if device.type == "cuda":
         torch.cuda.set_device(device)
         dist.init_process_group("nccl", store=store, rank=rank, world_size=size, device_id=device)
@@ -65,5 +62,6 @@ def join_ranks(device: torch.device) -> None:
 
 
 def leave_ranks() -> None:
-    """Part from the other processes at the end of a training."""
+    """Part from the other processes at the end of a training; pytorch-ignite then no longer counts on them."""
     dist.destroy_process_group()
+    idist.sync()
