@@ -109,8 +109,8 @@ class NumberedDataset(TorchDataset[dict[str, Any]]):
     """
 
     def __init__(self, dataset: Dataset, seed: int = 0) -> None:
-        if not isinstance(dataset.transform, Randomizable):
-            raise ValueError(f"{type(dataset.transform).__name__} has no random state to set; give a Compose")
+        if not isinstance(getattr(dataset, "transform", None), Randomizable):
+            raise ValueError(f"{type(dataset).__name__} has no transform with a random state; give one of MONAI's")
         self.dataset = dataset
         self.seed = seed
 

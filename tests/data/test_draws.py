@@ -5,12 +5,14 @@
 from __future__ import annotations
 
 import logging
+from typing import Any, cast
 
 import numpy as np
 import pytest
 import torch
-from monai.data import CacheDataset, DataLoader, Dataset
+from monai.data import CacheDataset, DataLoader
 from monai.transforms import Compose, RandGaussianNoised
+from torch.utils.data import TensorDataset
 
 from monai_stcnnt.data import Draw, NumberedDataset, NumberedSampler, PrepareClips, draw_seed
 
@@ -76,9 +78,9 @@ def test_workers_that_load_data_change_nothing() -> None:
         assert torch.equal(alone, helped)
 
 
-def test_a_transform_without_a_random_state_is_refused() -> None:
-    with pytest.raises(ValueError, match="no random state"):
-        NumberedDataset(Dataset(ITEMS, dict))
+def test_a_dataset_without_a_random_state_is_refused() -> None:
+    with pytest.raises(ValueError, match="random state"):
+        NumberedDataset(cast(Any, TensorDataset(torch.zeros(3))))
 
 
 def test_numbered_batches_have_a_length_of_their_own() -> None:
