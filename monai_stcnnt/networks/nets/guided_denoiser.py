@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The denoising network that starts from estimates by shrinkage, and corrects them."""
 
+import math
 from typing import Any
 
 import torch
@@ -13,7 +14,25 @@ from monai_stcnnt.networks.layers.frames import FrameConv, crop_frames, pad_fram
 from monai_stcnnt.networks.layers.shrinkage import ShrinkageEstimates
 from monai_stcnnt.networks.nets.base import BackboneName, FrameLayout, FrameNet, build_backbone
 
-__all__ = ["STCNNTGuidedDenoiser"]
+__all__ = ["STCNNTGuidedDenoiser", "signal_of_mean"]
+
+
+def signal_of_mean(mean: torch.Tensor) -> torch.Tensor:
+    """Signal of which a Rician magnitude with sigma 1 has this mean; 0 where the mean is that of noise alone or less.
+
+    The mean's square exceeds the signal's by pi / 2 without signal and by 1 for large signals; in between an
+    exponential with the right slope at zero is within 0.02 of the inverse of Koay and Basser (2006,
+    doi:10.1016/j.jmr.2006.01.016).
+
+    Args:
+        mean: means of magnitudes, any shape.
+
+    Returns:
+        Signals of the same shape.
+    """
+    excess = (mean.clamp(min=0).square() - math.pi / 2).clamp(min=0)
+    slope = (4 / math.pi - 1) / (math.pi / 2 - 1)
+    return (excess + (math.pi / 2 - 1) * (1 - torch.exp(-slope * excess))).sqrt()
 
 
 class STCNNTGuidedDenoiser(FrameNet):
@@ -22,9 +41,10 @@ class STCNNTGuidedDenoiser(FrameNet):
     :class:`~monai_stcnnt.networks.layers.shrinkage.ShrinkageEstimates` gives several estimates of the clean image, each
     good somewhere. The network sees how they and the noisy image differ from their mean, in units of the noise, and
     the mean itself compressed by asinh. It answers with a weight for each difference and a correction, for every pixel;
-    with its head at zero, as it starts, the result is the mean of the estimates. Blocks of ``unshuffle`` squared pixels
-    become channels at the entry and pixels again at the exit, as in FFDNet (Zhang et al. 2018,
-    doi:10.1109/TIP.2018.2839891); the backbone so works at a lower resolution, on larger surroundings, at less cost.
+    with its head at zero, as it starts, the result is the mean of the estimates, of magnitudes less its Rician bias.
+    Blocks of ``unshuffle`` squared pixels become channels at the entry and pixels again at the exit, as in FFDNet
+    (Zhang et al. 2018, doi:10.1109/TIP.2018.2839891); the backbone so works at a lower resolution, on larger
+    surroundings, at less cost.
 
     Args:
         in_channels: image channels and the g-factor map; 3 for complex, 2 for magnitude images.
@@ -81,9 +101,9 @@ class STCNNTGuidedDenoiser(FrameNet):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Denoise images (B, in_channels, T, H, W), or (B, T, in_channels, H, W) by ``layout``."""
         x = self.to_frames(x)
-        mean, differences = self.guided(x)
+        guess, differences = self.guided(x)
         height, width = x.shape[3], x.shape[4]
-        features = torch.cat([differences.flatten(2, 3), torch.asinh(mean), x[:, :, -1:]], dim=2)
+        features = torch.cat([differences.flatten(2, 3), torch.asinh(guess), x[:, :, -1:]], dim=2)
         p = self.unshuffle
         features = pad_frames(features, (x.shape[1], height + (-height) % p, width + (-width) % p))
         stem = self.stem(F.pixel_unshuffle(features, p))
@@ -91,11 +111,12 @@ class STCNNTGuidedDenoiser(FrameNet):
         y = self.head(torch.cat([y[:, :, : self.channels] + stem, y[:, :, self.channels :]], dim=2))
         y = crop_frames(F.pixel_shuffle(y, p), (x.shape[1], height, width))
         blended = (differences * y[:, :, : self.terms].unsqueeze(3)).sum(2)
-        return self.from_frames(mean + blended + y[:, :, self.terms :])
+        return self.from_frames(guess + blended + y[:, :, self.terms :])
 
     def guided(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Mean of the estimates (B, T, C, H, W); the noisy image and all estimates less it (B, T, terms, C, H, W)."""
+        """First guess (B, T, C, H, W); the noisy image and all estimates less their mean (B, T, terms, C, H, W)."""
         noisy, gmap = x[:, :, : self.out_channels], x[:, :, self.out_channels :]
         estimates = self.estimates(noisy / gmap).unflatten(2, (self.terms - 1, self.out_channels)) * gmap.unsqueeze(2)
         mean = estimates.mean(2)
-        return mean, torch.cat([noisy.unsqueeze(2), estimates], dim=2) - mean.unsqueeze(2)
+        guess = signal_of_mean(mean / gmap) * gmap if self.out_channels == 1 else mean
+        return guess, torch.cat([noisy.unsqueeze(2), estimates], dim=2) - mean.unsqueeze(2)

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ import torch
 from monai_stcnnt.errors import LayoutError, NetworkConfigError
 from monai_stcnnt.networks.layers.shrinkage import ShrinkageEstimates
 from monai_stcnnt.networks.nets import STCNNTGuidedDenoiser
+from monai_stcnnt.networks.nets.guided_denoiser import signal_of_mean
 
 __all__: list[str] = []
 
@@ -47,6 +49,14 @@ def test_starts_as_the_mean_of_the_estimates() -> None:
 def test_any_size_comes_back(size: tuple[int, int, int], unshuffle: int) -> None:
     x = torch.rand(1, 2, *size) + 0.5
     assert small(2, 1, unshuffle=unshuffle)(x).shape == (1, 1, *size)
+
+
+def test_the_bias_of_magnitudes_is_known() -> None:
+    signal = torch.linspace(0, 12, 61, dtype=torch.float64)
+    half = signal.square() / 2
+    means = math.sqrt(math.pi / 2) * ((1 + half) * torch.special.i0e(half / 2) + half * torch.special.i1e(half / 2))
+    torch.testing.assert_close(signal_of_mean(means), signal, atol=0.02, rtol=0)
+    assert signal_of_mean(torch.tensor([-1.0, 0.5])).tolist() == [0, 0]
 
 
 def test_layouts_agree() -> None:
