@@ -17,7 +17,7 @@ from monai.bundle import ConfigParser, ConfigWorkflow
 from monai_stcnnt.apps.bundles import bundle_folder, expected_remarks
 from monai_stcnnt.errors import CheckpointMismatchError
 from monai_stcnnt.mri.noise import complex_noise
-from monai_stcnnt.networks.nets import STCNNTDenoiser, build_variant
+from monai_stcnnt.networks.nets import STCNNTGuidedDenoiser, build_variant
 
 BUNDLE = bundle_folder("mri_denoising")
 CONFIGS = BUNDLE / "configs"
@@ -99,7 +99,7 @@ def test_the_inference_config_has_all_that_monai_asks_for(tmp_path: Path) -> Non
     options = {"dataset_dir": str(scans), "output_dir": str(tmp_path / "out"), "progress": False}
     done = run(["inference.json"], "infer", BUNDLE, **options)
     assert done.check_properties() == []
-    assert isinstance(done.network_def, STCNNTDenoiser)
+    assert isinstance(done.network_def, STCNNTGuidedDenoiser)
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["scan0_denoised.nii.gz"]
 
 

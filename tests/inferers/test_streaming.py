@@ -90,7 +90,7 @@ def test_where_memory_ends_fewer_windows_go_on(caplog: pytest.LogCaptureFixture)
     torch.testing.assert_close(y, FrameSlidingWindowInferer((8, 16, 16), 2)(x, net))
     assert seen[:3] == [8, 4, 2]
     assert max(seen[3:]) == 2
-    assert [record.getMessage().split(" with ")[1] for record in caplog.records] == [
+    assert [record.getMessage().split(" with ", 1)[1] for record in caplog.records] == [
         "8 windows at once; going on with 4", "4 windows at once; going on with 2",
     ]  # fmt: skip
     assert "out of memory" in caplog.text
