@@ -62,6 +62,7 @@ _COLORS = (
 )  # fmt: skip
 _POSITION_DIMENSIONS = {0x00209056, 0x00209057, 0x00200032, 0x00201041}  # stack, in-stack position, position, location
 _TEMPORAL_DIMENSION = 0x00209128
+_SIEMENS_HEADER = 0x00291010
 
 
 @dataclass(frozen=True, eq=False)
@@ -265,7 +266,8 @@ def _frames(dataset: Dataset, path: Path) -> Iterator[DicomFrame]:
 
 
 def _is_mosaic(dataset: Dataset) -> bool:
-    return "MOSAIC" in _image_type(dataset)
+    """Whether all slices of a volume stand in one image, by its type or by Siemens' own header."""
+    return "MOSAIC" in _image_type(dataset) or (_SIEMENS_HEADER in dataset and _mosaic_header(dataset)[0] > 1)
 
 
 def _is_uih_grid(dataset: Dataset) -> bool:
@@ -295,9 +297,10 @@ def _mosaic_frames(mosaic: DicomFrame, dataset: Dataset) -> Iterator[DicomFrame]
     and their direction stand in Siemens' own header, which nibabel reads.
     """
     count, normal = _mosaic_header(dataset)
-    side = math.ceil(math.sqrt(count))
+    side = max(math.ceil(math.sqrt(count)), 1)
     spacing = _number([dataset], "SpacingBetweenSlices")
-    if count < 1 or normal is None or mosaic.shape[0] % side or mosaic.shape[1] % side or not spacing > 0:
+    known = count > 0 and 0 < spacing < math.inf and mosaic.shape[0] % side == 0 and mosaic.shape[1] % side == 0
+    if not known or normal is None or not np.isfinite(normal).all():
         raise GeometryError(
             f"{mosaic.path} is a mosaic whose header does not tell the number, direction and spacing of its slices. "
             "Export it as single slices or as enhanced DICOM."
@@ -352,6 +355,9 @@ def _frame(dataset: Dataset, places: Sequence[Dataset], path: Path, number: int)
         )
     between = abs(_number(places, "SpacingBetweenSlices")) or math.nan
     thickness = _number(places, "SliceThickness")
+    for name in ("SpacingBetweenSlices", "SliceThickness"):
+        if not math.isfinite(_number(places, name, 0.0)):
+            raise GeometryError(f"{path} has the {name} {_number(places, name)}, which is no length.")
     nominal = next((v for v in (between, thickness) if math.isfinite(v) and v > 0), 1.0)
     slope, intercept = _number(places, "RescaleSlope", 1.0), _number(places, "RescaleIntercept", 0.0)
     if not (math.isfinite(slope) and slope != 0 and math.isfinite(intercept)):

@@ -274,7 +274,7 @@ def _check_header(path: Path, image: nib.Nifti1Image) -> None:
     shape, dtype = image.shape, image.get_data_dtype()
     if dtype.fields is not None:
         raise NotAnImageError(f"{path} is a color image (RGB). Convert it to gray values.")
-    if math.prod(shape) <= 0:
+    if min(shape, default=0) <= 0:
         raise EmptyImageError(f"{path} has no voxels: its shape is {shape}.")
     intent = str(intent_codes.niistring[int(image.header["intent_code"])]) if _intent_known(image) else ""
     pair = len(shape) == 5 and shape[4] == 2 and dtype.kind != "c"

@@ -341,6 +341,23 @@ def test_what_does_not_make_one_image_is_refused(
     assert "secret" not in (str(caught.value) + caplog.text).lower()
 
 
+@pytest.mark.filterwarnings("ignore:Invalid value for VR DS")
+@pytest.mark.parametrize(("name", "value"), [("SpacingBetweenSlices", "nan"), ("SliceThickness", "inf")])
+def test_a_length_that_is_no_number_is_refused(make_dicom: MakeFiles, name: str, value: str) -> None:
+    folder = make_dicom("in", VALUES[:, :1], change=set_where(everywhere, **{name: value}))
+    with pytest.raises(errors.GeometryError, match=f"{name} {value}"):
+        read_dicom(folder)
+
+
+def test_a_mosaic_is_known_without_the_word_in_its_type(shared_data: Path, tmp_path: Path) -> None:
+    folder = shared_data / "dicom_siemens_mosaic_fmri" / "dicom"
+    path = sorted(folder.iterdir())[0]
+    dataset = pydicom.dcmread(path)
+    dataset.ImageType = ["ORIGINAL", "PRIMARY", "M", "ND"]
+    dataset.save_as(tmp_path / "one.dcm")
+    assert read_dicom(tmp_path / "one.dcm").array.shape == (1, 1, 51, 86, 86)
+
+
 def test_missing_slice_is_refused(make_dicom: MakeFiles) -> None:
     values = np.concatenate([VALUES, VALUES], axis=1)
     folder = make_dicom("in", values, change=lambda _, place, __: place != 3)

@@ -444,3 +444,12 @@ def test_other_output_names_are_refused(make_nifti: Callable[..., Path], tmp_pat
     record = read_nifti(make_nifti("in.nii", values_of((6, 5, 4))))
     with pytest.raises(OutputNotWritableError, match=r"\.nii"):
         write_nifti(record, tmp_path / name)
+
+
+def test_negative_sizes_are_no_voxels(make_nifti: Callable[..., Path]) -> None:
+    path = make_nifti("a.nii", np.ones((6, 5, 4), np.float32))
+    damaged = bytearray(path.read_bytes())
+    damaged[44:48] = np.array([-1, -1], "<i2").tobytes()
+    path.write_bytes(damaged)
+    with pytest.raises(EmptyImageError, match="no voxels"):
+        read_nifti(path)
