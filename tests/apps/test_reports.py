@@ -43,7 +43,7 @@ def result(folder: Path, name: str = "scan", after: np.ndarray = CLEAN) -> Resul
 def test_a_gif_plays_a_cine_at_its_own_speed(tmp_path: Path) -> None:
     path = gif_report(series(noisy()), series(CLEAN), tmp_path / "new" / "cine.gif", sigma=SIGMA)
     with Image.open(path) as picture:
-        assert (picture.format, picture.n_frames, picture.info["loop"]) == ("GIF", 5, 0)
+        assert (picture.format, getattr(picture, "n_frames", 1), picture.info["loop"]) == ("GIF", 5, 0)
         assert picture.info["duration"] == pytest.approx(35, abs=10)  # hundredths of a second
         width, height = picture.size
     assert width > 3 * (height - 26)

@@ -62,6 +62,8 @@ def test_noise_is_in_snr_units_and_the_same_for_both_kinds() -> None:
 def test_tuned_filter_beats_the_noisy_image(case: Case, name: str) -> None:
     noisy = benchmark.evaluate(case, benchmark.METHODS["noisy"])
     row = benchmark.evaluate(case, benchmark.METHODS[name])
+    assert noisy is not None
+    assert row is not None
     assert row.psnr > noisy.psnr + 1
     assert row.ssim > noisy.ssim
 
@@ -91,7 +93,13 @@ def test_best_figures_are_kept_each_with_its_parameters() -> None:
         yield "bad", case.noisy.with_array(case.noisy.array * 3)
 
     row = benchmark.evaluate(case, Method("some", results))
+    assert row is not None
     assert (row.psnr, row.ssim, row.psnr_parameters, row.ssim_parameters) == (np.inf, 1.0, "best", "best")
+
+
+def test_a_case_that_a_method_is_not_made_for_gives_no_row() -> None:
+    case = benchmark.make_case("disk", moving_disk(), 3.0, 0, "magnitude")
+    assert benchmark.evaluate(case, Method("some", lambda _: iter(()))) is None
 
 
 def test_network_gets_the_case_through_files(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:

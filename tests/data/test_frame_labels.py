@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -92,7 +94,8 @@ def test_a_missing_mask_is_refused(tmp_path: Path) -> None:
 
 def test_the_transform_lays_labels_beside_the_image(tmp_path: Path, mask: np.ndarray) -> None:
     image = MetaTensor(torch.rand(1, *SIZE), affine=torch.diag(torch.tensor([2.0, 2.0, 8.0, 1.0])))
-    item = {"image": image, "label": str(save(tmp_path / "a.nii.gz", mask)), "frames": [2], "label_values": None}
+    label = str(save(tmp_path / "a.nii.gz", mask))
+    item: dict[Hashable, Any] = {"image": image, "label": label, "frames": [2], "label_values": None}
     out = LoadFrameLabelsd("label")(item)
     assert set(out) == {"image", "label"}
     assert out["label"].shape == image.shape

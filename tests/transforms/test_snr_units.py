@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Hashable
 from typing import Any
 
 import numpy as np
@@ -135,7 +136,7 @@ def test_strength_scales_the_noise_level_and_is_undone(strength: float) -> None:
     scaled = change({"image": image, "noise_sigma": 4.0})
     torch.testing.assert_close(scaled["image"].as_tensor(), image.as_tensor() / (4.0 * strength))
     torch.testing.assert_close(change.inverse(scaled)["image"].as_tensor(), image.as_tensor())
-    plain = {"image": image.as_tensor(), "noise_sigma": 4.0}
+    plain: dict[Hashable, Any] = {"image": image.as_tensor(), "noise_sigma": 4.0}
     torch.testing.assert_close(change.inverse(change(plain))["image"], image.as_tensor())
 
 
