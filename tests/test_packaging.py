@@ -158,12 +158,12 @@ def test_every_import_is_declared(folder: str) -> None:
     text = configuration()["options"]["install_requires"]
     text += "\n".join(extras_of_tests()) if folder == "tests" else ""
     known = {canonicalize_name(item.name) for item in requirements(text)} | {"monai-stcnnt"}
-    undeclared = set()
+    undeclared, own = set(), {"tests", "benchmarks", "docs"}
     for path in (REPOSITORY / folder).rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             names += [node.module] if isinstance(node, ast.ImportFrom) and node.module and not node.level else []
-            for top in {name.split(".")[0] for name in names} - sys.stdlib_module_names - {"tests", "benchmarks"}:
+            for top in {name.split(".")[0] for name in names} - sys.stdlib_module_names - own:
                 if canonicalize_name(DISTRIBUTIONS.get(top, top)) not in known:
                     undeclared.add(f"{path.relative_to(REPOSITORY)}: {top}")
     assert undeclared == set()

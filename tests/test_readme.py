@@ -28,7 +28,7 @@ def scan_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_backbone_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
-    exec(EXAMPLES[0], {})
+    exec(EXAMPLES[1], {})
     assert "torch.Size([1, 8, 16, 64, 64])" in capsys.readouterr().out
 
 
@@ -36,7 +36,7 @@ def test_backbone_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
     not (REPOSITORY / "bundles/mri_denoising/models/model.pt").is_file(), reason="the bundle has no trained model"
 )
 def test_denoising_example_runs(scan_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    exec(EXAMPLES[1], {})
+    exec(EXAMPLES[0], {})
     assert "(1, 20, 3, 21, 17)" in capsys.readouterr().out
     assert (scan_folder / "denoised.nii.gz").is_file()
 

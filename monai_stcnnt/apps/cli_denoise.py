@@ -134,7 +134,7 @@ def _denoise_folder(
         for result in results:
             typer.echo(str(result.saved))
     if not (json or quiet):
-        typer.echo(_table(entries), err=True)
+        typer.echo(_table(entries, path.expanduser()), err=True)
     for sentence in () if figures else _flagged(entries):  # else the review has said so
         typer.echo(sentence, err=True)
     for sentence in _not_done(done) if quiet else ():  # else the log has said so
@@ -207,12 +207,15 @@ def _noted_figures(row: SeriesRow) -> dict[str, Any] | None:
     return {"sigma": row.qc["noise_sigma"], **{name: value for name, value in row.qc.items() if name != "noise_sigma"}}
 
 
-def _table(entries: Sequence[Mapping[str, Any]]) -> str:
-    """What became of every series, a line each."""
+def _table(entries: Sequence[Mapping[str, Any]], root: Path) -> str:
+    """What became of every series below a folder, a line each."""
     rows = [("series", "status", "noise level", "SNR before", "after", "flagged")]
     for entry in entries:
         found = entry.get("qc") or {}
-        name = Path(entry["source"]).name + (f", series {entry['series']}" if entry.get("series") else "")
+        source = Path(entry["source"])
+        name = source.relative_to(root).as_posix() if source.is_relative_to(root) else source.as_posix()
+        name = source.name if source == root else name
+        name += f", series {entry['series']}" if entry.get("series") else ""
         rows.append(
             (
                 name,

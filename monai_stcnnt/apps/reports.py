@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,17 +69,26 @@ def check_report_name(path: str | Path, endings: Iterable[str] = tuple(KINDS)) -
 
 
 def report_names(results: list[Result], report: Path) -> list[Path]:
-    """Names of the reports of several series: each with the result's name added, and a number where two are alike."""
+    """Names of the reports of several series: each with the result's name added, and its folders' where two are alike.
+
+    Args:
+        results: the series.
+        report: name of the report of a single one.
+
+    Returns:
+        A path for each series.
+    """
     if len(results) == 1:
         return [report]
+    stems = [result.saved.name.split(".")[0] for result in results]
+    common = Path(os.path.commonpath([result.saved.parent for result in results]))
     names: list[Path] = []
-    for result in results:
-        stem = result.saved.name.split(".")[0]
-        path = report.with_name(f"{report.stem}_{stem}{report.suffix}")
-        number = 2
+    for result, stem in zip(results, stems, strict=True):
+        folders = result.saved.parent.relative_to(common).parts if stems.count(stem) > 1 else ()
+        place = "_".join((report.stem, *folders, stem))
+        path, number = report.with_name(place + report.suffix), 2
         while path in names:
-            path = report.with_name(f"{report.stem}_{stem}_{number}{report.suffix}")
-            number += 1
+            path, number = report.with_name(f"{place}_{number}{report.suffix}"), number + 1
         names.append(path)
     return names
 

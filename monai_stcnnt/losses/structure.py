@@ -85,7 +85,7 @@ def gaussian_derivative(
         spacing: distance of samples.
 
     Returns:
-        float64 tensor of odd length; the Gaussian sums to 1, the absolute values of a derivative do.
+        float64 tensor ``(length,)`` of odd length; the Gaussian sums to 1, the absolute values of a derivative do.
     """
     reach = round(halfwidth * sigma / spacing)
     position = torch.arange(-reach, reach + 1, dtype=torch.float64) * spacing

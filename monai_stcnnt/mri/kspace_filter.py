@@ -37,7 +37,7 @@ Normalization = Literal["rms", "max", "none"]
 
 
 def normalize_filter(weights: Tensor, normalization: Normalization) -> Tensor:
-    """Scale weights to a root mean square of 1 (``"rms"``), a peak of 1 (``"max"``), or not (``"none"``)."""
+    """Scale weights of any shape to an rms of 1 (``"rms"``), a peak of 1 (``"max"``), or not (``"none"``)."""
     if normalization == "rms":
         return weights / weights.square().mean().sqrt()
     if normalization == "max":
@@ -162,7 +162,11 @@ def elliptic_support(height: int, width: int, ratio: float, normalization: Norma
 
 
 def noise_gain(*filters: Tensor) -> float:
-    """Standard deviation of white noise of standard deviation 1 after one filter per axis: the product of their rms."""
+    """Standard deviation of white noise of standard deviation 1 after one filter per axis: the product of their rms.
+
+    Args:
+        *filters: weights ``(length,)``, or of any other shape.
+    """
     return prod(float(weights.square().mean().sqrt()) for weights in filters)
 
 

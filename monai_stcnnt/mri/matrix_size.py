@@ -95,6 +95,6 @@ def scale_matrix(
     keep: Keep = "noise",
     alignment: Alignment = "origin",
 ) -> Tensor:
-    """Change the matrix size by a factor, rounded to whole samples; see :func:`resize_matrix`."""
+    """Change the matrix size (any shape) by a factor, rounded to whole samples; see :func:`resize_matrix`."""
     sizes = [max(round(ratio * image.shape[dim]), 1) for dim in dims]
     return resize_matrix(image, sizes, dims, keep, alignment)

@@ -36,7 +36,7 @@ def foreground_mask(magnitude: Tensor) -> Tensor:
 
 
 def foreground_mean(magnitude: Tensor) -> float:
-    """Mean of a noise-free magnitude image over its foreground; 0 for an image without signal."""
+    """Mean of a noise-free magnitude image of any shape over its foreground; 0 for an image without signal."""
     mask = foreground_mask(magnitude)
     return float(magnitude[mask].mean()) if bool(mask.any()) else 0.0
 

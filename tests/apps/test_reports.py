@@ -98,7 +98,7 @@ def test_figures_of_all_series_are_in_one_file_and_flags_are_warnings(
 def test_reports_of_several_series_have_different_names(tmp_path: Path) -> None:
     one, two = (Result(Path("s"), Path(f"out/{n}/scan_denoised.nii"), 1.0) for n in "ab")
     names = report_names([one, two], tmp_path / "r.html")
-    assert [name.name for name in names] == ["r_scan_denoised.html", "r_scan_denoised_2.html"]
+    assert [name.name for name in names] == ["r_a_scan_denoised.html", "r_b_scan_denoised.html"]
     assert report_names([one], tmp_path / "r.html") == [tmp_path / "r.html"]
 
 
