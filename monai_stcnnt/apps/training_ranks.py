@@ -62,6 +62,7 @@ def join_ranks(device: torch.device) -> None:
 
 
 def leave_ranks() -> None:
-    """Part from the other processes at the end of a training; pytorch-ignite then no longer counts on them."""
+    """Part from the other processes when all are done; pytorch-ignite then no longer counts on them."""
+    dist.barrier()
     dist.destroy_process_group()
     idist.sync()
