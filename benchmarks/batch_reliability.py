@@ -155,7 +155,7 @@ def run_torchrun(source: Path, output: Path, ranks: int) -> float:
         "--dataset_dir", str(source), "--output_dir", str(output),
     ]  # fmt: skip
     start = time.perf_counter()
-    subprocess.run(command, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.DEVNULL)
+    subprocess.run(command, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.DEVNULL)  # nosec B603
     return time.perf_counter() - start
 
 
@@ -336,7 +336,7 @@ def kill_often(source: Path, work: Path, expected: Digests, times: int, longest:
         longest: latest moment in seconds.
         seed: of the moments.
     """
-    chance = random.Random(seed)
+    chance = random.Random(seed)  # nosec B311
     trials = []
     for number in range(times):
         moment, one = chance.uniform(0.0, longest), chance.randrange(RANKS_KILLED)

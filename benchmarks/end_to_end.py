@@ -180,7 +180,7 @@ def measure(source: Path, windows: int | None = None, repeats: int = 1) -> dict[
     for _ in range(repeats):
         command = [sys.executable, "-W", "ignore", __file__, "--child", str(source)]
         command += [] if windows is None else ["--windows", str(windows)]
-        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        done = subprocess.run(command, check=True, capture_output=True, text=True)  # nosec B603
         runs.append(json.loads(done.stdout.splitlines()[-1]))
     run: dict[str, Any] = sorted(runs, key=lambda one: one["outside"])[len(runs) // 2]
     with open_series(source, memory=0, check=False) as series:
