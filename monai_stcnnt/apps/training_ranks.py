@@ -57,6 +57,7 @@ def join_ranks(device: torch.device) -> None:
         dist.init_process_group("nccl", store=store, rank=rank, world_size=size, device_id=device)
     else:
         dist.init_process_group("gloo", store=store, rank=rank, world_size=size)
+    idist.sync()  # makes a group, which all processes have to do at the same time, and not when one of them first asks
     if not is_first_rank():
         logging.disable(logging.INFO)
 
