@@ -58,14 +58,25 @@ class BlockShrinkage(nn.Module):
 
     def hard(self, x: torch.Tensor) -> torch.Tensor:
         """Keep the coefficients above the threshold, and the mean of each block."""
-        blocks = self.coefficients(self.pieces(x))
-        gain = (blocks.abs() > self.threshold).to(blocks.dtype)
-        return self.joined(blocks, gain, x)
+        return self.thresholded(self.coefficients(self.pieces(x)), x)
 
     def wiener(self, x: torch.Tensor, pilot: torch.Tensor) -> torch.Tensor:
         """Weigh every coefficient by the energy that it has in another estimate of the image, the pilot."""
+        return self.weighed(self.coefficients(self.pieces(x)), pilot)
+
+    def two_passes(self, x: torch.Tensor) -> torch.Tensor:
+        """:meth:`wiener` with :meth:`hard` as its pilot; the image is transformed once."""
+        blocks = self.coefficients(self.pieces(x))
+        return self.weighed(blocks, self.thresholded(blocks, x))
+
+    def thresholded(self, blocks: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        """The image that the coefficients above the threshold make, in the shape of ``x``."""
+        return self.joined(blocks, (blocks.abs() > self.threshold).to(blocks.dtype), x)
+
+    def weighed(self, blocks: torch.Tensor, pilot: torch.Tensor) -> torch.Tensor:
+        """The image that the coefficients make, each weighed by its energy in the pilot."""
         energy = self.coefficients(self.pieces(pilot)).square_()
-        return self.joined(self.coefficients(self.pieces(x)), energy / (energy + self.noise), x)
+        return self.joined(blocks, energy / (energy + self.noise), pilot)
 
     def starts(self, x: torch.Tensor) -> torch.Tensor:
         """Frames of every piece, (pieces, frames of a block), for images (N, T, H, W)."""
@@ -162,7 +173,7 @@ class ShrinkageEstimates(nn.Module):
         """Estimate images (N, T, H, W) in every shape of blocks."""
         pilot = torch.zeros_like(noisy)
         for shrink in self.pilots:
-            pilot = pilot + shrink.wiener(noisy, shrink.hard(noisy)) / self.count  # type: ignore[operator]
+            pilot = pilot + shrink.two_passes(noisy) / self.count  # type: ignore[operator]
         estimates: list[torch.Tensor] = []
         for shrink in self.filters:
             estimates.append(shrink.wiener(noisy, pilot))  # type: ignore[operator]
