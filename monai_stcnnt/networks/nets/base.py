@@ -11,7 +11,7 @@ from torch import nn
 from monai_stcnnt.errors import LayoutError, NetworkConfigError
 from monai_stcnnt.networks.backbones import FrameBackbone, STCNNTHRNet, STCNNTSOANet, STCNNTUNet
 
-__all__ = ["BackboneName", "FrameLayout", "FrameNet", "build_backbone"]
+__all__ = ["BackboneName", "FrameLayout", "FrameNet", "build_backbone", "build_full_resolution_backbone"]
 
 FrameLayout = Literal["BCTHW", "BTCHW"]
 BackboneName = Literal["hrnet", "unet", "soanet"]
@@ -39,6 +39,29 @@ def build_backbone(
     if name not in _BACKBONES:
         raise NetworkConfigError(f"backbone must be one of {tuple(_BACKBONES)}, got {name!r}.")
     return _BACKBONES[name](in_channels, channels, **options)
+
+
+def build_full_resolution_backbone(
+    name: BackboneName,
+    channels: int,
+    **options: Any,  # noqa: ANN401 - checked by the backbone's constructor
+) -> FrameBackbone:
+    """Build the backbone of a denoiser: as many channels in as inside, and a last tensor of full resolution.
+
+    Args:
+        name: ``hrnet``, ``unet``, or ``soanet``, which then does not downsample.
+        channels: channels of its input and at full resolution.
+        **options: further keywords of the backbone.
+
+    Raises:
+        NetworkConfigError: for another name, options that the backbone does not know, or a lower resolution.
+    """
+    if name == "soanet":
+        options.setdefault("downsample", False)
+    backbone = build_backbone(name, channels, channels, **options)
+    if backbone.strides[-1] != 1:
+        raise NetworkConfigError("A denoiser needs a backbone whose last tensor has full resolution.")
+    return backbone
 
 
 class FrameNet(nn.Module):

@@ -9,7 +9,7 @@ from torch import nn
 
 from monai_stcnnt.errors import NetworkConfigError
 from monai_stcnnt.networks.layers.frames import FrameConv, cat_frames
-from monai_stcnnt.networks.nets.base import BackboneName, FrameLayout, FrameNet, build_backbone
+from monai_stcnnt.networks.nets.base import BackboneName, FrameLayout, FrameNet, build_full_resolution_backbone
 
 __all__ = ["STCNNTDenoiser"]
 
@@ -70,14 +70,10 @@ class STCNNTDenoiser(FrameNet):
                 f"residual='image' adds input channels to the output, but out_channels={out_channels} is more than "
                 f"in_channels={in_channels}."
             )
-        if backbone == "soanet":
-            backbone_options.setdefault("downsample", False)
         self.image_residual = residual == "image"
         self.channels = channels
         self.stem = FrameConv(in_channels, channels)
-        self.backbone = build_backbone(backbone, channels, channels, **backbone_options)
-        if self.backbone.strides[-1] != 1:
-            raise NetworkConfigError("A denoiser needs a backbone whose last tensor has full resolution.")
+        self.backbone = build_full_resolution_backbone(backbone, channels, **backbone_options)
         self.head = FrameConv(self.backbone.out_channels[-1], out_channels)
         if self.image_residual:
             nn.init.zeros_(self.head.conv.weight)  # type: ignore[arg-type]  # a parameter, typed through nn.Module

@@ -12,7 +12,7 @@ from torch import nn
 from monai_stcnnt.errors import NetworkConfigError
 from monai_stcnnt.networks.layers.frames import FrameConv, crop_frames, pad_frames
 from monai_stcnnt.networks.layers.shrinkage import ShrinkageEstimates
-from monai_stcnnt.networks.nets.base import BackboneName, FrameLayout, FrameNet, build_backbone
+from monai_stcnnt.networks.nets.base import BackboneName, FrameLayout, FrameNet, build_full_resolution_backbone
 
 __all__ = ["STCNNTGuidedDenoiser", "signal_of_mean"]
 
@@ -84,16 +84,12 @@ class STCNNTGuidedDenoiser(FrameNet):
                 "A guided denoiser takes the image and a g-factor map (in_channels = out_channels + 1), and unshuffle "
                 f"is at least 1, got in_channels={in_channels}, out_channels={out_channels}, unshuffle={unshuffle}."
             )
-        if backbone == "soanet":
-            backbone_options.setdefault("downsample", False)
         self.unshuffle, self.channels = unshuffle, channels
         self.estimates = ShrinkageEstimates()
         self.terms = self.estimates.count + 1
         features = out_channels * (self.terms + 1) + 1
         self.stem = FrameConv(features * unshuffle**2, channels)
-        self.backbone = build_backbone(backbone, channels, channels, **backbone_options)
-        if self.backbone.strides[-1] != 1:
-            raise NetworkConfigError("A denoiser needs a backbone whose last tensor has full resolution.")
+        self.backbone = build_full_resolution_backbone(backbone, channels, **backbone_options)
         self.head = FrameConv(self.backbone.out_channels[-1], (out_channels + self.terms) * unshuffle**2)
         nn.init.zeros_(self.head.conv.weight)  # type: ignore[arg-type]  # a parameter, typed through nn.Module
         nn.init.zeros_(self.head.conv.bias)  # type: ignore[arg-type]
