@@ -263,7 +263,8 @@ class BatchInference:
                 has_room = not is_lack_of_room(error)
         else:
             row = replace(row, error=task.error)
-        return replace(row, seconds=round(row.seconds or time.perf_counter() - start, 3), finished=_now()), has_room
+        seconds, finished = row.seconds or round(time.perf_counter() - start, 3), row.finished or _now()
+        return replace(row, seconds=seconds, finished=finished), has_room
 
     def _result_of(self, task: SeriesTask, row: SeriesRow, plan: _Plan, journal: Journal, start: float) -> SeriesRow:
         """Make a result aside, and give it its name; or find that an earlier one still holds."""
@@ -392,7 +393,7 @@ def _same_result(before: SeriesRow, now: SeriesRow, output: Path) -> bool:
 
 
 def _is_kept(row: SeriesRow, before: SeriesRow | None) -> bool:
-    return before is not None and before.outputs == row.outputs and before.seconds == row.seconds
+    return before is not None and before.outputs == row.outputs and before.finished == row.finished
 
 
 def _uid_seed(row: SeriesRow) -> str:

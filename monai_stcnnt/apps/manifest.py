@@ -85,7 +85,7 @@ class SeriesRow:
         seconds: from reading to the checksums of the results.
         device: the processor that it ran on.
         rank: number of the process.
-        finished: time of the record, UTC.
+        finished: when the result was made, or the series given up, UTC.
         qc: what the run says about the quality of the result, such as the noise level that was used.
         error: the class of the error and its message, empty where all went well.
     """

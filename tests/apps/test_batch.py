@@ -10,6 +10,7 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import nibabel as nib
 import numpy as np
@@ -83,6 +84,15 @@ def test_everything_is_done_once_and_again_only_where_something_changed(scans: P
     assert counts(run(scans, output, strength=0.5)) == (3, 0)
     assert counts(run(scans, output, strength=0.5, redo=True)) == (3, 0)
     assert not [path for path in output.rglob(".*")]
+
+
+def test_what_is_redone_in_the_same_time_is_not_taken_for_an_earlier_result(
+    scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("monai_stcnnt.apps.batch.time", SimpleNamespace(perf_counter=lambda: 0.0))
+    assert counts(run(scans, tmp_path / "out")) == (3, 0)
+    assert counts(run(scans, tmp_path / "out", redo=True)) == (3, 0)
+    assert counts(run(scans, tmp_path / "out")) == (0, 3)
 
 
 def test_the_manifest_says_what_was_done_and_nothing_of_the_patient(scans: Path, tmp_path: Path) -> None:
