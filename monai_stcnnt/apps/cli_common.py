@@ -6,8 +6,9 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Sequence
-from typing import Annotated
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
@@ -19,7 +20,9 @@ __all__ = [
     "QuietOption",
     "VerboseOption",
     "examples",
+    "series_name",
     "set_up_logging",
+    "text_table",
 ]
 
 WRONG_INPUT = 2
@@ -58,3 +61,33 @@ def examples(*lines: Sequence[str] | str) -> str:
         *lines: command lines without the program's name.
     """
     return "\n\n".join(["Examples:", *(f"stcnnt {line}" for line in lines)])
+
+
+def series_name(entry: Mapping[str, Any], root: Path) -> str:
+    """Name a series for a table of what became of those below a folder.
+
+    Args:
+        entry: with ``source``, its file or folder, and ``series``, the DICOM series where there are several.
+        root: the folder.
+
+    Returns:
+        The path below the folder, and the series.
+    """
+    source = Path(entry["source"])
+    name = source.relative_to(root).as_posix() if source.is_relative_to(root) else source.as_posix()
+    name = source.name if source == root else name
+    return name + (f", series {entry['series']}" if entry.get("series") else "")
+
+
+def text_table(rows: Sequence[Sequence[str]]) -> str:
+    """Set a table in columns of equal width.
+
+    Args:
+        rows: the first holds the headings.
+
+    Returns:
+        A line for each, and one below the headings.
+    """
+    widths = [max(len(row[n]) for row in rows) for n in range(len(rows[0]))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return "\n".join([lines[0], "  ".join("-" * width for width in widths), *lines[1:]])

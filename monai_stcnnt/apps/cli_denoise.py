@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from monai_stcnnt.apps.cli_common import SOME_FAILED, JsonOption, QuietOption, VerboseOption, examples, set_up_logging
+from monai_stcnnt.apps.cli_common import (
+    SOME_FAILED,
+    JsonOption,
+    QuietOption,
+    VerboseOption,
+    examples,
+    series_name,
+    set_up_logging,
+    text_table,
+)
 
 if TYPE_CHECKING:
     from monai_stcnnt.apps.batch import BatchResult
@@ -212,13 +221,9 @@ def _table(entries: Sequence[Mapping[str, Any]], root: Path) -> str:
     rows = [("series", "status", "noise level", "SNR before", "after", "flagged")]
     for entry in entries:
         found = entry.get("qc") or {}
-        source = Path(entry["source"])
-        name = source.relative_to(root).as_posix() if source.is_relative_to(root) else source.as_posix()
-        name = source.name if source == root else name
-        name += f", series {entry['series']}" if entry.get("series") else ""
         rows.append(
             (
-                name,
+                series_name(entry, root),
                 entry["status"],
                 f"{entry['noise_sigma']:.4g}" if "noise_sigma" in entry else "",
                 f"{found['snr_before']:.1f}" if found else "",
@@ -226,6 +231,4 @@ def _table(entries: Sequence[Mapping[str, Any]], root: Path) -> str:
                 ", ".join(flag["name"] for flag in found.get("flags", ())) or ("no" if found else ""),
             )
         )
-    widths = [max(len(row[n]) for row in rows) for n in range(len(rows[0]))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    return "\n".join([lines[0], "  ".join("-" * width for width in widths), *lines[1:]])
+    return text_table(rows)

@@ -1,12 +1,15 @@
 # Copyright (c) monai_stcnnt contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Segment files with the segmentation bundle, and measure the masks."""
+"""Segment files with the segmentation bundle, and measure the masks.
+
+Of several series, one that cannot be segmented does not stop the others.
+"""
 
 from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -22,8 +25,10 @@ from monai_stcnnt import __version__
 from monai_stcnnt.apps.bundles import bundle_folder, expected_remarks, open_inference, plain_errors
 from monai_stcnnt.apps.denoising import denoise as denoise_files
 from monai_stcnnt.apps.info import describe
+from monai_stcnnt.apps.publishing import is_lack_of_room
 from monai_stcnnt.apps.report import check_report_path
 from monai_stcnnt.apps.segmentation_report import segmentation_report
+from monai_stcnnt.apps.tasks import error_text
 from monai_stcnnt.apps.volume_plot import volume_plot
 from monai_stcnnt.apps.volumes import MaskMeasures, check_table_path, measure_masks, write_table
 from monai_stcnnt.data import (
@@ -41,9 +46,9 @@ from monai_stcnnt.data import (
 )
 from monai_stcnnt.data.nifti import is_nifti_path
 from monai_stcnnt.data.reader import monai_metadata
-from monai_stcnnt.errors import LabelValueError, LayoutError, OutputNotWritableError
+from monai_stcnnt.errors import FailedSeriesError, LabelValueError, LayoutError, OutputNotWritableError, StcnntError
 
-__all__ = ["SegmentedSeries", "segment"]
+__all__ = ["FailedSeries", "SegmentedSeries", "segment"]
 
 SUFFIX = "seg"
 
@@ -68,6 +73,21 @@ class SegmentedSeries:
 
 
 @dataclass(frozen=True)
+class FailedSeries:
+    """One of several series, which could not be segmented.
+
+    Attributes:
+        source: the file or folder.
+        series: which series of a DICOM folder, None where there is only one.
+        error: the class of the error and what it says, with paths relative to the input.
+    """
+
+    source: Path
+    series: str | None
+    error: str
+
+
+@dataclass(frozen=True)
 class _Target:
     """Where the masks go, and what is made of them."""
 
@@ -89,11 +109,15 @@ class _Target:
 
 @dataclass(frozen=True)
 class _Item:
-    """One series to segment: its file or folder, its name in there, and the image that the network gets."""
+    """One series to segment: its file or folder, its name in there, and the image that the network gets.
+
+    ``error`` says why it cannot be segmented, where that is known before the work starts.
+    """
 
     source: Path
     series: str | None
     image: Path
+    error: str = ""
 
     @property
     def suffix(self) -> str:
@@ -112,9 +136,12 @@ def segment(
     architecture: str | None = None,
     bundle: str | Path | None = None,
     device: str = "auto",
+    on_failure: Callable[[FailedSeries], None] | None = None,
     progress: bool = True,
 ) -> list[SegmentedSeries]:
     """Segment a file, or every series of a folder, with a segmentation bundle.
+
+    Where there are several series, one that fails does not stop the others, and the table holds all that could be done.
 
     Masks lie on the input's grid. A folder of DICOM files becomes a folder of DICOM segmentation objects, one per
     frame; where it holds several series, one folder for each that can be segmented. Other files become a mask of their
@@ -132,12 +159,14 @@ def segment(
         architecture: one of the bundle's networks, ``"stcnnt"`` or ``"hrnetv2"``; the bundle's own choice by default.
         bundle: folder of the bundle; the one that this package carries by default.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ...
+        on_failure: called for every one of several series that fails; without it, they are an error at the end.
         progress: show a bar.
 
     Returns:
         The masks that were written, and what they measure.
 
     Raises:
+        FailedSeriesError: after all the work, where some of several series failed and ``on_failure`` is not given.
         StcnntError: one of its classes per cause: a missing or unreadable file, an image without voxels, with NaN or
             without contrast, weights that do not fit, an output that cannot be written.
     """
@@ -153,19 +182,48 @@ def segment(
         overrides["device"] = torch.device(device)
     if architecture is not None:
         overrides["architecture"] = architecture
-    done = []
-    with tempfile.TemporaryDirectory(prefix="stcnnt_") as aside:
-        for number, item in enumerate(items):
-            place = Path(aside, str(number))
-            if denoise:
-                item = _denoised(item, place, device, progress)
-            masks, names = _masks(folder, item, {**overrides, "output_dir": str(place)})
-            done.append(_finish(item, masks, names, target))
-    if table is not None:
+    done, failed = _segment_all(folder, items, target, overrides, device if denoise else None)
+    if table is not None and done:
         write_table([one.measures for one in done], table)
         for one in done:
             volume_plot(one.measures, target.picture(table.with_name(f"{table.stem}_plot.png"), one.saved))
+    if on_failure is not None:
+        for failure in failed:
+            on_failure(failure)
+    elif failed:
+        said = "; ".join(f"{_scan_name(failure, source)}: {failure.error}" for failure in failed)
+        raise FailedSeriesError(f"{len(failed)} of {len(items)} series failed: {said}")
     return done
+
+
+def _segment_all(
+    folder: Path, items: Sequence[_Item], target: _Target, overrides: Mapping[str, Any], denoise_on: str | None
+) -> tuple[list[SegmentedSeries], list[FailedSeries]]:
+    """Segment series by series; the error of an only one is raised, and so is a lack of room."""
+    done: list[SegmentedSeries] = []
+    failed: list[FailedSeries] = []
+    with tempfile.TemporaryDirectory(prefix="stcnnt_") as aside:
+        for number, item in enumerate(items):
+            if item.error:
+                failed.append(FailedSeries(item.source, item.series, item.error))
+                continue
+            try:
+                done.append(_segment_one(folder, item, target, overrides, denoise_on, Path(aside, str(number))))
+            except Exception as error:
+                if len(items) == 1 or is_lack_of_room(error):
+                    raise
+                logger.debug("%s", item.source, exc_info=True)
+                failed.append(FailedSeries(item.source, item.series, error_text(error, target.root)))
+    return done, failed
+
+
+def _segment_one(
+    folder: Path, item: _Item, target: _Target, overrides: Mapping[str, Any], denoise_on: str | None, place: Path
+) -> SegmentedSeries:
+    if denoise_on is not None:
+        item = _denoised(item, place, denoise_on, bool(overrides["progress"]))
+    masks, names = _masks(folder, item, {**overrides, "output_dir": str(place)})
+    return _finish(item, masks, names, target)
 
 
 def _items(source: Path, series: str | None) -> list[_Item]:
@@ -173,9 +231,16 @@ def _items(source: Path, series: str | None) -> list[_Item]:
     if series is not None:
         return [_Item(source, series, source)]
     items = []
-    for entry in series_datalist(source):
+    entries = series_datalist(source)
+    for entry in entries:
         path = Path(entry["image"])
-        found = describe(path) if format_of(path) == "dicom" else []
+        try:
+            found = describe(path) if format_of(path) == "dicom" else []
+        except StcnntError as error:
+            if len(entries) == 1:
+                raise
+            items.append(_Item(path, None, path, error_text(error, source)))
+            continue
         usable = [summary for summary in found if not summary.refused]
         if len(found) < 2 or not usable:
             items.append(_Item(path, None, path))
@@ -200,6 +265,8 @@ def _check_target(target: _Target, items: Sequence[_Item]) -> None:
         return
     check_output_folder(target.output)
     for item in items:
+        if item.error:
+            continue
         is_dicom = format_of(item.source) == "dicom" or (item.series is not None and item.source.is_dir())
         if target.output_format == "dicom_seg" and not is_dicom:
             raise OutputNotWritableError(
@@ -292,7 +359,7 @@ def _write(item: _Item, labels: SeriesRecord, names: Mapping[int, str], target: 
     return Path(str(saver(image).meta["saved_to"]))
 
 
-def _scan_name(item: _Item, root: Path) -> str:
+def _scan_name(item: _Item | FailedSeries, root: Path) -> str:
     """The path below the input, so that scans of the same name in several folders stay apart."""
     name = item.source.resolve().name if item.source == root else item.source.relative_to(root).as_posix()
     return name if item.series is None else f"{name}, series {item.series}"

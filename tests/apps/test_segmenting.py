@@ -19,8 +19,15 @@ from monai_stcnnt import __version__
 from monai_stcnnt.apps import segment
 from monai_stcnnt.apps.bundles import bundle_folder
 from monai_stcnnt.apps.cli import main
+from monai_stcnnt.apps.segmenting import FailedSeries
 from monai_stcnnt.data import read_series
-from monai_stcnnt.errors import LabelValueError, LayoutError, MissingFileError, OutputNotWritableError
+from monai_stcnnt.errors import (
+    FailedSeriesError,
+    LabelValueError,
+    LayoutError,
+    MissingFileError,
+    OutputNotWritableError,
+)
 from tests.apps.dicom_files import write_series
 from tests.apps.fake_segmenter import BRIGHTNESS, beating_heart, fake_bundle
 
@@ -128,6 +135,42 @@ def test_folder_with_several_series(tmp_path: Path, bundle: Path) -> None:
     assert one.saved == tmp_path / "nine" / "b_9_seg"
     with pytest.raises(OutputNotWritableError, match="one file"):
         segment(scans, tmp_path / "one.nii.gz", bundle=bundle, progress=False)
+
+
+def test_a_bad_series_does_not_stop_the_others(
+    tmp_path: Path, bundle: Path, run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scans, table = tmp_path / "scans", tmp_path / "t.csv"
+    save_cine(scans / "a.nii", np.zeros((2, 2, 8, 8), int))  # without contrast
+    save_cine(scans / "heart.nii", beating_heart(3))
+    (scans / "text.nii").write_text("no image")
+    assert run(scans, tmp_path / "out", "--csv", table, "--bundle", bundle) == 3
+    said = capsys.readouterr()
+    assert said.out.split() == [str(tmp_path / "out" / "heart_seg.nii")]
+    lines = [line.split()[:2] for line in said.err.splitlines()]
+    places = [lines.index(line) for line in (["a.nii", "failed"], ["heart.nii", "done"], ["text.nii", "failed"])]
+    assert places == list(range(places[0], places[0] + 3))
+    assert "failed: text.nii: " in said.err
+    with table.open(newline="") as file:
+        assert {row["scan"] for row in csv.DictReader(file)} == {"heart.nii"}
+    assert run(scans, tmp_path / "json", "--json", "--quiet", "--bundle", bundle) == 3
+    entries = json.loads(capsys.readouterr().out)["series"]
+    assert [entry["status"] for entry in entries] == ["failed", "done", "failed"]
+    assert entries[1]["functions"]["left ventricle"]["ejection_fraction"] > 20
+    with pytest.raises(FailedSeriesError, match=r"2 of 3 series failed: a\.nii: .*; text\.nii: "):
+        segment(scans, tmp_path / "raised", csv=tmp_path / "u.csv", bundle=bundle, progress=False)
+    assert (tmp_path / "u.csv").read_text() == table.read_text()
+
+
+def test_a_folder_that_cannot_be_looked_into_is_a_failed_series(tmp_path: Path, bundle: Path) -> None:
+    save_cine(tmp_path / "scans" / "heart.nii", beating_heart(3))
+    broken = tmp_path / "scans" / "z"
+    broken.mkdir()
+    (broken / "1.dcm").write_bytes(bytes(128) + b"DICM" + bytes(40))
+    failed: list[FailedSeries] = []
+    done = segment(tmp_path / "scans", tmp_path / "out", bundle=bundle, on_failure=failed.append, progress=False)
+    assert [one.saved.name for one in done] == ["heart_seg.nii"]
+    assert [(one.source, one.series) for one in failed] == [(broken, None)]
 
 
 @pytest.mark.slow
