@@ -6,6 +6,6 @@ from __future__ import annotations
 
 from monai_stcnnt.checkpoints.hrnet import HRNetReport, load_hrnet
 from monai_stcnnt.checkpoints.snraware import load_snraware
-from monai_stcnnt.checkpoints.weights import load_weights
+from monai_stcnnt.checkpoints.weights import load_fitting, load_weights
 
-__all__ = ["HRNetReport", "load_hrnet", "load_snraware", "load_weights"]
+__all__ = ["HRNetReport", "load_fitting", "load_hrnet", "load_snraware", "load_weights"]

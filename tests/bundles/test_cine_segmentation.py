@@ -94,6 +94,18 @@ def test_a_folder_of_acdc_trains_keeps_weights_goes_on_and_is_evaluated(tmp_path
     assert set(done.evaluator.state.metrics) == {"mean_dice", "hausdorff_95"}
 
 
+def test_training_starts_from_given_weights(tmp_path: Path) -> None:
+    data = write_patient(tmp_path / "data")
+    torch.manual_seed(7)  # another one than the training's, whose own first weights are not to be taken for these
+    start = build_variant("hrnetv2_segmenter")
+    torch.save(start.state_dict(), tmp_path / "start.pt")
+    options = {**TINY, "epochs": 1, "learning_rate": 1e-9, "pretrained": str(tmp_path / "start.pt")}
+    run(["train.json"], "train", **options, dataset_dir=str(data), ckpt_dir=str(tmp_path / "kept"))
+    after = torch.load(tmp_path / "kept" / "last_model_hrnetv2.pt", weights_only=True)
+    for name, value in start.named_parameters():
+        torch.testing.assert_close(after[name], value.detach(), atol=1e-6, rtol=0)
+
+
 def test_masks_that_do_not_fit_are_refused_by_name(tmp_path: Path) -> None:
     def refused(data: Path) -> StcnntError:
         with pytest.raises(Exception) as caught:  # noqa: PT011 - the cause below it is compared
