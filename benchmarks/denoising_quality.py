@@ -27,7 +27,6 @@ from functools import partial
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
-from statistics import fmean
 from typing import Literal
 
 import numpy as np
@@ -37,25 +36,27 @@ from scipy.special import ive
 from skimage.restoration import denoise_tv_chambolle
 
 from benchmarks.classical_denoisers import block_matching, marchenko_pastur, non_local_means
+from benchmarks.compared_denoisers import COMPARED, compared_network, window_inferer
+from benchmarks.quality_report import Row, draw_examples, readme_part, tables, write_readme
 from monai_stcnnt import __version__
 from monai_stcnnt.apps.denoising import denoise
 from monai_stcnnt.apps.quality import add_series_noise, image_quality, magnitude_record, magnitude_values
 from monai_stcnnt.data import SeriesRecord, read_series, write_aside, write_nifti
 from monai_stcnnt.mri.snr import foreground_mask
+from monai_stcnnt.networks.nets import build_variant
 
 __all__ = [
     "HELD_OUT",
     "METHODS",
     "Case",
     "Method",
-    "Row",
     "crop_series",
     "evaluate",
     "installed_methods",
     "main",
     "make_case",
     "rician_signal",
-    "tables",
+    "trained_methods",
 ]
 
 logger = logging.getLogger("denoising_quality")
@@ -117,22 +118,6 @@ class Method:
     results: Callable[[Case], Iterator[Candidate]]
     kinds: tuple[Kind, ...] = ("complex", "magnitude")
     needs: str | None = None
-
-
-@dataclass(frozen=True)
-class Row:
-    """One result: a method on a case, with the parameters of its best PSNR and best SSIM; seconds for one of them."""
-
-    series: str
-    snr: float
-    seed: int
-    kind: Kind
-    method: str
-    psnr: float
-    ssim: float
-    psnr_parameters: str
-    ssim_parameters: str
-    seconds: float
 
 
 def rician_signal(mean: np.ndarray) -> np.ndarray:
@@ -248,6 +233,24 @@ def bundle_network(case: Case, bundle: Path | None = None, device: str = "auto")
         yield "", read_series(output)
 
 
+def trained_network(case: Case, name: str, weights: str) -> Iterator[Candidate]:
+    """One of MONAI's networks after the bundle's training, in the bundle's windows."""
+    yield from in_windows(case, compared_network(name, case.kind, weights))
+
+
+def first_guess(case: Case) -> Iterator[Candidate]:
+    """The estimates that the bundle's network starts from, which it gives without training."""
+    yield from in_windows(case, build_variant("stcnnt_light" if case.kind == "complex" else "stcnnt_light_magnitude"))
+
+
+def in_windows(case: Case, network: torch.nn.Module) -> Iterator[Candidate]:
+    """Apply a network in the bundle's windows."""
+    images = torch.tensor(to_stacks(case.noisy.array))
+    with torch.inference_mode():
+        result = window_inferer()(torch.cat([images, torch.ones_like(images[:, :1])], 1), network.eval())
+    yield "", case.noisy.with_array(from_stacks(torch.as_tensor(result).numpy(), case.noisy.array.shape))
+
+
 METHODS: dict[str, Method] = {
     "noisy": Method("noisy", unchanged),
     "gaussian_2d": Method("Gaussian 2D, tuned", gaussian_2d),
@@ -257,6 +260,7 @@ METHODS: dict[str, Method] = {
     "nlm": Method("non-local means, tuned", non_local_means_3d, needs="dipy"),
     "mppca": Method("MP-PCA", marchenko_pastur_pca, needs="dipy"),
     "bm4d": Method("BM4D, tuned", block_matching_4d, needs="bm4d"),
+    "untrained": Method("mri_denoising bundle without training", first_guess),
     "bundle": Method("mri_denoising bundle", bundle_network),
 }
 """What ``--methods`` chooses from."""
@@ -329,52 +333,48 @@ def evaluate(case: Case, method: Method) -> Row | None:
     )
 
 
-def tables(rows: Sequence[Row]) -> str:
-    """Markdown tables: the mean over all scans and seeds, then every scan; the best figures in bold.
-
-    Args:
-        rows: results.
-
-    Returns:
-        The text.
-    """
-    texts = []
-    for kind in dict.fromkeys(row.kind for row in rows):
-        part = [row for row in rows if row.kind == kind]
-        names = list(dict.fromkeys(row.series for row in part))
-        texts.append(f"## {kind.capitalize()} images\n\n### Mean over {len(names)} scans\n\n{_table(part)}")
-        texts.extend(f"### {name}\n\n{_table([row for row in part if row.series == name])}" for name in names)
-    return "\n\n".join(texts) + "\n"
+def _kept(paths: Sequence[Path], measured: Sequence[str]) -> list[Row]:
+    """Rows of earlier runs, of methods that are not measured now."""
+    rows = [Row(**row) for path in paths for row in json.loads(path.read_text(encoding="utf-8"))["rows"]]
+    return [row for row in rows if row.method not in measured]
 
 
-def _table(rows: Sequence[Row]) -> str:
-    snrs = sorted({row.snr for row in rows})
-    methods = list(dict.fromkeys(row.method for row in rows))
-    cells = {(m, snr): [row for row in rows if (row.method, row.snr) == (m, snr)] for m in methods for snr in snrs}
-    complete = max(len(cell) for cell in cells.values())
-    means = {
-        key: (fmean(row.psnr for row in cell), fmean(row.ssim for row in cell))
-        for key, cell in cells.items()
-        if len(cell) == complete
-    }
-    best = {snr: [max(mean[n] for (_, s), mean in means.items() if s == snr) for n in range(2)] for snr in snrs}
-    lines = [
-        "| PSNR (dB) / SSIM | " + " | ".join(f"SNR {snr:g}" for snr in snrs) + " | seconds |",
-        "|---|" + "---|" * (len(snrs) + 1),
-    ]
+def _draw(methods: Sequence[Method], options: argparse.Namespace) -> None:
+    """Draw the middle slice of the first scan at SNR 5, with what the methods make of it."""
+    name, series = next(_scans(options))
+    kind = options.kinds[0]
+    case = make_case(name, series, 5.0, 0, kind)
+    images = {}
     for method in methods:
-        texts = [_cell(means.get((method, snr)), best[snr]) for snr in snrs]
-        seconds = fmean(row.seconds for row in rows if row.method == method)
-        lines.append(f"| {method} | " + " | ".join(texts) + f" | {seconds:.1f} |")
-    return "\n".join(lines)
+        if kind in method.kinds:
+            results = [result for _, result in method.results(case)]
+            if results:
+                best = max(results, key=lambda result: image_quality(case.truth, result).psnr)
+                images[f"{method.name}\n{image_quality(case.truth, best).psnr:.1f} dB"] = _middle(best)
+    draw_examples(_middle(case.truth), images, options.picture)
 
 
-def _cell(mean: tuple[float, float] | None, best: Sequence[float]) -> str:
-    """One cell of a table; a dash for a method that not all of its scans were given to."""
-    if mean is None:
-        return "-"
-    texts = (f"{mean[0]:.2f}", f"{mean[1]:.3f}")
-    return " / ".join(f"**{t}**" if v == b else t for t, v, b in zip(texts, mean, best, strict=True))
+def _middle(record: SeriesRecord) -> np.ndarray:
+    """Magnitudes of the slice in the middle, (Y, X)."""
+    values = magnitude_values(record)
+    return values[values.shape[0] // 2, values.shape[1] // 2]
+
+
+def trained_methods(entries: Sequence[str]) -> list[Method]:
+    """Methods for entries ``KIND/NAME=WEIGHTS``.
+
+    Raises:
+        ValueError: for an entry of another form.
+    """
+    methods = []
+    for entry in entries:
+        kind, _, rest = entry.partition("/")
+        name, _, weights = rest.partition("=")
+        if kind not in ("complex", "magnitude") or name not in COMPARED or not weights:
+            raise ValueError(f"{entry!r} is not KIND/NAME=WEIGHTS with a name of {', '.join(COMPARED)}.")
+        kinds: tuple[Kind, ...] = ("complex",) if kind == "complex" else ("magnitude",)
+        methods.append(Method(f"MONAI {COMPARED[name]}", partial(trained_network, name=name, weights=weights), kinds))
+    return methods
 
 
 def installed_methods() -> list[str]:
@@ -395,6 +395,16 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--methods", nargs="+", choices=list(METHODS), help="default: all installed")
     parser.add_argument("--bundle", type=Path, help="another bundle than the package's")
     parser.add_argument("--device", default="auto", help="for the network")
+    parser.add_argument(
+        "--networks",
+        nargs="+",
+        default=[],
+        metavar="KIND/NAME=WEIGHTS",
+        help="networks of MONAI after the bundle's training, such as complex/dynunet=model.pt; " + ", ".join(COMPARED),
+    )
+    parser.add_argument("--keep", type=Path, nargs="+", default=[], help="JSON files of earlier runs to show beside")
+    parser.add_argument("--readme", type=Path, help="a README.md whose part on performance is to be written anew")
+    parser.add_argument("--picture", type=Path, help="PNG file of results for a slice of the first scan")
     parser.add_argument("--output", type=Path, default=Path("denoising_quality.json"), help="all results as JSON")
     parser.add_argument("--quick", action="store_true", help="small crops and two SNRs, some minutes")
     parser.add_argument("--full", action="store_true", help="whole scans, hours")
@@ -438,8 +448,9 @@ def main(arguments: Sequence[str] | None = None) -> list[Row]:
     chosen = [METHODS[name] for name in options.methods or installed_methods()]
     ours = partial(bundle_network, bundle=options.bundle, device=options.device)
     chosen = [replace(method, results=ours) if method is METHODS["bundle"] else method for method in chosen]
+    chosen = [*trained_methods(options.networks), *chosen]
     snrs = options.snr or ([2.0, 5.0] if options.quick else [1.0, 2.0, 5.0, 10.0, 20.0])
-    rows: list[Row] = []
+    rows = _kept(options.keep, [method.name for method in chosen])
     for name, series in _scans(options):
         for kind, snr, seed in itertools.product(options.kinds, snrs, options.seeds):
             case = make_case(name, series, snr, seed, kind)
@@ -450,6 +461,10 @@ def main(arguments: Sequence[str] | None = None) -> list[Row]:
                     logger.info("%s, %s, SNR %g: %s %.2f dB", name, kind, snr, method.name, row.psnr)
         _write(rows, options)
     sys.stdout.write(tables(rows))
+    if options.readme is not None:
+        write_readme(options.readme, readme_part(rows))
+    if options.picture is not None:
+        _draw(chosen, options)
     return rows
 
 

@@ -10,9 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from benchmarks import denoising_quality as benchmark
-from benchmarks.denoising_quality import Candidate, Case, Kind, Method, Row
+from benchmarks.compared_denoisers import COMPARED, ResidualDenoiser, compared_config
+from benchmarks.denoising_quality import Candidate, Case, Kind, Method
+from benchmarks.quality_report import Row, readme_part, tables, write_readme
 from monai_stcnnt.apps.quality import add_series_noise, magnitude_values
 from monai_stcnnt.data import SeriesRecord, read_series, write_nifti
 
@@ -144,7 +147,7 @@ def row() -> Callable[..., Row]:
 
 
 def test_tables_hold_means_and_every_scan(row: Callable[..., Row]) -> None:
-    text = benchmark.tables([row("a", "noisy", 10), row("a", "ours", 20), row("b", "noisy", 30), row("b", "ours", 28)])
+    text = tables([row("a", "noisy", 10), row("a", "ours", 20), row("b", "noisy", 30), row("b", "ours", 28)])
     assert "## Complex images" in text
     assert "### Mean over 2 scans" in text
     assert "| noisy | 20.00 / 0.200 |" in text
@@ -166,6 +169,58 @@ def test_program_prints_tables_and_writes_json(
     stored = json.loads(output.read_text(encoding="utf-8"))
     assert [r["psnr"] for r in stored["rows"]] == [r.psnr for r in rows]
     assert f"{rows[1].psnr:.2f}" in capsys.readouterr().out
+
+    readme, picture = tmp_path / "README.md", tmp_path / "picture.png"
+    readme.write_text("a\n<!-- performance -->\nold\n<!-- /performance -->\nb\n", encoding="utf-8")
+    more = ["--quick", "--snr", "3", "--methods", "noisy", "--kinds", "magnitude", "--keep", str(output)]
+    together = benchmark.main([*more, "--output", str(output), "--readme", str(readme), "--picture", str(picture)])
+    assert {r.method for r in together} == {r.method for r in rows}
+    assert len(together) == 2
+    text = readme.read_text(encoding="utf-8")
+    assert text.startswith("a\n<!-- performance -->\nPSNR")
+    assert text.endswith("<!-- /performance -->\nb\n")
+    assert f"{rows[1].psnr:.1f}" in text
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_readme_names_the_best_and_leaves_out_means_of_some_scans(row: Callable[..., Row], tmp_path: Path) -> None:
+    rows = [row("a", "mri_denoising bundle", 25), row("a", "noisy", 10), row("b", "noisy", 30)]
+    rows += [row("b", "mri_denoising bundle", 20), row("a", "some", 99)]
+    assert readme_part(rows).splitlines()[-3:] == [
+        "| noisy | 20.0 |", "| some | - |", "| mri_denoising bundle | **22.5** |"
+    ]  # fmt: skip
+    (tmp_path / "README.md").write_text("nothing marked", encoding="utf-8")
+    with pytest.raises(ValueError, match="marks"):
+        write_readme(tmp_path / "README.md", "text")
+
+
+@pytest.mark.parametrize("name", COMPARED)
+@pytest.mark.parametrize("mode", ["complex", "magnitude"])
+def test_networks_of_monai_are_built_by_their_config(name: str, mode: Kind, tmp_path: Path) -> None:
+    parser = compared_config(name, mode)
+    network = parser.get_parsed_content("network_def")
+    assert isinstance(network, ResidualDenoiser)
+    weights = tmp_path / "weights.pt"
+    torch.save(network.state_dict(), weights)
+    case = benchmark.make_case("disk", moving_disk(), 3.0, 0, mode)
+    [method] = benchmark.trained_methods([f"{mode}/{name}={weights}"])
+    [(_, result)] = method.results(case)
+    assert result.array.shape == case.noisy.array.shape
+    assert method.kinds == (mode,)
+
+
+@pytest.mark.parametrize("entry", ["dynunet=a.pt", "real/dynunet=a.pt", "complex/unet=a.pt", "complex/dynunet"])
+def test_an_entry_that_names_no_network_is_refused(entry: str) -> None:
+    with pytest.raises(ValueError, match="KIND/NAME=WEIGHTS"):
+        benchmark.trained_methods([entry])
+
+
+def test_a_network_that_predicts_no_noise_changes_nothing() -> None:
+    x = torch.randn(1, 3, 3, 5, 7)
+    network = ResidualDenoiser(torch.nn.Conv3d(3, 2, 1), (4, 4, 4))
+    torch.nn.init.zeros_(network.net.weight)
+    torch.nn.init.zeros_(network.net.bias)
+    torch.testing.assert_close(network(x), x[:, :2])
 
 
 def test_noise_is_that_of_the_package() -> None:

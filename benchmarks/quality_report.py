@@ -1,0 +1,163 @@
+# Copyright (c) monai_stcnnt contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What the measurement of denoising quality says: tables, the part of the README, and a picture."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from monai_stcnnt.data import write_aside
+
+__all__ = ["Row", "draw_examples", "readme_part", "tables", "write_readme"]
+
+_MARKED = re.compile(r"(<!-- performance -->\n).*?(<!-- /performance -->)", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One result: a method on a case, with the parameters of its best PSNR and best SSIM; seconds for one of them."""
+
+    series: str
+    snr: float
+    seed: int
+    kind: str
+    method: str
+    psnr: float
+    ssim: float
+    psnr_parameters: str
+    ssim_parameters: str
+    seconds: float
+
+
+def tables(rows: Sequence[Row]) -> str:
+    """Markdown tables: the mean over all scans and seeds, then every scan; the best figures in bold.
+
+    Args:
+        rows: results.
+
+    Returns:
+        The text.
+    """
+    texts = []
+    for kind in dict.fromkeys(row.kind for row in rows):
+        part = [row for row in rows if row.kind == kind]
+        names = list(dict.fromkeys(row.series for row in part))
+        texts.append(f"## {kind.capitalize()} images\n\n### Mean over {len(names)} scans\n\n{_table(part)}")
+        texts.extend(f"### {name}\n\n{_table([row for row in part if row.series == name])}" for name in names)
+    return "\n\n".join(texts) + "\n"
+
+
+def _table(rows: Sequence[Row]) -> str:
+    snrs = sorted({row.snr for row in rows})
+    methods = ordered(rows)
+    cells = {(m, snr): [row for row in rows if (row.method, row.snr) == (m, snr)] for m in methods for snr in snrs}
+    complete = max(len(cell) for cell in cells.values())
+    means = {
+        key: (fmean(row.psnr for row in cell), fmean(row.ssim for row in cell))
+        for key, cell in cells.items()
+        if len(cell) == complete
+    }
+    best = {snr: [max(mean[n] for (_, s), mean in means.items() if s == snr) for n in range(2)] for snr in snrs}
+    lines = [
+        "| PSNR (dB) / SSIM | " + " | ".join(f"SNR {snr:g}" for snr in snrs) + " | seconds |",
+        "|---|" + "---|" * (len(snrs) + 1),
+    ]
+    for method in methods:
+        texts = [_cell(means.get((method, snr)), best[snr]) for snr in snrs]
+        seconds = fmean(row.seconds for row in rows if row.method == method)
+        lines.append(f"| {method} | " + " | ".join(texts) + f" | {seconds:.1f} |")
+    return "\n".join(lines)
+
+
+def _cell(mean: tuple[float, float] | None, best: Sequence[float]) -> str:
+    """One cell of a table; a dash for a method that not all of its scans were given to."""
+    if mean is None:
+        return "-"
+    texts = (f"{mean[0]:.2f}", f"{mean[1]:.3f}")
+    return " / ".join(f"**{t}**" if v == b else t for t, v, b in zip(texts, mean, best, strict=True))
+
+
+def readme_part(rows: Sequence[Row]) -> str:
+    """What the README says of the quality: the mean over all scans, PSNR alone, one table for each kind of image."""
+    series = list(dict.fromkeys(row.series for row in rows))
+    snrs = sorted({row.snr for row in rows})
+    lines = [
+        f"PSNR in dB, mean over {len(series)} held-out scans with simulated noise of known level. Filters are tuned",
+        "for every image on its truth, the networks are not (`python -m benchmarks.denoising_quality`, with the data,",
+        "the scans one by one, SSIM and time in `bundles/mri_denoising/docs/README.md`).",
+    ]
+    for kind in dict.fromkeys(row.kind for row in rows):
+        part = [row for row in rows if row.kind == kind]
+        means = {
+            method: [
+                fmean(found) if len(found) == len(series) else None
+                for found in ([row.psnr for row in part if (row.method, row.snr) == (method, snr)] for snr in snrs)
+            ]
+            for method in ordered(part)
+        }
+        best = [max(values[n] or 0.0 for values in means.values()) for n in range(len(snrs))]
+        lines += ["", f"| {kind} images | " + " | ".join(f"SNR {snr:g}" for snr in snrs) + " |"]
+        lines.append("|---|" + "---|" * len(snrs))
+        for method, values in means.items():
+            texts = [
+                "-" if v is None else f"**{v:.1f}**" if v == b else f"{v:.1f}"
+                for v, b in zip(values, best, strict=True)
+            ]
+            lines.append(f"| {method} | " + " | ".join(texts) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def ordered(rows: Sequence[Row]) -> list[str]:
+    """Names of the methods as they were measured first, those of the bundle last."""
+    found = list(dict.fromkeys(row.method for row in rows))
+    return sorted(found, key=lambda name: ("bundle" in name) + (name == "mri_denoising bundle"))
+
+
+def draw_examples(truth: np.ndarray, images: Mapping[str, np.ndarray], path: Path) -> None:
+    """Draw images of one slice above what they differ from the truth.
+
+    Args:
+        truth: clean magnitudes (Y, X).
+        images: results of the same shape, by title.
+        path: PNG file to write.
+    """
+    top = float(np.percentile(truth, 99.5))
+    figure = Figure(figsize=(2.2 * (len(images) + 1), 4.8), layout="constrained")
+    axes = figure.subplots(2, len(images) + 1, squeeze=False)
+    axes[0, 0].imshow(truth, cmap="gray", vmin=0, vmax=top)
+    axes[0, 0].set_title("truth", fontsize=9)
+    for column, (title, image) in enumerate(images.items(), 1):
+        error = image - truth
+        axes[0, column].imshow(image, cmap="gray", vmin=0, vmax=top)
+        axes[0, column].set_title(title, fontsize=9)
+        axes[1, column].imshow(error, cmap="coolwarm", vmin=-top / 4, vmax=top / 4)
+    axes[1, 1].set_title("minus the truth, enlarged", fontsize=8)
+    for axis in axes.flat:
+        axis.set_axis_off()
+    with write_aside(path) as aside:
+        figure.savefig(aside, dpi=110, format="png")
+
+
+def write_readme(path: Path, text: str) -> None:
+    """Put a text between the marks ``<!-- performance -->`` and ``<!-- /performance -->`` of a file.
+
+    Args:
+        path: the file.
+        text: what is to stand there.
+
+    Raises:
+        ValueError: for a file without the marks.
+    """
+    before = path.read_text(encoding="utf-8")
+    if not _MARKED.search(before):
+        raise ValueError(f"{path} has no marks <!-- performance --> and <!-- /performance --> to write between.")
+    after = _MARKED.sub(lambda match: f"{match[1]}{text.strip()}\n{match[2]}", before)
+    with write_aside(path) as aside:
+        aside.write_text(after, encoding="utf-8")
