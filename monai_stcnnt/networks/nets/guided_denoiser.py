@@ -10,8 +10,9 @@ import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from torch import nn
 
 from monai_stcnnt.errors import NetworkConfigError
+from monai_stcnnt.networks.layers.estimates import ShrinkageEstimates, blend
 from monai_stcnnt.networks.layers.frames import FrameConv, crop_frames, pad_frames
-from monai_stcnnt.networks.layers.shrinkage import ShrinkageEstimates
+from monai_stcnnt.networks.layers.phase import SmoothPhase, turned, turned_back
 from monai_stcnnt.networks.nets.base import BackboneName, FrameLayout, FrameNet, build_full_resolution_backbone
 
 __all__ = ["STCNNTGuidedDenoiser", "signal_of_mean"]
@@ -38,10 +39,12 @@ def signal_of_mean(mean: torch.Tensor) -> torch.Tensor:
 class STCNNTGuidedDenoiser(FrameNet):
     """Denoise MR images in SNR units with an imaging transformer that blends and corrects classical estimates.
 
-    :class:`~monai_stcnnt.networks.layers.shrinkage.ShrinkageEstimates` gives several estimates of the clean image, each
-    good somewhere. The network sees how they and the noisy image differ from their mean, in units of the noise, and
-    the mean itself compressed by asinh. It answers with a weight for each difference and a correction, for every pixel;
-    with its head at zero, as it starts, the result is the mean of the estimates, of magnitudes less its Rician bias.
+    The smooth phase of complex images is turned away first (:class:`~monai_stcnnt.networks.layers.phase.SmoothPhase`)
+    and back at the end. :class:`~monai_stcnnt.networks.layers.estimates.ShrinkageEstimates` gives estimates of the
+    clean image and of their errors; the two by groups, blended by these, are the first guess, of magnitudes less its
+    Rician bias. The network sees how the estimates and the noisy image differ from the guess, in units of the noise,
+    the guess itself compressed by asinh, and the logarithms of the errors. It answers with a weight for each difference
+    and a correction, for every pixel; with its head at zero, as it starts, the result is the guess.
     Blocks of ``unshuffle`` squared pixels become channels at the entry and pixels again at the exit, as in FFDNet
     (Zhang et al. 2018, doi:10.1109/TIP.2018.2839891); the backbone so works at a lower resolution, on larger
     surroundings, at less cost.
@@ -86,8 +89,9 @@ class STCNNTGuidedDenoiser(FrameNet):
             )
         self.unshuffle, self.channels = unshuffle, channels
         self.estimates = ShrinkageEstimates()
+        self.phase = SmoothPhase()
         self.terms = self.estimates.count + 1
-        features = out_channels * (self.terms + 1) + 1
+        features = out_channels * (self.terms + 1) + self.estimates.count + 1
         self.stem = FrameConv(features * unshuffle**2, channels)
         self.backbone = build_full_resolution_backbone(backbone, channels, **backbone_options)
         self.head = FrameConv(self.backbone.out_channels[-1], (out_channels + self.terms) * unshuffle**2)
@@ -97,22 +101,38 @@ class STCNNTGuidedDenoiser(FrameNet):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Denoise images (B, in_channels, T, H, W), or (B, T, in_channels, H, W) by ``layout``."""
         x = self.to_frames(x)
-        guess, differences = self.guided(x)
-        height, width = x.shape[3], x.shape[4]
-        features = torch.cat([differences.flatten(2, 3), torch.asinh(guess), x[:, :, -1:]], dim=2)
+        gmap = x[:, :, self.out_channels :]
+        noisy = x[:, :, : self.out_channels] / gmap
+        if self.out_channels == 2:
+            phase = self.phase(noisy)
+            return self.from_frames(turned_back(self.denoised(turned(noisy, phase), gmap), phase) * gmap)
+        return self.from_frames(self.denoised(noisy, gmap) * gmap)
+
+    def denoised(self, noisy: torch.Tensor, gmap: torch.Tensor) -> torch.Tensor:
+        """Denoise frames (B, T, C, H, W) whose noise has standard deviation 1, without their smooth phase."""
+        guess, differences, errors = self.guided(noisy)
+        height, width = noisy.shape[3], noisy.shape[4]
+        features = torch.cat([differences.flatten(2, 3), torch.asinh(guess), errors, gmap], dim=2)
         p = self.unshuffle
-        features = pad_frames(features, (x.shape[1], height + (-height) % p, width + (-width) % p))
+        features = pad_frames(features, (noisy.shape[1], height + (-height) % p, width + (-width) % p))
         stem = self.stem(F.pixel_unshuffle(features, p))
         y = self.backbone(stem)[-1]
         y = self.head(torch.cat([y[:, :, : self.channels] + stem, y[:, :, self.channels :]], dim=2))
-        y = crop_frames(F.pixel_shuffle(y, p), (x.shape[1], height, width))
+        y = crop_frames(F.pixel_shuffle(y, p), (noisy.shape[1], height, width))
         blended = (differences * y[:, :, : self.terms].unsqueeze(3)).sum(2)
-        return self.from_frames(guess + blended + y[:, :, self.terms :])
+        return guess + blended + y[:, :, self.terms :]
 
-    def guided(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """First guess (B, T, C, H, W); the noisy image and all estimates less their mean (B, T, terms, C, H, W)."""
-        noisy, gmap = x[:, :, : self.out_channels], x[:, :, self.out_channels :]
-        estimates = self.estimates(noisy / gmap).unflatten(2, (self.terms - 1, self.out_channels)) * gmap.unsqueeze(2)
-        mean = estimates.mean(2)
-        guess = signal_of_mean(mean / gmap) * gmap if self.out_channels == 1 else mean
-        return guess, torch.cat([noisy.unsqueeze(2), estimates], dim=2) - mean.unsqueeze(2)
+    def guided(self, noisy: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """First guess, differences of the noisy image and all estimates from it, and what errors are expected.
+
+        Args:
+            noisy: frames (B, T, C, H, W).
+
+        Returns:
+            Guess (B, T, C, H, W), differences (B, T, terms, C, H, W), logarithms of errors (B, T, terms - 1, H, W).
+        """
+        estimates, errors = self.estimates(noisy)
+        mean = blend(estimates[:, :, 1:], errors[:, :, 1:])[0]
+        guess = signal_of_mean(mean) if self.out_channels == 1 else mean
+        differences = torch.cat([noisy.unsqueeze(2), estimates], dim=2) - mean.unsqueeze(2)
+        return guess, differences, torch.log(errors.squeeze(3) + 1e-3)
