@@ -1,6 +1,6 @@
 # Copyright (c) monai_stcnnt contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Laws of estimates by shrinkage."""
+"""Laws of shrinkage in blocks."""
 
 from __future__ import annotations
 
@@ -8,17 +8,26 @@ import pytest
 import torch
 
 from monai_stcnnt.errors import NetworkConfigError
-from monai_stcnnt.networks.layers.shrinkage import BlockShrinkage, ShrinkageEstimates, cosine_basis
+from monai_stcnnt.networks.layers.shrinkage import (
+    BlockShrinkage,
+    block_starts,
+    cosine_basis,
+    expected_error,
+    sparseness,
+    wiener_gain,
+)
 
 __all__: list[str] = []
 
 CPU = torch.device("cpu")
+BLOCKS = [(0, 8, 2), (1, 8, 4), (4, 4, 1), (4, 8, 2), (3, 6, 3)]
+SHAPES = [(1, 5, 17, 22), (2, 1, 3, 5), (1, 9, 8, 1), (1, 1, 1, 1), (2, 2, 1, 30)]
 
 
-def smooth_frames(frames: int = 6, height: int = 24, width: int = 20) -> torch.Tensor:
-    """Clean frames (1, T, 1, H, W) of a few slow waves, far above the noise."""
+def waves(frames: int = 6, height: int = 24, width: int = 20) -> torch.Tensor:
+    """Clean images (1, T, H, W) of a few slow waves, far above the noise."""
     y, x = torch.linspace(0, 3, height)[:, None], torch.linspace(0, 2, width)[None]
-    return (20 * torch.sin(y) * torch.cos(x)).expand(1, frames, 1, height, width)
+    return (20 * torch.sin(y) * torch.cos(x)).expand(1, frames, height, width).contiguous()
 
 
 @pytest.mark.parametrize("length", [1, 2, 5, 8])
@@ -28,59 +37,101 @@ def test_basis_is_orthonormal_and_begins_with_the_mean(length: int) -> None:
     torch.testing.assert_close(basis[0], torch.full((length,), length**-0.5))
 
 
-@pytest.mark.parametrize(("frames", "size", "stride"), [(0, 8, 2), (1, 8, 4), (4, 4, 1), (4, 8, 2)])
-@pytest.mark.parametrize("shape", [(1, 5, 17, 22), (2, 1, 3, 5), (1, 9, 8, 1)])
+@pytest.mark.parametrize("total", [1, 2, 5, 9])
+@pytest.mark.parametrize("frames", [0, 1, 2, 3, 4])
+def test_pieces_cover_every_frame_and_lie_inside(total: int, frames: int) -> None:
+    pieces = block_starts(total, frames, CPU)
+    assert pieces.shape[1] == (min(frames, total) or total)
+    assert sorted(set(pieces.flatten().tolist())) == list(range(total))
+    assert len(set(pieces[:, 0].tolist())) == len(pieces)
+    assert (pieces.diff(dim=1) == 1).all()
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+@pytest.mark.parametrize("shape", SHAPES)
 def test_a_threshold_of_zero_gives_the_image_back(
-    frames: int, size: int, stride: int, shape: tuple[int, int, int, int]
+    block: tuple[int, int, int], shape: tuple[int, int, int, int]
 ) -> None:
-    x = torch.randn(shape)
-    torch.testing.assert_close(BlockShrinkage(frames, size, stride, threshold=0).hard(x), x, atol=1e-4, rtol=0)
-    assert torch.linalg.vector_norm(BlockShrinkage(frames, size, stride, noise=1e-9).wiener(x, 10 * x) - x) < 1e-2
+    x, shrink = torch.randn(shape), BlockShrinkage(*block, threshold=0)
+    torch.testing.assert_close(shrink.hard(shrink.coefficients(x), x), x, atol=1e-4, rtol=0)
 
 
-def test_estimates_remove_noise_and_keep_the_image() -> None:
+@pytest.mark.parametrize("block", BLOCKS)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_pilot_of_much_energy_gives_the_image_back(
+    block: tuple[int, int, int], shape: tuple[int, int, int, int]
+) -> None:
+    x, shrink = torch.randn(shape), BlockShrinkage(*block)
+    image, error = shrink.wiener(shrink.coefficients(x), 1e5 * x)
+    torch.testing.assert_close(image, x, atol=1e-3, rtol=0)
+    assert error.shape == x.shape
+    assert error.min() > 0
+    assert error.max() < 1 + 1e-4
+
+
+def test_a_high_threshold_leaves_the_means_of_blocks() -> None:
+    shrink = BlockShrinkage(0, 8, 2, threshold=1e6)
+    constant = torch.full((1, 3, 16, 16), 7.0)
+    torch.testing.assert_close(shrink.hard(shrink.coefficients(constant), constant), constant)
+    noise = torch.randn(1, 12, 32, 32)
+    assert shrink.hard(shrink.coefficients(noise), noise).std() < 0.1
+
+
+def test_coefficients_of_noise_have_its_variance() -> None:
     torch.manual_seed(0)
-    clean = smooth_frames()
-    estimates = ShrinkageEstimates()(clean + torch.randn_like(clean))
-    assert estimates.shape == (1, 6, 4, 24, 20)
-    errors = (estimates - clean).square().mean((0, 1, 3, 4)).sqrt()
-    assert errors.max() < 0.5
-    assert errors[0] < 0.25  # all frames are the same: long blocks average them
+    blocks = BlockShrinkage(4, 4, 2).coefficients(torch.randn(4, 12, 40, 40))
+    inner = blocks.unflatten(3, (21, 21))[..., 1:-1, 1:-1]
+    torch.testing.assert_close(inner.square().mean((0, 3, 4)), torch.ones(4, 16), atol=0.1, rtol=0)
 
 
-def test_a_constant_stays_and_pure_noise_goes() -> None:
+@pytest.mark.parametrize("block", BLOCKS)
+def test_the_truth_as_a_pilot_tells_the_error(block: tuple[int, int, int]) -> None:
     torch.manual_seed(0)
-    constant = torch.full((1, 3, 2, 16, 16), 7.0)
-    torch.testing.assert_close(ShrinkageEstimates()(constant), constant.repeat(1, 1, 4, 1, 1), atol=1e-4, rtol=0)
-    assert ShrinkageEstimates()(torch.randn(1, 12, 1, 64, 64)).std() < 0.15
+    clean = 2 * torch.randn(1, 8, 24, 24).cumsum(2).cumsum(3) / 10
+    shrink = BlockShrinkage(*block)
+    x = (clean + torch.randn(8, *clean.shape[1:])).contiguous()
+    image, expected = shrink.wiener(shrink.coefficients(x), clean.expand_as(x).contiguous())
+    ratio = (image - clean).square().mean() / expected.mean()
+    assert 0.5 < ratio < 1.1  # overlapping blocks are averaged, which the expected error of a block does not know
+    assert expected.mean() < 1
 
 
-def test_every_channel_and_image_is_estimated_by_itself() -> None:
-    x = torch.randn(2, 4, 2, 16, 12)
-    estimates = ShrinkageEstimates()(x).unflatten(2, (4, 2))
-    for n in range(2):
-        for c in range(2):
-            alone = ShrinkageEstimates()(x[n : n + 1, :, c : c + 1])[0]
-            torch.testing.assert_close(estimates[n, :, :, c], alone, atol=1e-5, rtol=0)
+def test_gain_and_error_of_single_coefficients() -> None:
+    energy = torch.tensor([[0.0, 1.0, 3.0, 1e8]])
+    gain = wiener_gain(energy)
+    torch.testing.assert_close(gain, torch.tensor([[1e-4, 0.5, 0.75, 1.0]]))
+    errors = expected_error(gain.t(), energy.t(), 1).flatten()
+    torch.testing.assert_close(errors, torch.tensor([0.0, 0.5, 0.75, 1.0]), atol=1e-6, rtol=1e-5)
+    weights = sparseness(torch.tensor([[0.0, 0.0], [1.0, 0.0], [1.0, 1.0]]), 1).flatten().tolist()
+    assert weights == sorted(weights, reverse=True)
+    assert weights[0] == 4
 
 
-def test_script_and_half_precision_regions_give_the_same() -> None:
-    x = torch.randn(1, 5, 1, 13, 18)
-    module = ShrinkageEstimates()
-    expected = module(x)
-    torch.testing.assert_close(torch.jit.script(module)(x), expected)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        torch.testing.assert_close(module(x), expected)
+@pytest.mark.parametrize("block", BLOCKS)
+def test_every_image_of_a_batch_is_as_by_itself(block: tuple[int, int, int]) -> None:
+    x, pilot, shrink = torch.randn(3, 5, 16, 13), torch.randn(3, 5, 16, 13), BlockShrinkage(*block)
+    hard = shrink.hard(shrink.coefficients(x), x)
+    image, error = shrink.wiener(shrink.coefficients(x), pilot)
+    for n in range(3):
+        one = x[n : n + 1]
+        alone = shrink.wiener(shrink.coefficients(one), pilot[n : n + 1])
+        torch.testing.assert_close(hard[n : n + 1], shrink.hard(shrink.coefficients(one), one), atol=1e-5, rtol=0)
+        torch.testing.assert_close((image[n : n + 1], error[n : n + 1]), alone, atol=1e-5, rtol=0)
 
 
-def test_no_gradient_passes_and_no_weight_is_kept() -> None:
-    x = torch.randn(1, 2, 1, 9, 9, requires_grad=True)
-    module = ShrinkageEstimates()
-    assert not module(x).requires_grad
-    assert not module.state_dict()
+def test_noise_goes_and_waves_stay() -> None:
+    torch.manual_seed(0)
+    clean = waves()
+    noisy = clean + torch.randn_like(clean)
+    for block in BLOCKS:
+        shrink = BlockShrinkage(*block)
+        blocks = shrink.coefficients(noisy)
+        pilot = shrink.hard(blocks, noisy)
+        assert (pilot - clean).square().mean().sqrt() < 0.5
+        assert (shrink.wiener(blocks, pilot)[0] - clean).square().mean().sqrt() < 0.5
 
 
-@pytest.mark.parametrize("wrong", [(0, 8, 3), (0, 8, 8), (-1, 8, 2), (0, 1, 1)])
+@pytest.mark.parametrize("wrong", [(0, 8, 3), (0, 8, 8), (-1, 8, 2), (0, 1, 1), (0, 8, 0)])
 def test_blocks_that_do_not_tile_are_refused(wrong: tuple[int, int, int]) -> None:
     with pytest.raises(NetworkConfigError, match="stride"):
         BlockShrinkage(*wrong)
