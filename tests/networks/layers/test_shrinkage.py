@@ -12,7 +12,6 @@ from monai_stcnnt.networks.layers.shrinkage import (
     BlockShrinkage,
     block_starts,
     cosine_basis,
-    expected_error,
     sparseness,
     wiener_gain,
 )
@@ -53,7 +52,7 @@ def test_a_threshold_of_zero_gives_the_image_back(
     block: tuple[int, int, int], shape: tuple[int, int, int, int]
 ) -> None:
     x, shrink = torch.randn(shape), BlockShrinkage(*block, threshold=0)
-    torch.testing.assert_close(shrink.hard(shrink.coefficients(x), x), x, atol=1e-4, rtol=0)
+    torch.testing.assert_close(shrink.hard(x), x, atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize("block", BLOCKS)
@@ -62,7 +61,7 @@ def test_a_pilot_of_much_energy_gives_the_image_back(
     block: tuple[int, int, int], shape: tuple[int, int, int, int]
 ) -> None:
     x, shrink = torch.randn(shape), BlockShrinkage(*block)
-    image, error = shrink.wiener(shrink.coefficients(x), 1e5 * x)
+    image, error = shrink.wiener(x, 1e5 * x)
     torch.testing.assert_close(image, x, atol=1e-3, rtol=0)
     assert error.shape == x.shape
     assert error.min() > 0
@@ -72,14 +71,15 @@ def test_a_pilot_of_much_energy_gives_the_image_back(
 def test_a_high_threshold_leaves_the_means_of_blocks() -> None:
     shrink = BlockShrinkage(0, 8, 2, threshold=1e6)
     constant = torch.full((1, 3, 16, 16), 7.0)
-    torch.testing.assert_close(shrink.hard(shrink.coefficients(constant), constant), constant)
+    torch.testing.assert_close(shrink.hard(constant), constant)
     noise = torch.randn(1, 12, 32, 32)
-    assert shrink.hard(shrink.coefficients(noise), noise).std() < 0.1
+    assert shrink.hard(noise).std() < 0.1
 
 
 def test_coefficients_of_noise_have_its_variance() -> None:
     torch.manual_seed(0)
-    blocks = BlockShrinkage(4, 4, 2).coefficients(torch.randn(4, 12, 40, 40))
+    shrink = BlockShrinkage(4, 4, 2)
+    blocks = shrink.coefficients(shrink.pieces(torch.randn(4, 12, 40, 40)))
     inner = blocks.unflatten(3, (21, 21))[..., 1:-1, 1:-1]
     torch.testing.assert_close(inner.square().mean((0, 3, 4)), torch.ones(4, 16), atol=0.1, rtol=0)
 
@@ -90,32 +90,55 @@ def test_the_truth_as_a_pilot_tells_the_error(block: tuple[int, int, int]) -> No
     clean = 2 * torch.randn(1, 8, 24, 24).cumsum(2).cumsum(3) / 10
     shrink = BlockShrinkage(*block)
     x = (clean + torch.randn(8, *clean.shape[1:])).contiguous()
-    image, expected = shrink.wiener(shrink.coefficients(x), clean.expand_as(x).contiguous())
+    image, expected = shrink.wiener(x, clean.expand_as(x))
     ratio = (image - clean).square().mean() / expected.mean()
     assert 0.5 < ratio < 1.1  # overlapping blocks are averaged, which the expected error of a block does not know
     assert expected.mean() < 1
 
 
-def test_gain_and_error_of_single_coefficients() -> None:
+def test_gains_are_wieners_and_their_mean_is_the_error() -> None:
     energy = torch.tensor([[0.0, 1.0, 3.0, 1e8]])
-    gain = wiener_gain(energy)
-    torch.testing.assert_close(gain, torch.tensor([[1e-4, 0.5, 0.75, 1.0]]))
-    errors = expected_error(gain.t(), energy.t(), 1).flatten()
-    torch.testing.assert_close(errors, torch.tensor([0.0, 0.5, 0.75, 1.0]), atol=1e-6, rtol=1e-5)
+    gain = wiener_gain(energy.clone())
+    torch.testing.assert_close(gain, torch.tensor([[0.0, 0.5, 0.75, 1.0]]))
+    torch.testing.assert_close((1 - gain).square() * energy + gain.square(), gain, atol=1e-6, rtol=0)
     weights = sparseness(torch.tensor([[0.0, 0.0], [1.0, 0.0], [1.0, 1.0]]), 1).flatten().tolist()
     assert weights == sorted(weights, reverse=True)
     assert weights[0] == 4
 
 
 @pytest.mark.parametrize("block", BLOCKS)
+@pytest.mark.parametrize("at_once", [1, 5000])
+def test_how_many_values_are_taken_at_once_changes_nothing(block: tuple[int, int, int], at_once: int) -> None:
+    x, pilot, shrink = torch.randn(3, 6, 12, 11), torch.randn(3, 6, 12, 11), BlockShrinkage(*block)
+    hard, wiener = shrink.hard(x), shrink.wiener(x, pilot)
+    shrink.values_at_once = at_once
+    torch.testing.assert_close(shrink.hard(x), hard, atol=1e-5, rtol=0)
+    torch.testing.assert_close(shrink.wiener(x, pilot), wiener, atol=1e-5, rtol=0)
+
+
+def test_nothing_stays_nothing_and_the_input_stays_what_it_is() -> None:
+    nothing, shrink = torch.zeros(1, 5, 12, 9), BlockShrinkage(4, 4, 1)
+    image, error = shrink.wiener(nothing, nothing)
+    assert not image.any()
+    assert not error.any()
+    assert not shrink.hard(nothing).any()
+    x, pilot = torch.randn(1, 5, 12, 9), torch.randn(1, 5, 12, 9)
+    before = x.clone(), pilot.clone()
+    for frames in (0, 1, 4):
+        BlockShrinkage(frames, 4, 1).hard(x)
+        BlockShrinkage(frames, 4, 1).wiener(x, pilot)
+    torch.testing.assert_close((x, pilot), before, atol=0, rtol=0)
+
+
+@pytest.mark.parametrize("block", BLOCKS)
 def test_every_image_of_a_batch_is_as_by_itself(block: tuple[int, int, int]) -> None:
     x, pilot, shrink = torch.randn(3, 5, 16, 13), torch.randn(3, 5, 16, 13), BlockShrinkage(*block)
-    hard = shrink.hard(shrink.coefficients(x), x)
-    image, error = shrink.wiener(shrink.coefficients(x), pilot)
+    hard = shrink.hard(x)
+    image, error = shrink.wiener(x, pilot)
     for n in range(3):
         one = x[n : n + 1]
-        alone = shrink.wiener(shrink.coefficients(one), pilot[n : n + 1])
-        torch.testing.assert_close(hard[n : n + 1], shrink.hard(shrink.coefficients(one), one), atol=1e-5, rtol=0)
+        alone = shrink.wiener(one, pilot[n : n + 1])
+        torch.testing.assert_close(hard[n : n + 1], shrink.hard(one), atol=1e-5, rtol=0)
         torch.testing.assert_close((image[n : n + 1], error[n : n + 1]), alone, atol=1e-5, rtol=0)
 
 
@@ -125,10 +148,9 @@ def test_noise_goes_and_waves_stay() -> None:
     noisy = clean + torch.randn_like(clean)
     for block in BLOCKS:
         shrink = BlockShrinkage(*block)
-        blocks = shrink.coefficients(noisy)
-        pilot = shrink.hard(blocks, noisy)
+        pilot = shrink.hard(noisy)
         assert (pilot - clean).square().mean().sqrt() < 0.5
-        assert (shrink.wiener(blocks, pilot)[0] - clean).square().mean().sqrt() < 0.5
+        assert (shrink.wiener(noisy, pilot)[0] - clean).square().mean().sqrt() < 0.5
 
 
 @pytest.mark.parametrize("wrong", [(0, 8, 3), (0, 8, 8), (-1, 8, 2), (0, 1, 1), (0, 8, 0)])
