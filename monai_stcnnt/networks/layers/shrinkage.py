@@ -136,8 +136,13 @@ class BlockShrinkage(nn.Module):
         """Transform the blocks of (N, T, H, W) to (N, T, size squared, blocks)."""
         rows, columns = self.reflected(images.shape[2], images.device), self.reflected(images.shape[3], images.device)
         padded = images.flatten(0, 1).unsqueeze(1).index_select(2, rows).index_select(3, columns)
-        blocks = F.unfold(padded, (self.size, self.size), stride=(self.stride, self.stride))
-        return torch.matmul(self.basis, blocks).unflatten(0, (images.shape[0], images.shape[1]))
+        if images.device.type == "cpu":
+            waves = self.basis.unflatten(1, (1, self.size, self.size))
+            blocks = F.conv2d(padded, waves, stride=(self.stride, self.stride)).flatten(2)
+        else:  # convolutions of GPUs are in reduced precision by default, which large signals do not stand
+            blocks = F.unfold(padded, (self.size, self.size), stride=(self.stride, self.stride))
+            blocks = torch.matmul(self.basis, blocks)
+        return blocks.unflatten(0, (images.shape[0], images.shape[1]))
 
     def folded(self, blocks: torch.Tensor, weight: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
         """Transform coefficients back and sum overlapping blocks, by weights (N, 1, blocks), to (N, T, H, W)."""
