@@ -49,6 +49,7 @@ _LARGE = 5.0  # standard deviations
 _EDGES, _FLAT, _MOVING = 90, 50, 90  # percentiles of the local contrast, and of the change over time
 _WINDOW = 5  # pixels, of the local contrast that tells edges from flat parts
 _MIN_PIXELS = 50
+_FEWEST_FRAMES = 4  # that neighbors in time are compared of
 _LEAST_MOTION = 2.0  # motion is measured where its mean square change exceeds that of the noise
 _MOTION_SMOOTHING = 2.0  # pixels, so that noise does not choose where motion is measured
 _LEAST_LEFT = 0.2  # of the noise that is left: as far as the error of the noise level lets it be told
@@ -104,7 +105,8 @@ class QualityControl:
         removed_std: standard deviation of what was removed from the foreground, in noise levels.
         removed_mean: its mean, in noise levels; for magnitudes beyond the Rician bias, or below zero.
         edge_ratio: variance of what was removed along edges over that in flat parts; None where there are too few.
-        whiteness: 1 minus the largest correlation of neighbors in what was removed from the foreground.
+        whiteness: 1 minus the largest correlation of neighbors in what was removed from the foreground; neighbors in
+            time where there are at least 4 frames.
         changed_percent: share of all pixels that changed by more than 5 noise levels.
         temporal: changes from frame to frame; None for a single frame.
         flags: the limits that were broken.
@@ -232,6 +234,8 @@ def _edge_ratio(removed: np.ndarray, image: np.ndarray, inside: np.ndarray) -> f
 def _whiteness(removed: np.ndarray, inside: np.ndarray) -> float:
     masked = np.where(inside, removed - removed[inside].mean(), 0).astype(np.float32)
     clips = torch.from_numpy(masked.transpose(1, 0, 2, 3)[:, None])  # (Z, C, T, H, W)
+    if clips.shape[2] < _FEWEST_FRAMES:  # what is taken from one of few frames is given to the others
+        clips = clips.transpose(1, 2).flatten(0, 1).unsqueeze(1)
     return residual_whiteness(torch.zeros_like(clips), clips)
 
 

@@ -161,3 +161,14 @@ def test_noise_level_that_is_none_is_refused(sigma: float) -> None:
 def test_series_of_different_size_are_refused() -> None:
     with pytest.raises(LayoutError, match="one size"):
         quality_control(record(NOISY), record(CLEAN[:3]), sigma=SIGMA)
+
+
+def test_blending_two_frames_is_no_lost_detail() -> None:
+    rng = np.random.default_rng(0)
+    clean = np.full((1, 2, 1, 48, 48), 100.0, np.float32)
+    noisy = clean + rng.standard_normal(clean.shape).astype(np.float32)
+    blended = np.broadcast_to(noisy.mean(1, keepdims=True), noisy.shape)
+    before, after = (SeriesRecord(x, np.eye(4), np.arange(2.0), {}) for x in (noisy, blended))
+    found = quality_control(before, after, sigma=1.0)
+    assert found.whiteness > 0.9
+    assert "whiteness" not in {flag.name for flag in found.flags}
