@@ -54,8 +54,8 @@ Image(work / "report.png", width=1000)
 # Left and middle are the scan before and after. On the right is what was removed, in units of the noise level: it should
 # look like noise, with no trace of anatomy but the place where the head is. Here it does.
 #
-# Still the command *flagged* the result: neighbors in what was removed resemble each other (`whiteness`), as they do in
-# lost detail. A flag is no verdict. It says where to look:
+# The command looks at the same in figures, and *flags* a result that breaks a limit. A flag is no verdict; it says where to
+# look. One figure is how much neighbors in what was removed resemble each other (`whiteness`), as they do in lost detail:
 
 # %%
 for name, value in json.loads((work / "qc.json").read_text())["series"][0].items():
@@ -68,8 +68,9 @@ for axis, name in ((0, "volumes"), (2, "rows"), (3, "columns")):
     print(f"correlation of neighboring {name:<8} {np.corrcoef(one.ravel(), other.ravel())[0, 1]:+.2f}")
 
 # %% [markdown]
-# Between neighboring pixels there is nothing. It is the two volumes that are alike, with opposite sign: the network blends
-# them, so what it takes from one it gives to the other. With only two volumes that is as it should be.
+# Between neighboring pixels there is next to nothing. The two volumes are alike, with opposite sign: the network blends
+# them, so what it takes from one it gives to the other. With only two volumes that is as it should be, and the figure
+# compares neighbors in time only where there are four frames or more.
 
 # %% [markdown]
 # ## The same in Python, where the truth is known
