@@ -308,13 +308,13 @@ def make_case(name: str, series: SeriesRecord, snr: float, seed: int, kind: Kind
     return Case(name, snr, seed, kind, truth, noisy)
 
 
-def evaluate(case: Case, method: Method) -> Row | None:
+def evaluate(case: Case, method: Method, clock: Callable[[], float] = time.perf_counter) -> Row | None:
     """Run a method on a case and keep its best PSNR and its best SSIM; None for a case that it is not made for."""
-    found, seconds, start = [], 0.0, time.perf_counter()
+    found, seconds, start = [], 0.0, clock()
     for parameters, result in method.results(case):
-        seconds += time.perf_counter() - start
+        seconds += clock() - start
         found.append((image_quality(case.truth, result), parameters))
-        start = time.perf_counter()
+        start = clock()
     if not found:
         return None
     psnr, psnr_parameters = max((quality.psnr, parameters) for quality, parameters in found)
@@ -402,6 +402,7 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
         metavar="KIND/NAME=WEIGHTS",
         help="networks of MONAI after the bundle's training, such as complex/dynunet=model.pt; " + ", ".join(COMPARED),
     )
+    parser.add_argument("--clock", choices=["wall", "processor"], default="wall", help="what seconds are measured by")
     parser.add_argument("--keep", type=Path, nargs="+", default=[], help="JSON files of earlier runs to show beside")
     parser.add_argument("--readme", type=Path, help="a README.md whose part on performance is to be written anew")
     parser.add_argument("--picture", type=Path, help="PNG file of results for a slice of the first scan")
@@ -449,13 +450,14 @@ def main(arguments: Sequence[str] | None = None) -> list[Row]:
     ours = partial(bundle_network, bundle=options.bundle, device=options.device)
     chosen = [replace(method, results=ours) if method is METHODS["bundle"] else method for method in chosen]
     chosen = [*trained_methods(options.networks), *chosen]
+    clock = time.process_time if options.clock == "processor" else time.perf_counter
     snrs = options.snr or ([2.0, 5.0] if options.quick else [1.0, 2.0, 5.0, 10.0, 20.0])
     rows = _kept(options.keep, [method.name for method in chosen])
     for name, series in _scans(options):
         for kind, snr, seed in itertools.product(options.kinds, snrs, options.seeds):
             case = make_case(name, series, snr, seed, kind)
             for method in chosen:
-                row = evaluate(case, method) if kind in method.kinds else None
+                row = evaluate(case, method, clock) if kind in method.kinds else None
                 if row is not None:
                     rows.append(row)
                     logger.info("%s, %s, SNR %g: %s %.2f dB", name, kind, snr, method.name, row.psnr)

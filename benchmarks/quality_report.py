@@ -106,12 +106,28 @@ def readme_part(rows: Sequence[Row]) -> str:
         lines += ["", f"| {kind} images | " + " | ".join(f"SNR {snr:g}" for snr in snrs) + " |"]
         lines.append("|---|" + "---|" * len(snrs))
         for method, values in means.items():
-            texts = [
-                "-" if v is None else f"**{v:.1f}**" if v == b else f"{v:.1f}"
-                for v, b in zip(values, best, strict=True)
-            ]
-            lines.append(f"| {method} | " + " | ".join(texts) + " |")
+            if any(value is not None for value in values):
+                texts = [
+                    "-" if v is None else f"**{v:.1f}**" if v == b else f"{v:.1f}"
+                    for v, b in zip(values, best, strict=True)
+                ]
+                lines.append(f"| {method} | " + " | ".join(texts) + " |")
+        partial = [method for method, values in means.items() if all(value is None for value in values)]
+        lines += [f"| {_advantage(part, ordered(part)[-1], method, snrs)} |" for method in partial]
     return "\n".join(lines) + "\n"
+
+
+def _advantage(rows: Sequence[Row], ours: str, other: str, snrs: Sequence[float]) -> str:
+    """Cells of a row for a method that was measured on some scans: what another one gains over it there."""
+    found = {(row.series, row.snr): row.psnr for row in rows if row.method == other}
+    gains = {
+        snr: [row.psnr - found[row.series, snr] for row in rows
+              if row.method == ours and row.snr == snr and (row.series, snr) in found]
+        for snr in snrs
+    }  # fmt: skip
+    scans = len({series for series, _ in found})
+    texts = [f"{fmean(gains[snr]):+.1f}" if gains[snr] else "-" for snr in snrs]
+    return f"{ours}, gain over {other}, {scans} scans | " + " | ".join(texts)
 
 
 def ordered(rows: Sequence[Row]) -> list[str]:

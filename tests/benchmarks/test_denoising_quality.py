@@ -187,8 +187,10 @@ def test_the_readme_names_the_best_and_leaves_out_means_of_some_scans(row: Calla
     rows = [row("a", "mri_denoising bundle", 25), row("a", "noisy", 10), row("b", "noisy", 30)]
     rows += [row("b", "mri_denoising bundle", 20), row("a", "some", 99)]
     assert readme_part(rows).splitlines()[-3:] == [
-        "| noisy | 20.0 |", "| some | - |", "| mri_denoising bundle | **22.5** |"
-    ]  # fmt: skip
+        "| noisy | 20.0 |",
+        "| mri_denoising bundle | **22.5** |",
+        "| mri_denoising bundle, gain over some, 1 scans | -74.0 |",
+    ]
     (tmp_path / "README.md").write_text("nothing marked", encoding="utf-8")
     with pytest.raises(ValueError, match="marks"):
         write_readme(tmp_path / "README.md", "text")
