@@ -220,8 +220,8 @@ def test_an_entry_that_names_no_network_is_refused(entry: str) -> None:
 def test_a_network_that_predicts_no_noise_changes_nothing() -> None:
     x = torch.randn(1, 3, 3, 5, 7)
     network = ResidualDenoiser(torch.nn.Conv3d(3, 2, 1), (4, 4, 4))
-    torch.nn.init.zeros_(network.net.weight)
-    torch.nn.init.zeros_(network.net.bias)
+    for parameter in network.parameters():
+        torch.nn.init.zeros_(parameter)
     torch.testing.assert_close(network(x), x[:, :2])
 
 

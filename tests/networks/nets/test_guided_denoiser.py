@@ -155,7 +155,7 @@ def test_the_map_tells_how_much_noise_there_is() -> None:
 @pytest.mark.parametrize("channels", [1, 2])
 def test_script_equals_eager(channels: int) -> None:
     net, x = small(channels + 1, channels), image(channels)
-    with torch.no_grad(), torch.jit.optimized_execution(False):  # optimizing takes a minute
+    with torch.no_grad(), torch.jit.optimized_execution(False):  # type: ignore[attr-defined]  # optimizing takes a minute
         torch.testing.assert_close(torch.jit.script(net)(x), net(x))
 
 
