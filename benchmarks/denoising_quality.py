@@ -17,12 +17,11 @@ import argparse
 import itertools
 import json
 import logging
-import platform
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.resources import files
 from importlib.util import find_spec
@@ -37,11 +36,10 @@ from skimage.restoration import denoise_tv_chambolle
 
 from benchmarks.classical_denoisers import block_matching, marchenko_pastur, non_local_means
 from benchmarks.compared_denoisers import COMPARED, compared_network, window_inferer
-from benchmarks.quality_report import Row, draw_examples, readme_part, tables, write_readme
-from monai_stcnnt import __version__
+from benchmarks.quality_report import Row, draw_examples, readme_part, tables, write_readme, write_results
 from monai_stcnnt.apps.denoising import denoise
 from monai_stcnnt.apps.quality import add_series_noise, image_quality, magnitude_record, magnitude_values
-from monai_stcnnt.data import SeriesRecord, read_series, write_aside, write_nifti
+from monai_stcnnt.data import SeriesRecord, read_series, write_nifti
 from monai_stcnnt.mri.snr import foreground_mask
 from monai_stcnnt.networks.nets import build_variant
 
@@ -422,19 +420,6 @@ def _scans(options: argparse.Namespace) -> Iterator[tuple[str, SeriesRecord]]:
         yield name, series if options.full else crop_series(series, size)
 
 
-def _write(rows: Sequence[Row], options: argparse.Namespace) -> None:
-    about = {
-        "version": __version__,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "arguments": {name: str(value) for name, value in vars(options).items()},
-    }
-    with write_aside(options.output) as aside:
-        aside.write_text(
-            json.dumps({"about": about, "rows": [asdict(row) for row in rows]}, indent=1), encoding="utf-8"
-        )
-
-
 def main(arguments: Sequence[str] | None = None) -> list[Row]:
     """Measure, print the tables, and write the JSON file.
 
@@ -461,7 +446,7 @@ def main(arguments: Sequence[str] | None = None) -> list[Row]:
                 if row is not None:
                     rows.append(row)
                     logger.info("%s, %s, SNR %g: %s %.2f dB", name, kind, snr, method.name, row.psnr)
-        _write(rows, options)
+        write_results(options.output, rows, options)
     sys.stdout.write(tables(rows))
     if options.readme is not None:
         write_readme(options.readme, readme_part(rows))

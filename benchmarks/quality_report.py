@@ -4,18 +4,24 @@
 
 from __future__ import annotations
 
+import json
+import platform
 import re
+from argparse import Namespace
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 import numpy as np
+import torch
 from matplotlib.figure import Figure
 
+from monai_stcnnt import __version__
 from monai_stcnnt.data import write_aside
 
-__all__ = ["Row", "draw_examples", "readme_part", "tables", "write_readme"]
+__all__ = ["Row", "draw_examples", "readme_part", "tables", "write_readme", "write_results"]
 
 _MARKED = re.compile(r"(<!-- performance -->\n).*?(<!-- /performance -->)", re.DOTALL)
 
@@ -177,3 +183,25 @@ def write_readme(path: Path, text: str) -> None:
     after = _MARKED.sub(lambda match: f"{match[1]}{text.strip()}\n{match[2]}", before)
     with write_aside(path) as aside:
         aside.write_text(after, encoding="utf-8")
+
+
+def write_results(path: Path, rows: Sequence[Any], options: Namespace) -> None:
+    """Write results as JSON, with the versions and options that they were found with.
+
+    Args:
+        path: the file.
+        rows: dataclasses; figures that are not finite become null.
+        options: of the command line.
+    """
+    about = {
+        "version": __version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "arguments": {name: str(value) for name, value in vars(options).items()},
+    }
+    entries = [
+        {key: None if isinstance(value, float) and not np.isfinite(value) else value for key, value in fields.items()}
+        for fields in map(asdict, rows)
+    ]
+    with write_aside(path) as aside:
+        aside.write_text(json.dumps({"about": about, "rows": entries}, indent=1, allow_nan=False), encoding="utf-8")

@@ -14,14 +14,12 @@ To add a method, write a function from a series of magnitudes and its noise leve
 from __future__ import annotations
 
 import argparse
-import json
 import logging
-import platform
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -33,10 +31,10 @@ from scipy.signal import detrend
 
 from benchmarks.classical_denoisers import block_matching
 from benchmarks.denoising_quality import crop_series, from_stacks, rician_signal, to_stacks
-from monai_stcnnt import __version__
+from benchmarks.quality_report import write_results
 from monai_stcnnt.apps.denoising import denoise
 from monai_stcnnt.apps.quality import magnitude_record
-from monai_stcnnt.data import SeriesRecord, read_series, write_aside, write_nifti
+from monai_stcnnt.data import SeriesRecord, read_series, write_nifti
 from monai_stcnnt.errors import ConstantImageError, LayoutError
 from monai_stcnnt.mri.noise_level import estimate_noise_level
 from monai_stcnnt.mri.snr import foreground_mask
@@ -331,21 +329,6 @@ def _repeats(options: argparse.Namespace) -> Iterator[Repeats]:
         yield make_repeats(name, series if options.full else crop_series(series, SIZE))
 
 
-def _write(rows: Sequence[Row], options: argparse.Namespace) -> None:
-    about = {
-        "version": __version__,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "arguments": {name: str(value) for name, value in vars(options).items()},
-    }
-    entries = [
-        {key: None if isinstance(value, float) and not np.isfinite(value) else value for key, value in fields.items()}
-        for fields in map(asdict, rows)
-    ]
-    with write_aside(options.output) as aside:
-        aside.write_text(json.dumps({"about": about, "rows": entries}, indent=1, allow_nan=False), encoding="utf-8")
-
-
 def main(arguments: Sequence[str] | None = None) -> list[Row]:
     """Measure, print the table, and write the JSON file.
 
@@ -366,7 +349,7 @@ def main(arguments: Sequence[str] | None = None) -> list[Row]:
         for name, method in chosen.items():
             rows.append(evaluate(repeats, name, method))
             logger.info("%s: %s, %.2f dB", repeats.name, name, rows[-1].split_psnr)
-        _write(rows, options)
+        write_results(options.output, rows, options)
     sys.stdout.write(table(rows))
     return rows
 
