@@ -52,8 +52,10 @@ class ResidualDenoiser(nn.Module):
 
 def window_inferer() -> FrameSlidingWindowInferer:
     """The windows of the bundle's inference."""
+    parser = ConfigParser()
+    parser.read_config(str(bundle_folder("mri_denoising") / "configs" / "inference.json"))
     return FrameSlidingWindowInferer(
-        roi_size=(16, 64, 64), overlap=0.25, sw_batch_size=1, shrink_to_image=True, progress=False
+        roi_size=parser["roi_size"], overlap=parser["overlap"], sw_batch_size=1, shrink_to_image=True, progress=False
     )
 
 
