@@ -17,13 +17,14 @@ import gc
 import sys
 import weakref
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import torch
 from torch import nn
+from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 from torch.utils.flop_counter import FlopCounterMode
@@ -31,9 +32,20 @@ from torch.utils.flop_counter import FlopCounterMode
 from monai_stcnnt.networks import HRNetV2, STCNNTClassifier, STCNNTDenoiser, STCNNTSegmenter, build_variant
 from monai_stcnnt.networks.block_string import CELL_CODES
 from monai_stcnnt.networks.cells import AttentionCell
-from monai_stcnnt.networks.layers import attention
+from monai_stcnnt.networks.layers import attention, grouping, shrinkage
 
-__all__ = ["LivingTensors", "cells", "main", "measure", "networks", "plain_attention", "table"]
+__all__ = [
+    "LivingTensors",
+    "cells",
+    "folded_waves",
+    "main",
+    "measure",
+    "networks",
+    "plain_form",
+    "stored_attention",
+    "table",
+    "unfolded_waves",
+]
 
 CLIP = (16, 64, 64)
 CHANNELS = 32
@@ -55,10 +67,32 @@ def stored_attention(
     return torch.matmul(weights if weight_bias is None else weights + weight_bias, v)
 
 
+def one_product(wave: torch.Tensor) -> torch.Tensor:
+    """Matrix that transforms a whole block, columns before rows as the coefficients of ``block_waves``."""
+    rows = torch.einsum("ai,bj->baij", wave, wave)
+    return rows.flatten(2).flatten(0, 1)
+
+
+def unfolded_waves(images: torch.Tensor, wave: torch.Tensor, stride: int) -> torch.Tensor:
+    """Cosine transform of overlapping blocks as its formula says: one product with a matrix for each."""
+    blocks = functional.unfold(images.unsqueeze(1), list(wave.shape), stride=stride)
+    return torch.matmul(one_product(wave), blocks)
+
+
+def folded_waves(blocks: torch.Tensor, wave: torch.Tensor, stride: int, extents: tuple[int, int]) -> torch.Tensor:
+    """Its inverse as its formula says."""
+    pixels = torch.matmul(one_product(wave).t(), blocks)
+    return functional.fold(pixels, list(extents), list(wave.shape), stride=stride).squeeze(1)
+
+
 @contextmanager
-def plain_attention() -> Iterator[None]:
-    """Compute attention as its formula says, which has fewer operations and takes more time."""
-    with mock.patch.object(attention, "attend_fused", stored_attention):
+def plain_form() -> Iterator[None]:
+    """Compute attention and the transforms of blocks as their formulas say, which takes more time."""
+    with ExitStack() as patches:
+        patches.enter_context(mock.patch.object(attention, "attend_fused", stored_attention))
+        for module in (grouping, shrinkage):
+            patches.enter_context(mock.patch.object(module, "block_waves", unfolded_waves))
+            patches.enter_context(mock.patch.object(module, "sum_waves", folded_waves))
         yield
 
 
@@ -110,7 +144,7 @@ def measure(net: nn.Module, x: torch.Tensor) -> tuple[float, float, float, float
         Millions of parameters, billions of multiplications, and megabytes at the peak of inference and of a training
         step.
     """
-    with FlopCounterMode(display=False) as flops, torch.no_grad(), plain_attention():
+    with FlopCounterMode(display=False) as flops, torch.no_grad(), plain_form():
         net.eval()(x)
     peaks = []
     for training in (False, True):

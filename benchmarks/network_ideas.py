@@ -25,11 +25,12 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from torch import nn
 
-from benchmarks.network_cost import stored_attention
+from benchmarks.network_cost import folded_waves, stored_attention, unfolded_waves
 from benchmarks.network_speed import Bench, Step, as_table, inference, median_ratio, training
 from monai_stcnnt.networks.cells import ConvMixer
 from monai_stcnnt.networks.layers.attention import attend, attend_fused
 from monai_stcnnt.networks.layers.norms import FixedLayerNorm
+from monai_stcnnt.networks.layers.shrinkage import block_waves, cosine_basis, sum_waves
 from monai_stcnnt.networks.layers.windows import split_heads, split_tokens
 
 __all__ = ["IDEAS", "main", "networks_before"]
@@ -131,6 +132,21 @@ def bfloat16() -> Pair:
     return lambda: conv(x), lambda: half(y)
 
 
+def block_transform(inverse: bool) -> Pair:
+    """Overlapping blocks cut out and multiplied by one matrix, against rows, then columns, moved row by row."""
+    images, wave = torch.randn(6, 76, 76), cosine_basis(8, torch.device("cpu"))
+    if not inverse:
+        return lambda: unfolded_waves(images, wave, 2), lambda: block_waves(images, wave, 2)
+    blocks = block_waves(images, wave, 2)
+    return lambda: folded_waves(blocks, wave, 2, (76, 76)), lambda: sum_waves(blocks, wave, 2, (76, 76))
+
+
+def energy_of_blocks() -> Pair:
+    """Norms over the second axis by torch's function for norms, against squares and a sum."""
+    gain = torch.rand(6, 64, 1225)
+    return lambda: torch.linalg.vector_norm(gain, dim=1).square_(), lambda: gain.square().sum(1)
+
+
 IDEAS: dict[str, tuple[Callable[[], Pair], bool]] = {
     "channels fastest: convolution of 16 to 48 channels": (lambda: convolution(16, 48, False), True),
     "channels fastest: the same, forward and backward": (lambda: convolution(16, 48, True), True),
@@ -143,6 +159,9 @@ IDEAS: dict[str, tuple[Callable[[], Pair], bool]] = {
     "cosine of frames: scale the products, not the frames": (temporal_cosine, True),
     "windows and heads in one copy": (one_copy, True),
     "large activations in pieces": (pieces, True),
+    "estimates: blocks transformed along rows, then columns": (lambda: block_transform(False), True),
+    "estimates: the same back, overlaps summed row by row": (lambda: block_transform(True), True),
+    "estimates: energy of blocks as a sum, not as a norm": (energy_of_blocks, True),
     "frames as tokens by the transpose of a matrix": (matrix_transpose, False),
     "padding folded into the convolution (zeros, not reflection)": (explicit_padding, False),
     "activation in place (leaky ReLU for PReLU)": (activation_in_place, False),

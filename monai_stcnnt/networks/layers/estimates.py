@@ -30,7 +30,7 @@ class ShrinkageEstimates(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         shapes = ((0, 8), (1, 8), (4, 4), (4, 8))
-        self.filters = nn.ModuleList(BlockShrinkage(frames, size, size // 4) for frames, size in shapes)
+        self.filters = nn.ModuleList(BlockShrinkage(frames, size, stride=2) for frames, size in shapes)
         self.single = GroupedShrinkage(1, size=8, stride=4, count=16, radius=8)
         self.some = GroupedShrinkage(4)
         self.all = GroupedShrinkage(0)
@@ -54,8 +54,9 @@ class ShrinkageEstimates(nn.Module):
     def estimated(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """All estimates and their expected errors."""
         first, first_error = self.in_blocks(x)
-        some, some_error = self.some(x, first) if x.shape[1] >= 4 else self.single(x, first)
-        every, every_error = self.all(x, first)
+        distances = self.all.distances(first)
+        some, some_error = self.some(x, first, distances) if x.shape[1] >= 4 else self.single(x, first)
+        every, every_error = self.all(x, first, distances)
         return torch.stack([first, some, every], 2), torch.stack([first_error, some_error, every_error], 2)
 
     def in_blocks(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -10,7 +10,15 @@ from torch import nn
 
 from monai_stcnnt.errors import NetworkConfigError
 from monai_stcnnt.networks.layers.frames import pad_frames
-from monai_stcnnt.networks.layers.shrinkage import block_starts, cosine_basis, sparseness, wiener_gain
+from monai_stcnnt.networks.layers.shrinkage import (
+    block_starts,
+    block_waves,
+    cosine_basis,
+    sparseness,
+    sum_constants,
+    sum_waves,
+    wiener_gain,
+)
 
 __all__ = ["GroupedShrinkage", "hadamard_basis"]
 
@@ -30,6 +38,9 @@ class GroupedShrinkage(nn.Module):
     Blocks are looked for in the same frames, around every ``stride``-th pixel; all channels share the places, which are
     those of the smallest squared difference in the pilot.
 
+    Transforms are linear: that of a block in place and time is computed once for every pixel where one begins, and a
+    group gathers coefficients. Filtered ones are summed where they come from, and transformed back once.
+
     Args:
         frames: frames of a block, every ``frames // 2`` of them (at least 1); 0 takes all frames.
         size: rows and columns of a block.
@@ -42,7 +53,7 @@ class GroupedShrinkage(nn.Module):
     """
 
     group: torch.Tensor
-    basis: torch.Tensor
+    wave: torch.Tensor
 
     def __init__(self, frames: int, size: int = 4, stride: int = 3, count: int = 8, radius: int = 3) -> None:
         super().__init__()
@@ -56,68 +67,95 @@ class GroupedShrinkage(nn.Module):
             raise NetworkConfigError(f"The number of blocks of a group must be a power of 2, got {count}.")
         self.frames, self.size, self.stride, self.count, self.radius = frames, size, stride, count, radius
         self.values_at_once = 2**19  # the memory of a processor's caches; a GPU wants more
-        wave = cosine_basis(size, torch.device("cpu"))
-        self.register_buffer("basis", torch.kron(wave, wave), persistent=False)
+        self.register_buffer("wave", cosine_basis(size, torch.device("cpu")), persistent=False)
         self.register_buffer("group", hadamard_basis(count), persistent=False)
 
-    def forward(self, x: torch.Tensor, pilot: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def forward(
+        self, x: torch.Tensor, pilot: torch.Tensor, distances: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Filter images.
 
         Args:
             x: noisy frames (B, T, C, H, W).
             pilot: another estimate of them, of the same shape.
+            distances: :meth:`distances` of the pilot, where they are known already.
 
         Returns:
             Frames (B, T, C, H, W), and the mean squared error that the pilot makes expect, (B, T, 1, H, W).
         """
-        b, t, c, h, w = x.shape[0], x.shape[1], x.shape[2], x.shape[3], x.shape[4]
+        t, c, h, w = x.shape[1], x.shape[2], x.shape[3], x.shape[4]
         both = pad_frames(torch.cat([x, pilot], 2), (t, self.padded(h), self.padded(w)))
-        rows, columns = both.shape[3], both.shape[4]
-        pixels = both.permute(0, 1, 3, 4, 2).flatten(0, 3)
         index = block_starts(t, self.frames, x.device)
-        places = self.places(both[:, :, c:], index)
-        inside = torch.arange(self.size, device=x.device)
-        inside = (inside.unsqueeze(1) * columns + inside.unsqueeze(0)).flatten()
-        inside = ((index[0] * (rows * columns)).unsqueeze(1) + inside.unsqueeze(0)).flatten()
+        if distances is None:
+            distances = self.distances(pilot)
+        places = self.places(distances, index).flatten(0, 1)
         over_time = cosine_basis(index.shape[1], x.device)
-        total = torch.zeros(pixels.shape[0], c + 2, device=x.device)
-        at_once = self.values_at_once if x.device.type == "cpu" else 32 * self.values_at_once
-        step = max(at_once // (self.count * inside.shape[0]), 1)
-        for first in range(0, places.shape[0], step):
-            index_in = (places[first : first + step].unsqueeze(2) + inside).flatten()
-            values = self.filtered(pixels.index_select(0, index_in), c, over_time)
-            total.index_add_(0, index_in, values)
-        total = total.unflatten(0, (b, t, rows, columns))[:, :, :h, :w].permute(0, 1, 4, 2, 3)
-        weights = total[:, :, c : c + 1]
-        return total[:, :, :c] / weights, total[:, :, c + 1 :] / weights
+        pieces = both.index_select(1, index.flatten()).unflatten(1, index.shape).flatten(0, 1)
+        waves = torch.matmul(over_time, pieces.flatten(2)).view_as(pieces)  # (pieces, frames, 2C, H, W)
+        results: list[torch.Tensor] = []
+        for piece, found in zip(waves, places):  # noqa: B905 - not in TorchScript
+            results.append(self.filtered(piece, found))
+        planes = torch.stack(results)
+        images = torch.matmul(over_time.t(), planes[:, :-2].unflatten(1, (-1, c)).flatten(2)).unflatten(2, (c, -1))
+        weights = planes[:, -2:].flatten(2).unsqueeze(1).expand(-1, index.shape[1], -1, -1)
+        joined = torch.cat([images, weights], 2).unflatten(0, (x.shape[0], -1)).flatten(1, 2)
+        total = torch.zeros(x.shape[0], t, c + 2, both.shape[3] * both.shape[4], device=x.device)
+        total = total.index_add(1, index.flatten(), joined).unflatten(3, (both.shape[3], both.shape[4]))[..., :h, :w]
+        return total[:, :, :c] / total[:, :, c : c + 1], total[:, :, c + 1 :] / total[:, :, c : c + 1]
 
-    def filtered(self, pixels: torch.Tensor, channels: int, over_time: torch.Tensor) -> torch.Tensor:
-        """Filter the pixels of groups, (pixels, noisy and pilot channels), to (pixels, channels, weight, error)."""
-        frames, area = over_time.shape[0], self.size * self.size
-        blocks = pixels.t().reshape(2 * channels, -1, self.count, frames, area)
-        blocks = torch.matmul(torch.matmul(blocks, self.basis.t()).transpose(3, 4), over_time.t())
-        blocks = torch.matmul(self.group, blocks.flatten(3))
-        gain = wiener_gain(blocks[channels:].square())
-        weight = sparseness(gain.flatten(2), 2).mean(0)
-        error = gain.mean((2, 3)).mean(0).unsqueeze(1)
-        blocks = torch.matmul(self.group, gain.mul_(blocks[:channels]).mul_(weight.unsqueeze(2)))
-        blocks = torch.matmul(blocks.unflatten(3, (area, frames)), over_time).transpose(3, 4)
-        blocks = torch.matmul(blocks, self.basis).flatten(1)
-        weights = torch.cat([weight, weight * error], 1).t().unsqueeze(2)
-        weights = weights.expand(-1, -1, self.count * frames * area).flatten(1)
-        return torch.cat([blocks, weights]).t()
+    def filtered(self, waves: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+        """Filter one piece, transformed along its frames.
 
-    def places(self, pilot: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
-        """First pixels of the blocks of every group, (groups, count), in all pixels of frames (B, T, C, H, W)."""
-        t, rows, columns = pilot.shape[1], pilot.shape[3], pilot.shape[4]
-        distances = self.distances(pilot, index)
-        y = torch.arange(0, rows - self.size + 1, self.stride, device=pilot.device)
-        x = torch.arange(0, columns - self.size + 1, self.stride, device=pilot.device)
-        shift = torch.arange(-self.radius, self.radius + 1, device=pilot.device)
+        Args:
+            waves: noisy and pilot channels of each temporal frequency (frames, 2C, H, W).
+            places: where the blocks of each group begin (groups, count), counting pixels where one can begin.
+
+        Returns:
+            Weighted sums of the filtered blocks (frames * C, H, W), of the weights, and of the weighted errors.
+        """
+        frames, channels, area = waves.shape[0], waves.shape[1] // 2, self.size * self.size
+        extents, half = (waves.shape[2], waves.shape[3]), channels * frames * area
+        at_once = self.values_at_once if waves.device.type == "cpu" else 32 * self.values_at_once
+        images_at_once = max(at_once // (area * waves.shape[2] * waves.shape[3]), 1)
+        begun: list[torch.Tensor] = []
+        for images in waves.transpose(0, 1).flatten(0, 1).split(images_at_once):
+            begun.append(block_waves(images, self.wave, 1).flatten(0, 1).t().contiguous())
+        blocks = torch.cat(begun, 1)  # (places, 2C * frames * area)
+        total = torch.zeros(blocks.shape[0], half, device=waves.device)
+        weights = torch.zeros(blocks.shape[0], 2, device=waves.device)
+        for part in places.t().split(max(at_once // (self.count * 2 * half), 1), 1):
+            where = part.flatten()
+            members = blocks.index_select(0, where).unflatten(0, part.shape)
+            groups = torch.matmul(self.group, members.flatten(1)).view_as(members)
+            gain = wiener_gain(groups[:, :, half:].square())
+            energy = gain.unflatten(2, (channels, -1))
+            weight = sparseness(energy, [0, 3])[0].mean(1)
+            both = torch.cat([weight, weight * energy.mean((0, 2, 3)).unsqueeze(1)], 1)
+            kept = groups[:, :, :half].mul_(gain).mul_(weight)
+            total.index_add_(0, where, torch.matmul(self.group, kept.flatten(1)).unflatten(1, (-1, half)).flatten(0, 1))
+            weights.index_add_(0, where, both.expand(self.count, -1, -1).flatten(0, 1))
+        planes: list[torch.Tensor] = []
+        for sums in total.split(images_at_once * area, 1):
+            planes.append(sum_waves(sums.t().unflatten(0, (-1, area)), self.wave, 1, extents))
+        images = torch.cat(planes).unflatten(0, (channels, frames)).transpose(0, 1).flatten(0, 1)
+        return torch.cat([images, sum_constants(weights.t(), self.size, 1, extents)])
+
+    def places(self, distances: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
+        """Where the blocks of every group begin: (B, pieces, groups, count), counting pixels where one can begin.
+
+        Args:
+            distances: result of :meth:`distances`.
+            index: frames of every piece, (pieces, frames).
+        """
+        rows, columns = distances.shape[2], distances.shape[3]
+        distances = distances.index_select(1, index.flatten()).unflatten(1, index.shape).sum(2)
+        y = self.stride * torch.arange(rows, device=distances.device)
+        x = self.stride * torch.arange(columns, device=distances.device)
+        last_y, last_x = (rows - 1) * self.stride, (columns - 1) * self.stride
+        shift = torch.arange(-self.radius, self.radius + 1, device=distances.device)
         all_y, all_x = y.unsqueeze(1) + shift, x.unsqueeze(1) + shift
-        outside_y = (all_y < 0) | (all_y > rows - self.size)
-        outside_x = (all_x < 0) | (all_x > columns - self.size)
-        outside = outside_y.view(len(y), 1, -1, 1) | outside_x.view(1, len(x), 1, -1)
+        outside_y, outside_x = (all_y < 0) | (all_y > last_y), (all_x < 0) | (all_x > last_x)
+        outside = outside_y.view(rows, 1, -1, 1) | outside_x.view(1, columns, 1, -1)
         distances = distances.masked_fill(outside.flatten(2), float("inf"))
         own = 2 * self.radius * (self.radius + 1)
         distances[:, :, :, :, own] = -1.0  # in every group, whatever is as near as it: so every pixel is in some block
@@ -125,22 +163,25 @@ class GroupedShrinkage(nn.Module):
         width = 2 * self.radius + 1
         found_y = y.view(1, 1, -1, 1, 1) + nearest // width - self.radius
         found_x = x.view(1, 1, 1, -1, 1) + nearest % width - self.radius
-        found_y, found_x = found_y.clamp(0, rows - self.size), found_x.clamp(0, columns - self.size)
-        images = torch.arange(pilot.shape[0], device=pilot.device).view(-1, 1, 1, 1, 1) * t
-        frames = index[:, 0].view(1, -1, 1, 1, 1)
-        return (((images + frames) * rows + found_y) * columns + found_x).flatten(0, 3)
+        return (found_y.clamp(0, last_y) * (last_x + 1) + found_x.clamp(0, last_x)).flatten(2, 3)
 
-    def distances(self, pilot: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
-        """Squared differences of blocks and their surroundings, (B, pieces, rows, columns of blocks, surroundings)."""
-        rows, columns, r = pilot.shape[3], pilot.shape[4], self.radius
+    def distances(self, pilot: torch.Tensor) -> torch.Tensor:
+        """Squared differences of blocks and their surroundings in every frame of (B, T, C, H, W).
+
+        They depend on size, stride and radius only.
+
+        Returns:
+            Distances (B, T, rows of blocks, columns of blocks, surroundings).
+        """
+        rows, columns, r = self.padded(pilot.shape[3]), self.padded(pilot.shape[4]), self.radius
+        pilot = pad_frames(pilot, (pilot.shape[1], rows, columns))
         around = F.pad(pilot, (r, r, r, r))
         found: list[torch.Tensor] = []
         for dy in range(2 * r + 1):
             for dx in range(2 * r + 1):
                 moved = around[:, :, :, dy : dy + rows, dx : dx + columns]
                 found.append(F.avg_pool2d((moved - pilot).square_().sum(2), self.size, self.stride))
-        every = torch.stack(found, 4)
-        return every.index_select(1, index.flatten()).unflatten(1, index.shape).sum(2)
+        return torch.stack(found, 4)
 
     def padded(self, extent: int) -> int:
         """Extent of which blocks at this stride reach the end."""

@@ -11,7 +11,16 @@ from torch import nn
 from monai_stcnnt.errors import NetworkConfigError
 from monai_stcnnt.networks.layers.frames import reflect_index
 
-__all__ = ["BlockShrinkage", "block_starts", "cosine_basis", "sparseness", "wiener_gain"]
+__all__ = [
+    "BlockShrinkage",
+    "block_starts",
+    "block_waves",
+    "cosine_basis",
+    "sparseness",
+    "sum_constants",
+    "sum_waves",
+    "wiener_gain",
+]
 
 
 def cosine_basis(length: int, device: torch.device) -> torch.Tensor:
@@ -33,6 +42,58 @@ def block_starts(total: int, frames: int, device: torch.device) -> torch.Tensor:
     return first.unsqueeze(1) + torch.arange(length, device=device).unsqueeze(0)
 
 
+def block_waves(images: torch.Tensor, wave: torch.Tensor, stride: int) -> torch.Tensor:
+    """Cosine transform of overlapping blocks of images (N, H, W), of which blocks at this stride reach the end.
+
+    First along rows, then along columns: a fraction of the work of one product with a matrix for the whole block.
+    Blocks are cut by moving whole rows of pixels that have the same place in cells of ``stride`` pixels, which is
+    several times as fast as ``unfold``.
+
+    Args:
+        images: the images (N, H, W).
+        wave: :func:`cosine_basis` of the rows and columns of a block, (size, size).
+        stride: distance of blocks in rows and columns; divides ``size``, H and W.
+
+    Returns:
+        Coefficients (N, size squared, blocks); the first is the mean.
+    """
+    across = wave.shape[0] // stride
+    cells = images.unflatten(1, (-1, stride)).transpose(1, 2)
+    along = cells.shape[2] - across + 1
+    parts = [cells[:, :, i : i + along] for i in range(across)]
+    rows = torch.matmul(wave, torch.cat(parts, 1).flatten(2)).unflatten(2, (along, -1, stride))
+    cells = rows.permute(0, 4, 1, 2, 3).contiguous()
+    along = cells.shape[4] - across + 1
+    parts = [cells[:, :, :, :, i : i + along] for i in range(across)]
+    return torch.matmul(wave, torch.cat(parts, 1).flatten(2)).unflatten(2, (wave.shape[0], -1)).flatten(1, 2)
+
+
+def sum_waves(blocks: torch.Tensor, wave: torch.Tensor, stride: int, extents: tuple[int, int]) -> torch.Tensor:
+    """Transform coefficients of :func:`block_waves` back and sum overlapping blocks to images (N, H, W)."""
+    size = wave.shape[0]
+    across, rows, columns = size // stride, extents[0] // stride, extents[1] // stride
+    along = (rows - across + 1, columns - across + 1)
+    values = torch.matmul(wave.t(), blocks.unflatten(1, (size, size)).flatten(2))
+    values = values.view(blocks.shape[0], across, stride, size, along[0], along[1])
+    total = torch.zeros(blocks.shape[0], stride, size, along[0], columns, device=blocks.device)
+    for i in range(across):
+        total[:, :, :, :, i : i + along[1]] += values[:, i]
+    values = torch.matmul(wave.t(), total.permute(0, 2, 3, 4, 1).flatten(2))
+    values = values.view(blocks.shape[0], across, stride, along[0], extents[1])
+    total = torch.zeros(blocks.shape[0], stride, rows, extents[1], device=blocks.device)
+    for i in range(across):
+        total[:, :, i : i + along[0]] += values[:, i]
+    return total.transpose(1, 2).flatten(1, 2)
+
+
+def sum_constants(values: torch.Tensor, size: int, stride: int, extents: tuple[int, int]) -> torch.Tensor:
+    """Sum overlapping blocks that have one value for all of their pixels, (N, blocks), to images (N, H, W)."""
+    across, margin = size // stride, size // stride - 1
+    cells = values.unflatten(1, (extents[0] // stride - margin, extents[1] // stride - margin)).unsqueeze(1)
+    cells = F.avg_pool2d(F.pad(cells, (margin, margin, margin, margin)), across, 1) * float(across * across)
+    return cells.squeeze(1).repeat_interleave(stride, 1).repeat_interleave(stride, 2)
+
+
 def wiener_gain(energy: torch.Tensor) -> torch.Tensor:
     """Factors for coefficients of this energy in noise of variance 1, in the memory of the energy.
 
@@ -41,9 +102,9 @@ def wiener_gain(energy: torch.Tensor) -> torch.Tensor:
     return energy.div_(energy + 1.0)
 
 
-def sparseness(gain: torch.Tensor, dim: int) -> torch.Tensor:
+def sparseness(gain: torch.Tensor, dim: list[int]) -> torch.Tensor:
     """How much a block counts where blocks overlap: the less, the more noise its coefficients let through."""
-    return 1.0 / (torch.linalg.vector_norm(gain, dim=dim, keepdim=True).square_() + 0.25)
+    return 1.0 / (gain.square().sum(dim, keepdim=True) + 0.25)
 
 
 class BlockShrinkage(nn.Module):
@@ -62,7 +123,7 @@ class BlockShrinkage(nn.Module):
         NetworkConfigError: for a stride that does not divide the block.
     """
 
-    basis: torch.Tensor
+    wave: torch.Tensor
 
     def __init__(self, frames: int, size: int, stride: int, threshold: float = 2.7) -> None:
         super().__init__()
@@ -73,8 +134,7 @@ class BlockShrinkage(nn.Module):
             )
         self.frames, self.size, self.stride, self.threshold = frames, size, stride, threshold
         self.values_at_once = 2**19  # the memory of a processor's caches; a GPU wants more
-        wave = cosine_basis(size, torch.device("cpu"))
-        self.register_buffer("basis", torch.kron(wave, wave), persistent=False)
+        self.register_buffer("wave", cosine_basis(size, torch.device("cpu")), persistent=False)
 
     def hard(self, x: torch.Tensor) -> torch.Tensor:
         """Keep the coefficients above the threshold, and the mean of each block.
@@ -92,7 +152,7 @@ class BlockShrinkage(nn.Module):
             blocks = self.coefficients(part)
             kept = F.hardshrink(blocks, self.threshold)
             kept[:, 0, 0] = blocks[:, 0, 0]
-            weights.append(1.0 / ((kept != 0).flatten(1, 2).sum(1, keepdim=True) + 0.25))
+            weights.append(1.0 / (kept.sign().abs_().flatten(1, 2).sum(1, keepdim=True) + 0.25))
             planes.append(self.folded(kept, weights[-1], x))
         return self.joined(torch.cat(planes), x) / self.totals(torch.cat(weights), x)
 
@@ -113,7 +173,7 @@ class BlockShrinkage(nn.Module):
         at_once = self.at_once(images)
         for part, steered in zip(images.split(at_once), steering.split(at_once)):  # noqa: B905 - not in TorchScript
             gain = wiener_gain(self.coefficients(steered).square_())
-            weights.append(sparseness(gain.flatten(1, 2), 1))
+            weights.append(sparseness(gain.flatten(1, 2), [1]))
             errors.append(gain.flatten(1, 2).mean(1, keepdim=True) * weights[-1])
             planes.append(self.folded(gain.mul_(self.coefficients(part)), weights[-1], x))
         total = self.totals(torch.cat(weights), x)
@@ -135,19 +195,15 @@ class BlockShrinkage(nn.Module):
     def coefficients(self, images: torch.Tensor) -> torch.Tensor:
         """Transform the blocks of (N, T, H, W) to (N, T, size squared, blocks)."""
         rows, columns = self.reflected(images.shape[2], images.device), self.reflected(images.shape[3], images.device)
-        padded = images.flatten(0, 1).unsqueeze(1).index_select(2, rows).index_select(3, columns)
-        if images.device.type == "cpu":
-            waves = self.basis.unflatten(1, (1, self.size, self.size))
-            blocks = F.conv2d(padded, waves, stride=(self.stride, self.stride)).flatten(2)
-        else:  # convolutions of GPUs are in reduced precision by default, which large signals do not stand
-            blocks = F.unfold(padded, (self.size, self.size), stride=(self.stride, self.stride))
-            blocks = torch.matmul(self.basis, blocks)
+        padded = images.flatten(0, 1).index_select(1, rows).index_select(2, columns)
+        blocks = block_waves(padded, self.wave, self.stride)
         return blocks.unflatten(0, (images.shape[0], images.shape[1]))
 
     def folded(self, blocks: torch.Tensor, weight: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
         """Transform coefficients back and sum overlapping blocks, by weights (N, 1, blocks), to (N, T, H, W)."""
-        values = torch.matmul(self.basis.t(), blocks.mul_(weight.unsqueeze(1)).flatten(0, 1))
-        return self.summed(values, x).unflatten(0, (blocks.shape[0], blocks.shape[1]))
+        values = blocks.mul_(weight.unsqueeze(1)).flatten(0, 1)
+        images = self.inside(sum_waves(values, self.wave, self.stride, self.extents(x)), x)
+        return images.unflatten(0, (blocks.shape[0], blocks.shape[1]))
 
     def joined(self, planes: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
         """Transform pieces (N * pieces, frames, H, W) back along the frames, and sum them in the shape of ``x``."""
@@ -157,7 +213,7 @@ class BlockShrinkage(nn.Module):
 
     def totals(self, values: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
         """Sum of the values (pieces, 1, blocks) of all blocks that cover a pixel, in the shape of ``x``."""
-        planes = self.summed(values.expand(values.shape[0], self.size * self.size, values.shape[2]), x)
+        planes = self.inside(sum_constants(values.squeeze(1), self.size, self.stride, self.extents(x)), x)
         frames = block_starts(x.shape[1], self.frames, x.device).shape[1]
         planes = planes.unflatten(0, (x.shape[0], -1)).unsqueeze(2)
         return self.over_pieces(planes.expand(-1, -1, frames, -1, -1).flatten(1, 2), x)
@@ -170,13 +226,14 @@ class BlockShrinkage(nn.Module):
         belongs = (index.flatten().unsqueeze(0) == torch.arange(x.shape[1], device=x.device).unsqueeze(1)).to(x.dtype)
         return torch.matmul(belongs, pieces.flatten(2)).unflatten(2, (x.shape[2], x.shape[3]))
 
-    def summed(self, values: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-        """Sum overlapping blocks (planes, size squared, blocks) to planes (planes, H, W)."""
-        height, width = x.shape[2], x.shape[3]
-        extents = (self.padded_extent(height), self.padded_extent(width))
-        total = F.fold(values, extents, (self.size, self.size), stride=(self.stride, self.stride))
+    def extents(self, x: torch.Tensor) -> tuple[int, int]:
+        """Rows and columns with the margins."""
+        return self.padded_extent(x.shape[2]), self.padded_extent(x.shape[3])
+
+    def inside(self, images: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        """Cut the margins off images (N, H, W)."""
         margin = self.size - self.stride
-        return total[:, 0, margin : margin + height, margin : margin + width]
+        return images[:, margin : margin + x.shape[2], margin : margin + x.shape[3]]
 
     def padded_extent(self, extent: int) -> int:
         """Extent with the margins, so that whole blocks cover it."""

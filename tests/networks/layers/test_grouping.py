@@ -76,22 +76,23 @@ def test_how_many_values_are_taken_at_once_changes_nothing(options: dict[str, in
 def test_groups_are_blocks_where_a_texture_repeats() -> None:
     module = GroupedShrinkage(0, size=4, stride=3, count=4, radius=3)
     pilot = texture(extent=16)
-    places = module.places(pilot, block_starts(4, 0, CPU))
-    assert places.shape == (25, 4)
-    rows, columns = places // 16, places % 16
+    places = module.places(module.distances(pilot), block_starts(4, 0, CPU))
+    assert places.shape == (1, 1, 25, 4)
+    places = places[0, 0]
+    rows, columns = places // 13, places % 13
     assert (rows % 3 == rows[:, :1] % 3).all()
     assert (columns % 3 == columns[:, :1] % 3).all()
     assert all(len(set(group)) == 4 for group in places.tolist())
 
 
-def test_a_group_holds_its_own_block_and_stays_in_its_image_and_piece() -> None:
+def test_a_group_holds_its_own_block_and_stays_in_its_image() -> None:
     torch.manual_seed(0)
     module = GroupedShrinkage(2, size=4, stride=3, count=8, radius=3)
     index = block_starts(5, 2, CPU)
-    places = module.places(torch.randn(2, 5, 1, 10, 13), index).unflatten(0, (2, len(index), 3, 4))
-    frame, row, column = places // 130, places % 130 // 13, places % 13
-    expected = torch.arange(2).view(-1, 1) * 5 + index[:, 0]
-    assert (frame == expected.view(2, -1, 1, 1, 1)).all()
+    places = module.places(module.distances(torch.randn(2, 5, 1, 10, 13)), index)
+    assert places.shape == (2, len(index), 12, 8)
+    row, column = places.unflatten(2, (3, 4)) // 10, places.unflatten(2, (3, 4)) % 10
+    assert row.min() >= 0
     assert row.max() <= 6
     assert column.max() <= 9
     own_row, own_column = torch.arange(3).view(-1, 1, 1) * 3, torch.arange(4).view(1, -1, 1) * 3
@@ -161,3 +162,10 @@ def test_script_gives_the_same() -> None:
 def test_options_that_do_not_fit_are_refused(wrong: dict[str, Any], match: str) -> None:
     with pytest.raises(NetworkConfigError, match=match):
         GroupedShrinkage(**wrong)
+
+
+def test_distances_may_be_shared() -> None:
+    torch.manual_seed(0)
+    x, pilot = torch.randn(1, 6, 2, 17, 12), torch.randn(1, 6, 2, 17, 12)
+    some, every = GroupedShrinkage(4), GroupedShrinkage(0)
+    torch.testing.assert_close(some(x, pilot, every.distances(pilot)), some(x, pilot), atol=0, rtol=0)

@@ -11,8 +11,11 @@ from monai_stcnnt.errors import NetworkConfigError
 from monai_stcnnt.networks.layers.shrinkage import (
     BlockShrinkage,
     block_starts,
+    block_waves,
     cosine_basis,
     sparseness,
+    sum_constants,
+    sum_waves,
     wiener_gain,
 )
 
@@ -44,6 +47,27 @@ def test_pieces_cover_every_frame_and_lie_inside(total: int, frames: int) -> Non
     assert sorted(set(pieces.flatten().tolist())) == list(range(total))
     assert len(set(pieces[:, 0].tolist())) == len(pieces)
     assert (pieces.diff(dim=1) == 1).all()
+
+
+@pytest.mark.parametrize(
+    ("size", "stride", "extents"), [(4, 1, (9, 6)), (8, 2, (8, 14)), (6, 3, (12, 9)), (5, 5, (5, 10))]
+)
+def test_blocks_are_transformed_and_summed_as_their_formulas_say(
+    size: int, stride: int, extents: tuple[int, int]
+) -> None:
+    torch.manual_seed(0)
+    images, wave = torch.randn(3, *extents), cosine_basis(size, CPU)
+    cut = images.unfold(1, size, stride).unfold(2, size, stride)
+    coefficients = torch.einsum("ky,nabyx,lx->nlkab", wave, cut, wave).flatten(1, 2).flatten(2)
+    blocks = block_waves(images, wave, stride)
+    torch.testing.assert_close(blocks, coefficients, atol=1e-5, rtol=0)
+    pixels = cut.permute(0, 3, 4, 1, 2).flatten(1, 2).flatten(2)
+    summed = torch.nn.functional.fold(pixels, extents, (size, size), stride=stride)[:, 0]
+    torch.testing.assert_close(sum_waves(blocks, wave, stride, extents), summed, atol=1e-5, rtol=0)
+    values = torch.randn(3, blocks.shape[2])
+    everywhere = values.unsqueeze(1).expand(-1, size * size, -1)
+    summed = torch.nn.functional.fold(everywhere, extents, (size, size), stride=stride)[:, 0]
+    torch.testing.assert_close(sum_constants(values, size, stride, extents), summed, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("block", BLOCKS)
@@ -101,7 +125,7 @@ def test_gains_are_wieners_and_their_mean_is_the_error() -> None:
     gain = wiener_gain(energy.clone())
     torch.testing.assert_close(gain, torch.tensor([[0.0, 0.5, 0.75, 1.0]]))
     torch.testing.assert_close((1 - gain).square() * energy + gain.square(), gain, atol=1e-6, rtol=0)
-    weights = sparseness(torch.tensor([[0.0, 0.0], [1.0, 0.0], [1.0, 1.0]]), 1).flatten().tolist()
+    weights = sparseness(torch.tensor([[0.0, 0.0], [1.0, 0.0], [1.0, 1.0]]), [1]).flatten().tolist()
     assert weights == sorted(weights, reverse=True)
     assert weights[0] == 4
 
