@@ -36,7 +36,7 @@ from skimage.restoration import denoise_tv_chambolle
 
 from benchmarks.classical_denoisers import block_matching, marchenko_pastur, non_local_means
 from benchmarks.compared_denoisers import COMPARED, compared_network, window_inferer
-from benchmarks.quality_report import Row, draw_examples, readme_part, tables, write_readme, write_results
+from benchmarks.quality_report import Row, draw_examples, tables, write_readme, write_results
 from monai_stcnnt.apps.denoising import denoise
 from monai_stcnnt.apps.quality import add_series_noise, image_quality, magnitude_record, magnitude_values
 from monai_stcnnt.data import SeriesRecord, read_series, write_nifti
@@ -402,7 +402,9 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--clock", choices=["wall", "processor"], default="wall", help="what seconds are measured by")
     parser.add_argument("--keep", type=Path, nargs="+", default=[], help="JSON files of earlier runs to show beside")
-    parser.add_argument("--readme", type=Path, help="a README.md whose part on performance is to be written anew")
+    parser.add_argument(
+        "--readme", type=Path, nargs="+", default=[], help="markdown whose marked parts are to be written anew"
+    )
     parser.add_argument("--picture", type=Path, help="PNG file of results for a slice of the first scan")
     parser.add_argument("--output", type=Path, default=Path("denoising_quality.json"), help="all results as JSON")
     parser.add_argument("--quick", action="store_true", help="small crops and two SNRs, some minutes")
@@ -448,8 +450,8 @@ def main(arguments: Sequence[str] | None = None) -> list[Row]:
                     logger.info("%s, %s, SNR %g: %s %.2f dB", name, kind, snr, method.name, row.psnr)
         write_results(options.output, rows, options)
     sys.stdout.write(tables(rows))
-    if options.readme is not None:
-        write_readme(options.readme, readme_part(rows))
+    for path in options.readme:
+        write_readme(path, rows)
     if options.picture is not None:
         _draw(chosen, options)
     return rows

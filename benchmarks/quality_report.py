@@ -21,9 +21,9 @@ from matplotlib.figure import Figure
 from monai_stcnnt import __version__
 from monai_stcnnt.data import write_aside
 
-__all__ = ["Row", "draw_examples", "readme_part", "tables", "write_readme", "write_results"]
+__all__ = ["Row", "draw_examples", "quality_part", "readme_part", "tables", "write_readme", "write_results"]
 
-_MARKED = re.compile(r"(<!-- performance -->\n).*?(<!-- /performance -->)", re.DOTALL)
+_MARKED = re.compile(r"(<!-- (performance|quality|scans) -->\n).*?(<!-- /\2 -->)", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def readme_part(rows: Sequence[Row]) -> str:
     lines = [
         f"PSNR in dB, mean over {len(series)} held-out scans with simulated noise of known level. Filters are tuned",
         "for every image on its truth, the networks are not (`python -m benchmarks.denoising_quality`, with the data,",
-        "the scans one by one, SSIM and time in `bundles/mri_denoising/docs/README.md`).",
+        "SSIM and time in `bundles/mri_denoising/docs/README.md`, every scan in `docs/quality.md` beside it).",
     ]
     for kind in dict.fromkeys(row.kind for row in rows):
         part = [row for row in rows if row.kind == kind]
@@ -123,17 +123,60 @@ def readme_part(rows: Sequence[Row]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def quality_part(rows: Sequence[Row]) -> str:
+    """What the documentation of the bundle says of the quality.
+
+    For each kind of image: the mean over all scans with SSIM and time; the same for methods that were given to some
+    scans only, on these; and what our bundle gains over BM4D, scan by scan.
+    """
+    series = list(dict.fromkeys(row.series for row in rows))
+    texts = []
+    for kind in dict.fromkeys(row.kind for row in rows):
+        part = [row for row in rows if row.kind == kind]
+        scans = {method: {row.series for row in part if row.method == method} for method in ordered(part)}
+        ours = ordered(part)[-1]
+        texts.append(f"{kind.capitalize()} images, mean over {len(series)} scans:")
+        texts.append(_table([row for row in part if len(scans[row.method]) == len(series)]))
+        for some in sorted({frozenset(found) for found in scans.values() if len(found) < len(series)}, key=len):
+            shown = [method for method, found in scans.items() if found == some] + [ours]
+            texts.append(f"{kind.capitalize()} images, mean over {', '.join(sorted(some))}:")
+            texts.append(_table([row for row in part if row.method in shown and row.series in some]))
+        texts.append(_gains(part, ours, "BM4D, tuned", kind))
+    return "\n\n".join(text for text in texts if text) + "\n"
+
+
+def _gains(rows: Sequence[Row], ours: str, other: str, kind: str) -> str:
+    """Table of what one method gains over another in PSNR, scan by scan; nothing where the other was not measured."""
+    snrs = sorted({row.snr for row in rows})
+    names = list(dict.fromkeys(row.series for row in rows if row.method == other))
+    if not names:
+        return ""
+    head = f"| {kind} images: gain over {other} (dB) | " + " | ".join(f"SNR {snr:g}" for snr in snrs) + " |"
+    lines = [head, "|---|" + "---|" * len(snrs)]
+    for label, some in [*((name, [name]) for name in names), ("mean", names)]:
+        shown = [row for row in rows if row.series in some]
+        lines.append(f"| {label} | {' | '.join(_gain_texts(shown, ours, other, snrs, 2))} |")
+    return "\n".join(lines)
+
+
 def _advantage(rows: Sequence[Row], ours: str, other: str, snrs: Sequence[float]) -> str:
     """Cells of a row for a method that was measured on some scans: what another one gains over it there."""
-    found = {(row.series, row.snr): row.psnr for row in rows if row.method == other}
-    gains = {
-        snr: [row.psnr - found[row.series, snr] for row in rows
-              if row.method == ours and row.snr == snr and (row.series, snr) in found]
-        for snr in snrs
-    }  # fmt: skip
-    scans = len({series for series, _ in found})
-    texts = [f"{fmean(gains[snr]):+.1f}" if gains[snr] else "-" for snr in snrs]
-    return f"{ours}, gain over {other}, {scans} scans | " + " | ".join(texts)
+    scans = len({row.series for row in rows if row.method == other})
+    return f"{ours}, gain over {other}, {scans} scans | " + " | ".join(_gain_texts(rows, ours, other, snrs, 1))
+
+
+def _gain_texts(rows: Sequence[Row], ours: str, other: str, snrs: Sequence[float], digits: int) -> list[str]:
+    """Mean gain in PSNR of one method over another at each SNR, on the scans that both were measured on."""
+    found = {(row.series, row.seed, row.snr): row.psnr for row in rows if row.method == other}
+    texts = []
+    for snr in snrs:
+        gains = [
+            row.psnr - found[row.series, row.seed, snr]
+            for row in rows
+            if row.method == ours and row.snr == snr and (row.series, row.seed, snr) in found
+        ]
+        texts.append(f"{fmean(gains):+.{digits}f}" if gains else "-")
+    return texts
 
 
 def ordered(rows: Sequence[Row]) -> list[str]:
@@ -167,20 +210,26 @@ def draw_examples(truth: np.ndarray, images: Mapping[str, np.ndarray], path: Pat
         figure.savefig(aside, dpi=110, format="png")
 
 
-def write_readme(path: Path, text: str) -> None:
-    """Put a text between the marks ``<!-- performance -->`` and ``<!-- /performance -->`` of a file.
+def write_readme(path: Path, rows: Sequence[Row]) -> None:
+    """Write the parts of a file between marks anew.
+
+    Between ``<!-- performance -->`` and ``<!-- /performance -->`` stands :func:`readme_part`, between such marks of the
+    name ``quality`` :func:`quality_part`, and between those of the name ``scans`` :func:`tables`.
 
     Args:
         path: the file.
-        text: what is to stand there.
+        rows: results.
 
     Raises:
-        ValueError: for a file without the marks.
+        ValueError: for a file without marks.
     """
+    parts = {"performance": readme_part, "quality": quality_part, "scans": tables}
     before = path.read_text(encoding="utf-8")
     if not _MARKED.search(before):
-        raise ValueError(f"{path} has no marks <!-- performance --> and <!-- /performance --> to write between.")
-    after = _MARKED.sub(lambda match: f"{match[1]}{text.strip()}\n{match[2]}", before)
+        raise ValueError(
+            f"{path} has no marks such as <!-- performance --> and <!-- /performance --> to write between."
+        )
+    after = _MARKED.sub(lambda match: f"{match[1]}{parts[match[2]](rows).strip()}\n{match[3]}", before)
     with write_aside(path) as aside:
         aside.write_text(after, encoding="utf-8")
 

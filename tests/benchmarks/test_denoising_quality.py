@@ -193,7 +193,26 @@ def test_the_readme_names_the_best_and_leaves_out_means_of_some_scans(row: Calla
     ]
     (tmp_path / "README.md").write_text("nothing marked", encoding="utf-8")
     with pytest.raises(ValueError, match="marks"):
-        write_readme(tmp_path / "README.md", "text")
+        write_readme(tmp_path / "README.md", rows)
+
+
+def test_the_documentation_has_means_of_all_and_of_some_scans_and_gains(
+    row: Callable[..., Row], tmp_path: Path
+) -> None:
+    rows = [row("a", "mri_denoising bundle", 25), row("a", "BM4D, tuned", 22), row("b", "BM4D, tuned", 21)]
+    rows += [row("b", "mri_denoising bundle", 20), row("a", "some", 24)]
+    path = tmp_path / "quality.md"
+    path.write_text("<!-- quality -->\n<!-- /quality -->\n<!-- scans -->\n<!-- /scans -->\n", encoding="utf-8")
+    write_readme(path, rows)
+    quality, scans = path.read_text(encoding="utf-8").split("<!-- /quality -->")
+    everywhere, rest = quality.split("mean over a:")
+    assert "| mri_denoising bundle | **22.50** / **0.225** |" in everywhere
+    assert "some" not in everywhere
+    assert "| some | 24.00 / 0.240 |" in rest
+    assert "| mri_denoising bundle | **25.00** / **0.250** |" in rest
+    gains = [line for line in rest.splitlines() if "+" in line or "-1" in line]
+    assert gains == ["| a | +3.00 |", "| b | -1.00 |", "| mean | +1.00 |"]
+    assert scans.strip().removeprefix("<!-- scans -->").startswith("\n## Complex images\n\n### Mean over 2 scans")
 
 
 @pytest.mark.parametrize("name", COMPARED)
