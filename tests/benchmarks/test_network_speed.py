@@ -8,10 +8,12 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.network_cost import plain_form
 from benchmarks.network_ideas import IDEAS
 from benchmarks.network_speed import Bench, as_table, exponent, limit_stack, median_ratio, operations
 from monai_stcnnt.networks.block_string import CELL_CODES
 from monai_stcnnt.networks.cells import AttentionCell
+from monai_stcnnt.networks.layers.shrinkage import BlockShrinkage
 
 __all__: list[str] = []
 
@@ -44,6 +46,20 @@ def test_operations_are_those_of_the_plain_form() -> None:
     tokens = 400
     projection = 2 * 9 * 4 * 12 * tokens
     assert operations(cell, torch.randn(1, 1, 4, 20, 20)) == projection + 2 * (2 * tokens**2 * 4)
+
+
+@pytest.mark.parametrize("size", [4, 8])
+def test_blocks_are_counted_as_one_product_each(size: int) -> None:
+    shrink = BlockShrinkage(0, size, 2)
+    x = torch.randn(1, 1, 16, 16)
+    with plain_form():
+        plain = shrink.wiener(x, x)
+    torch.testing.assert_close(shrink.wiener(x, x), plain, atol=1e-4, rtol=0)
+    blocks = (shrink.padded_extent(16) - size) // 2 + 1
+    over_time = 2 * 16 * 16
+    with FlopCounterMode(display=False) as flops, plain_form():
+        shrink.wiener(x, x)
+    assert flops.get_total_flops() == 3 * (2 * size**4 * blocks**2 + over_time)  # image, pilot, result
 
 
 def test_everything_takes_its_turn_and_the_first_does_not_count() -> None:
