@@ -21,14 +21,13 @@ from typing import Any
 import numpy as np
 import torch
 from scipy import ndimage
-from scipy.special import ive
 
 from monai_stcnnt.apps.quality import magnitude_values
 from monai_stcnnt.apps.views import removed_signal
 from monai_stcnnt.data import SeriesRecord, write_aside
 from monai_stcnnt.errors import LayoutError, NoiseLevelError
 from monai_stcnnt.metrics import residual_whiteness
-from monai_stcnnt.mri.noise_level import rician_variance_factor, wavelet_noise_level
+from monai_stcnnt.mri.noise_level import rician_mean, rician_variance_factor, wavelet_noise_level
 from monai_stcnnt.mri.snr import foreground_mask
 
 __all__ = ["LIMITS", "Flag", "QualityControl", "TemporalDifference", "quality_control", "write_qc"]
@@ -205,9 +204,8 @@ def write_qc(entries: Sequence[Mapping[str, Any]], path: str | Path) -> Path:
 def _rician_shape(theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Bias and variance of Rician magnitudes of the true signals ``theta``, in noise levels."""
     levels = np.linspace(0, 20, 401)
-    half = levels**2 / 4
-    means = np.sqrt(np.pi / 2) * ((1 + 2 * half) * ive(0, half) + 2 * half * ive(1, half))
-    return np.interp(theta, levels, means - levels), np.interp(theta, levels, rician_variance_factor(levels))
+    bias = rician_mean(levels) - levels
+    return np.interp(theta, levels, bias), np.interp(theta, levels, rician_variance_factor(levels))
 
 
 def _noise_left(noisy: np.ndarray, image: np.ndarray, inside: np.ndarray, removed: float) -> float | None:

@@ -33,6 +33,7 @@ __all__ = [
     "NoiseSource",
     "background_noise_level",
     "estimate_noise_level",
+    "rician_mean",
     "rician_variance_factor",
     "temporal_noise_level",
     "wavelet_noise_level",
@@ -69,6 +70,23 @@ class NoiseEstimate:
     background_share: float
 
 
+def rician_mean(theta: np.ndarray, num_coils: int = 1) -> np.ndarray:
+    r"""Mean of a magnitude over :math:`\sigma`, at the true signal over sigma ``theta``.
+
+    For one coil (Rician) it rises from :math:`\sqrt{\pi/2}` in air to the signal itself where that is strong; for a
+    root sum of squares over coils (non-central chi) it starts higher.
+
+    Args:
+        theta: true signal over sigma, 0 or more, any shape.
+        num_coils: number of independent coils whose squares were added up.
+
+    Returns:
+        Means of the same shape.
+    """
+    scale = np.sqrt(2.0) * gamma(num_coils + 0.5) / gamma(num_coils)
+    return scale * hyp1f1(-0.5, num_coils, -np.square(theta) / 2)
+
+
 def rician_variance_factor(theta: np.ndarray, num_coils: int = 1) -> np.ndarray:
     r"""Variance of a magnitude over :math:`\sigma^2`, at the true signal over sigma ``theta``.
 
@@ -82,8 +100,7 @@ def rician_variance_factor(theta: np.ndarray, num_coils: int = 1) -> np.ndarray:
     Returns:
         Factors of the same shape.
     """
-    scale = np.sqrt(2.0) * gamma(num_coils + 0.5) / gamma(num_coils)
-    mean = scale * hyp1f1(-0.5, num_coils, -np.square(theta) / 2)
+    mean = rician_mean(theta, num_coils)
     return np.clip(2 * num_coils + np.square(theta) - np.square(mean), 0, 1)
 
 

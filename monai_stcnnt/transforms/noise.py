@@ -33,6 +33,7 @@ from monai_stcnnt.mri.noise import (
     draw_coloring,
     filter_signal,
 )
+from monai_stcnnt.mri.noise_level import rician_mean
 from monai_stcnnt.mri.phase import smooth_phase
 from monai_stcnnt.mri.snr import snr_scale
 
@@ -164,6 +165,8 @@ class RandMRNoise(Randomizable, Transform):
             not named.
         filter_signal_prob: probability that the clean clip passes the same k-space steps as the noise, as in a
             scanner; otherwise it keeps its resolution.
+        clean_prob: probability that no noise is added, so that a network learns to leave alone what is clean. A
+            magnitude is then the mean of what it would be with noise.
 
     Raises:
         NoiseLevelError: when ``snr_range`` is not an interval of positive numbers.
@@ -180,6 +183,7 @@ class RandMRNoise(Randomizable, Transform):
         acceleration_range: tuple[int, int] = (2, 6),
         coloring_prob: float | Mapping[ColoringStep, float] = 0.25,
         filter_signal_prob: float = 0.0,
+        clean_prob: float = 0.0,
     ) -> None:
         if not 0 < snr_range[0] <= snr_range[1] < float("inf"):
             raise NoiseLevelError(f"snr_range is {tuple(snr_range)}; give two positive numbers, the smaller one first")
@@ -196,11 +200,15 @@ class RandMRNoise(Randomizable, Transform):
         )
         draw_coloring(np.random.RandomState(0), steps)  # refuses what it does not know, before any data comes
         self.coloring_prob = dict(steps)
+        if not 0 <= clean_prob <= 1:
+            raise ValueError(f"clean_prob is {clean_prob}; give a probability, from 0 to 1")
         self.filter_signal_prob = filter_signal_prob
+        self.clean_prob = clean_prob
         self._snr = 1.0
         self._gmap: Tensor | None = None
         self._coloring = NoiseColoring()
         self._filter_signal = False
+        self._is_clean = False
         self._seed = 0
 
     def randomize(self, data: Sequence[int]) -> None:
@@ -212,6 +220,7 @@ class RandMRNoise(Randomizable, Transform):
         self._coloring = draw_coloring(self.R, self.coloring_prob)
         self._filter_signal = bool(self.R.random_sample() < self.filter_signal_prob)
         self._seed = int(self.R.randint(2**31))
+        self._is_clean = self.clean_prob > 0 and bool(self.R.random_sample() < self.clean_prob)
 
     def __call__(
         self,
@@ -245,15 +254,23 @@ class RandMRNoise(Randomizable, Transform):
         clean = clean * snr_scale(clean.abs(), self._snr, reference)
         if self._filter_signal:
             clean = filter_signal(clean, self._coloring)
-        noise = complex_noise(clean.shape, torch.Generator().manual_seed(self._seed))
-        noisy = clean + amplify_noise(color_noise(noise, self._coloring), amplification[0]).to(clean.device)
-        results = [complex_to_channels(noisy), complex_to_channels(clean)]
+        results = [complex_to_channels(self._with_noise(clean, amplification)), complex_to_channels(clean)]
         if self.mode == "magnitude":
             results = [image_magnitude(result) for result in results]
+            if self._is_clean:
+                means = rician_mean((results[1] / amplification).cpu().numpy())
+                results[0] = torch.as_tensor(means).to(results[1]) * amplification
         noisy_out, clean_out, map_out = (
             convert_to_dst_type(r, img, dtype=torch.float32)[0] for r in (*results, amplification)
         )
         return noisy_out, clean_out, map_out
+
+    def _with_noise(self, clean: Tensor, amplification: Tensor) -> Tensor:
+        """Add the noise of the last draw to a complex clip."""
+        if self._is_clean:
+            return clean
+        noise = complex_noise(clean.shape, torch.Generator().manual_seed(self._seed))
+        return clean + amplify_noise(color_noise(noise, self._coloring), amplification[0]).to(clean.device)
 
     def _amplification(self, clip: Tensor, gmap: NdarrayOrTensor | None) -> Tensor:
         """Return the g-factor map that applies to this clip, ``(1, T, H, W)``."""
@@ -282,6 +299,7 @@ class RandMRNoised(MapTransform, Randomizable):
         acceleration_range: see :class:`RandMRNoise`.
         coloring_prob: see :class:`RandMRNoise`.
         filter_signal_prob: see :class:`RandMRNoise`.
+        clean_prob: see :class:`RandMRNoise`.
         allow_missing_keys: whether a missing key is no error.
 
     Raises:
@@ -302,6 +320,7 @@ class RandMRNoised(MapTransform, Randomizable):
         acceleration_range: tuple[int, int] = (2, 6),
         coloring_prob: float | Mapping[ColoringStep, float] = 0.25,
         filter_signal_prob: float = 0.0,
+        clean_prob: float = 0.0,
         allow_missing_keys: bool = False,
     ) -> None:
         MapTransform.__init__(self, keys, allow_missing_keys)
@@ -313,7 +332,7 @@ class RandMRNoised(MapTransform, Randomizable):
         self.gmap_key = gmap_key
         self.reference_key = reference_key
         self.mr_noise = RandMRNoise(
-            snr_range, mode, gfactor_prob, acceleration_range, coloring_prob, filter_signal_prob
+            snr_range, mode, gfactor_prob, acceleration_range, coloring_prob, filter_signal_prob, clean_prob
         )
 
     def set_random_state(self, seed: int | None = None, state: np.random.RandomState | None = None) -> RandMRNoised:

@@ -18,6 +18,7 @@ from monai_stcnnt.mri.noise import NoiseColoring, color_noise, complex_noise
 from monai_stcnnt.mri.noise_level import (
     background_noise_level,
     estimate_noise_level,
+    rician_mean,
     rician_variance_factor,
     temporal_noise_level,
     wavelet_noise_level,
@@ -141,10 +142,11 @@ def test_rician_factor_runs_from_air_to_signal() -> None:
 
 
 @pytest.mark.parametrize("num_coils", [1, 4])
-def test_factor_is_the_variance_of_magnitudes(num_coils: int) -> None:
+def test_mean_and_factor_are_those_of_magnitudes(num_coils: int) -> None:
     components = np.random.RandomState(0).randn(2 * num_coils, 100_000)
     components[0] += 1.5
     magnitude = np.sqrt(np.square(components).sum(0))
+    assert rician_mean(np.array(1.5), num_coils) == pytest.approx(magnitude.mean(), rel=0.01)
     assert rician_variance_factor(np.array(1.5), num_coils) == pytest.approx(magnitude.var(), rel=0.02)
 
 

@@ -163,6 +163,23 @@ def test_signal_passes_the_filter_on_request() -> None:
     torch.testing.assert_close(sharp.mean((2, 3)), blurred.mean((2, 3)), atol=1e-3, rtol=1e-3)
 
 
+def test_a_clean_clip_stays_or_is_the_mean_of_noisy_magnitudes() -> None:
+    options: dict[str, Any] = {"snr_range": (4.0, 4.0), "gfactor_prob": 1.0, "coloring_prob": 0.0}
+    noisy, clean, gmap = tensors(seeded(RandMRNoise(clean_prob=1.0, **options), 3)(complex_clip()))
+    assert torch.equal(noisy, clean)
+    assert gmap.max() > 1
+    mean, clean, _ = tensors(seeded(RandMRNoise(mode="magnitude", clean_prob=1.0, **options), 3)(complex_clip()))
+    noise = RandMRNoise(mode="magnitude", coloring_prob=0.0, snr_range=(4.0, 4.0))
+    repeats = torch.stack([tensors(seeded(noise, seed)(complex_clip(), gmap=gmap))[0] for seed in range(60)])
+    torch.testing.assert_close(repeats.mean((0, 2, 3, 4)), mean.mean((1, 2, 3)), atol=0.02, rtol=0)
+    assert (mean > clean).all()
+    drawn = RandMRNoise(clean_prob=0.5)
+    kept = [torch.equal(*tensors(seeded(drawn, seed)(complex_clip()))[:2]) for seed in range(20)]
+    assert 0 < sum(kept) < 20
+    with pytest.raises(ValueError, match="clean_prob"):
+        RandMRNoise(clean_prob=1.5)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_dictionary_form_writes_label_and_map(kind: str) -> None:
     data: dict[Hashable, Any] = {"image": KINDS[kind](complex_clip().numpy()), "reference": 1400.0}

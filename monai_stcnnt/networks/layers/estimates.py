@@ -14,7 +14,7 @@ __all__ = ["ShrinkageEstimates", "blend"]
 class ShrinkageEstimates(nn.Module):
     """Estimates of clean frames by shrinkage in blocks of several shapes, and in groups of similar blocks.
 
-    Hard thresholds in overlapping blocks (Yaroslavsky's), averaged over four shapes, steer Wiener filters in the same
+    Thresholds in overlapping blocks (Yaroslavsky's), averaged over four shapes, steer Wiener filters in the same
     blocks: long ones suit what stands still, flat ones what moves, small ones fine structure. Their blend, in which
     every pixel follows the filter of the smallest expected error, is the first estimate. It steers Wiener filters on
     groups of similar blocks, as in BM4D (Maggioni et al. 2013, doi:10.1109/TIP.2012.2210725), of four frames and of all
@@ -64,7 +64,7 @@ class ShrinkageEstimates(nn.Module):
         noisy = x.transpose(1, 2).flatten(0, 1)
         pilot = torch.zeros_like(noisy)
         for shrink in self.filters:
-            pilot = pilot + shrink.hard(noisy) / len(self.filters)  # type: ignore[operator]
+            pilot = pilot + shrink.firm(noisy) / len(self.filters)  # type: ignore[operator]
         images: list[torch.Tensor] = []
         errors: list[torch.Tensor] = []
         for shrink in self.filters:

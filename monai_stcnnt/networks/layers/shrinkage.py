@@ -117,7 +117,7 @@ class BlockShrinkage(nn.Module):
             fewer frames, all.
         size: rows and columns of a block.
         stride: distance of blocks in the plane; divides ``size``.
-        threshold: smallest coefficient that :meth:`hard` keeps, in units of sigma.
+        threshold: where :meth:`firm` begins to keep coefficients, in units of sigma.
 
     Raises:
         NetworkConfigError: for a stride that does not divide the block.
@@ -136,8 +136,11 @@ class BlockShrinkage(nn.Module):
         self.values_at_once = 2**19  # the memory of a processor's caches; a GPU wants more
         self.register_buffer("wave", cosine_basis(size, torch.device("cpu")), persistent=False)
 
-    def hard(self, x: torch.Tensor) -> torch.Tensor:
+    def firm(self, x: torch.Tensor) -> torch.Tensor:
         """Keep the coefficients above the threshold, and the mean of each block.
+
+        Around the threshold, by 7.5% of it to both sides, a coefficient is kept in part: a jump there would let rounding
+        errors decide.
 
         Args:
             x: images (N, T, H, W).
@@ -145,15 +148,16 @@ class BlockShrinkage(nn.Module):
         Returns:
             Images of the same shape.
         """
+        ramp = max(0.15 * self.threshold, 1e-6)
         images = self.pieces(x)
         planes: list[torch.Tensor] = []
         weights: list[torch.Tensor] = []
         for part in images.split(self.at_once(images)):
             blocks = self.coefficients(part)
-            kept = F.hardshrink(blocks, self.threshold)
-            kept[:, 0, 0] = blocks[:, 0, 0]
-            weights.append(1.0 / (kept.sign().abs_().flatten(1, 2).sum(1, keepdim=True) + 0.25))
-            planes.append(self.folded(kept, weights[-1], x))
+            gain = blocks.abs().sub_(self.threshold - 0.5 * ramp).mul_(1.0 / ramp).clamp_(0.0, 1.0)
+            gain[:, 0, 0] = 1.0
+            weights.append(sparseness(gain.flatten(1, 2), [1]))
+            planes.append(self.folded(gain.mul_(blocks), weights[-1], x))
         return self.joined(torch.cat(planes), x) / self.totals(torch.cat(weights), x)
 
     def wiener(self, x: torch.Tensor, pilot: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

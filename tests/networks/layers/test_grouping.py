@@ -117,7 +117,7 @@ def test_a_texture_that_repeats_is_denoised_better_than_in_single_blocks(frames:
     clean = 1.5 * texture()
     noisy = clean + torch.randn_like(clean)
     blocks = BlockShrinkage(frames, 4, 1)
-    pilot = blocks.hard(noisy[:, :, 0])
+    pilot = blocks.firm(noisy[:, :, 0])
     single = (blocks.wiener(noisy[:, :, 0], pilot)[0] - clean[:, :, 0]).square().mean()
     grouped = (GroupedShrinkage(frames)(noisy, pilot.unsqueeze(2))[0] - clean).square().mean()
     assert grouped < 0.9 * single
