@@ -198,7 +198,7 @@ def import_networks(folder: Path) -> ModuleType:
 
 def networks_before(bench: Bench, folder: Path) -> Iterator[dict[str, Any]]:
     """Whole networks of an older commit against those of this one, built with the older options."""
-    old, new = import_networks(folder), importlib.import_module("monai_stcnnt.networks")
+    old, new = import_networks(folder), importlib.import_module("monai_stcnnt.networks.nets")
     for name, mode in (
         ("stcnnt_light", "inference"),
         ("stcnnt_light_magnitude", "training step, batch of 2 clips"),

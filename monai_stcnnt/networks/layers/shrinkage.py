@@ -139,8 +139,8 @@ class BlockShrinkage(nn.Module):
     def firm(self, x: torch.Tensor) -> torch.Tensor:
         """Keep the coefficients above the threshold, and the mean of each block.
 
-        Around the threshold, by 7.5% of it to both sides, a coefficient is kept in part: a jump there would let rounding
-        errors decide.
+        Around the threshold, by 7.5% of it to both sides, a coefficient is kept in part: a jump there would let
+        rounding errors decide.
 
         Args:
             x: images (N, T, H, W).
