@@ -7,6 +7,8 @@ They come with ``pip install "monai_stcnnt[bench]"``; the licence of bm4d and bm
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 __all__ = ["block_matching", "marchenko_pastur", "non_local_means"]
@@ -36,6 +38,8 @@ def block_matching(image: np.ndarray, sigma: float = 1.0) -> np.ndarray:
 def non_local_means(image: np.ndarray, sigma: float, *, rician: bool) -> np.ndarray:
     """Non-local means (Coupé et al. 2008, doi:10.1109/TMI.2007.906087), dipy's classic form.
 
+    Less than 4 frames, in which dipy's blocks have no room, are filtered one by one, by scikit-image.
+
     Args:
         image: frames (frames, Y, X).
         sigma: standard deviation of the noise that it is told.
@@ -45,7 +49,11 @@ def non_local_means(image: np.ndarray, sigma: float, *, rician: bool) -> np.ndar
         Denoised frames of the same shape.
     """
     from dipy.denoise.nlmeans import nlmeans
+    from skimage.restoration import denoise_nl_means
 
+    if len(image) < _BLOCK:
+        one = partial(denoise_nl_means, patch_size=5, patch_distance=9, h=0.8 * sigma, sigma=sigma, fast_mode=False)
+        return np.stack([one(frame.astype(np.float32)) for frame in image])
     shift = 0.0 if rician else float(image.min()) - 10.0
     shifted = np.ascontiguousarray(image - shift, dtype=np.float32)
     return nlmeans(shifted, sigma, rician=rician, patch_radius=1, block_radius=3, method="classic") + shift
