@@ -53,7 +53,7 @@ def non_local_means(image: np.ndarray, sigma: float, *, rician: bool) -> np.ndar
 
     if len(image) < _BLOCK:
         one = partial(denoise_nl_means, patch_size=5, patch_distance=9, h=0.8 * sigma, sigma=sigma, fast_mode=False)
-        return np.stack([one(frame.astype(np.float32)) for frame in image])
+        return np.stack([one(frame.astype(np.float64)) for frame in image]).astype(np.float32)  # NaN in float32
     shift = 0.0 if rician else float(image.min()) - 10.0
     shifted = np.ascontiguousarray(image - shift, dtype=np.float32)
     return nlmeans(shifted, sigma, rician=rician, patch_radius=1, block_radius=3, method="classic") + shift
