@@ -71,5 +71,6 @@ def marchenko_pastur(component: np.ndarray) -> np.ndarray:
     from dipy.denoise.localpca import mppca
 
     radius = (2, 2, 2 if component.shape[1] > 4 else 0)
-    volumes = np.ascontiguousarray(component.transpose(3, 2, 1, 0))
-    return mppca(volumes, patch_radius=radius, suppress_warning=True).transpose(3, 2, 1, 0)
+    lowest = min(float(component.min()), 0.0)  # dipy cuts negative values off
+    volumes = np.ascontiguousarray((component - lowest).transpose(3, 2, 1, 0))
+    return mppca(volumes, patch_radius=radius, suppress_warning=True).transpose(3, 2, 1, 0) + lowest

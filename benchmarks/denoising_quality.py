@@ -74,6 +74,7 @@ HELD_OUT = {
 GAUSSIAN_IN_PLANE = (0.0, 0.4, 0.6, 0.8, 1.0, 1.3, 1.7, 2.2, 3.0)
 GAUSSIAN_OVER_FRAMES = (0.4, 0.6, 0.9, 1.4, 2.2, 4.0, 8.0)
 TV_WEIGHTS = (0.2, 0.3, 0.45, 0.7, 1.0, 1.5, 2.2, 3.3, 5.0)
+NIBABEL_SCAN = "brain EPI (nibabel)"
 BM4D_SIGMAS = (0.9, 1.0)
 NLM_SIGMAS = (0.7, 0.85, 1.0, 1.2)
 MIN_VOLUMES = 6
@@ -305,6 +306,11 @@ def make_case(name: str, series: SeriesRecord, snr: float, seed: int, kind: Kind
     return Case(name, snr, seed, kind, truth, noisy)
 
 
+def worst_if_not_finite(value: float) -> float:
+    """The value, or minus infinity where a method gave no image."""
+    return value if np.isfinite(value) else float("-inf")
+
+
 def evaluate(case: Case, method: Method, clock: Callable[[], float] = time.perf_counter) -> Row | None:
     """Run a method on a case and keep its best PSNR and its best SSIM; None for a case that it is not made for."""
     found, seconds, start = [], 0.0, clock()
@@ -314,8 +320,8 @@ def evaluate(case: Case, method: Method, clock: Callable[[], float] = time.perf_
         start = clock()
     if not found:
         return None
-    psnr, psnr_parameters = max((quality.psnr, parameters) for quality, parameters in found)
-    ssim, ssim_parameters = max((quality.ssim, parameters) for quality, parameters in found)
+    psnr, psnr_parameters = max((worst_if_not_finite(quality.psnr), parameters) for quality, parameters in found)
+    ssim, ssim_parameters = max((worst_if_not_finite(quality.ssim), parameters) for quality, parameters in found)
     return Row(
         case.series,
         case.snr,
@@ -337,8 +343,8 @@ def _kept(paths: Sequence[Path], measured: Sequence[str]) -> list[Row]:
 
 
 def _draw(methods: Sequence[Method], options: argparse.Namespace) -> None:
-    """Draw the middle slice of the first scan at SNR 5, with what the methods make of it."""
-    name, series = next(_scans(options))
+    """Draw the middle slice of nibabel's scan, which comes with it, at SNR 5, with what the methods make of it."""
+    name, series = next(scan for scan in _scans(options) if scan[0] == NIBABEL_SCAN)
     kind = options.kinds[0]
     case = make_case(name, series, 5.0, 0, kind)
     images = {}
@@ -404,7 +410,7 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--readme", type=Path, nargs="+", default=[], help="markdown whose marked parts are to be written anew"
     )
-    parser.add_argument("--picture", type=Path, help="PNG file of results for a slice of the first scan")
+    parser.add_argument("--picture", type=Path, help="PNG file of results for a slice of the scan of nibabel")
     parser.add_argument("--output", type=Path, default=Path("denoising_quality.json"), help="all results as JSON")
     parser.add_argument("--quick", action="store_true", help="small crops and two SNRs, some minutes")
     parser.add_argument("--full", action="store_true", help="whole scans, hours")
@@ -413,7 +419,7 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def _scans(options: argparse.Namespace) -> Iterator[tuple[str, SeriesRecord]]:
     paths = {} if options.data is None else {name: options.data / path for name, path in HELD_OUT.items()}
-    paths["brain EPI (nibabel)"] = Path(str(files("nibabel") / "tests" / "data" / "example4d.nii.gz"))
+    paths[NIBABEL_SCAN] = Path(str(files("nibabel") / "tests" / "data" / "example4d.nii.gz"))
     paths.update({path.name: path for path in options.files})
     size = (6, 80, 80, 1) if options.quick else (12, 112, 112, 2)
     for name, path in paths.items():
