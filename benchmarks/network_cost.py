@@ -75,14 +75,14 @@ def one_product(wave: torch.Tensor) -> torch.Tensor:
 
 def unfolded_waves(images: torch.Tensor, wave: torch.Tensor, stride: int) -> torch.Tensor:
     """Cosine transform of overlapping blocks as its formula says: one product with a matrix for each."""
-    blocks = functional.unfold(images.unsqueeze(1), list(wave.shape), stride=stride)
+    blocks = functional.unfold(images.unsqueeze(1), tuple(wave.shape), stride=stride)
     return torch.matmul(one_product(wave), blocks)
 
 
 def folded_waves(blocks: torch.Tensor, wave: torch.Tensor, stride: int, extents: tuple[int, int]) -> torch.Tensor:
     """Its inverse as its formula says."""
     pixels = torch.matmul(one_product(wave).t(), blocks)
-    return functional.fold(pixels, list(extents), list(wave.shape), stride=stride).squeeze(1)
+    return functional.fold(pixels, extents, tuple(wave.shape), stride=stride).squeeze(1)
 
 
 @contextmanager
