@@ -306,9 +306,9 @@ def make_case(name: str, series: SeriesRecord, snr: float, seed: int, kind: Kind
     return Case(name, snr, seed, kind, truth, noisy)
 
 
-def worst_if_not_finite(value: float) -> float:
-    """The value, or minus infinity where a method gave no image."""
-    return value if np.isfinite(value) else float("-inf")
+def worst_if_undefined(value: float) -> float:
+    """The value, or minus infinity where a method gave pixels that are not numbers."""
+    return float("-inf") if np.isnan(value) else value
 
 
 def evaluate(case: Case, method: Method, clock: Callable[[], float] = time.perf_counter) -> Row | None:
@@ -320,8 +320,8 @@ def evaluate(case: Case, method: Method, clock: Callable[[], float] = time.perf_
         start = clock()
     if not found:
         return None
-    psnr, psnr_parameters = max((worst_if_not_finite(quality.psnr), parameters) for quality, parameters in found)
-    ssim, ssim_parameters = max((worst_if_not_finite(quality.ssim), parameters) for quality, parameters in found)
+    psnr, psnr_parameters = max((worst_if_undefined(quality.psnr), parameters) for quality, parameters in found)
+    ssim, ssim_parameters = max((worst_if_undefined(quality.ssim), parameters) for quality, parameters in found)
     return Row(
         case.series,
         case.snr,

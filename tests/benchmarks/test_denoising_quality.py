@@ -91,6 +91,7 @@ def test_best_figures_are_kept_each_with_its_parameters() -> None:
     case = benchmark.make_case("disk", moving_disk(), 3.0, 0, "magnitude")
 
     def results(case: Case) -> Iterator[Candidate]:
+        yield "broken", case.noisy.with_array(case.noisy.array * np.nan)
         yield "worse", case.noisy
         yield "best", case.truth
         yield "bad", case.noisy.with_array(case.noisy.array * 3)
