@@ -71,10 +71,10 @@ HELD_OUT = {
 }
 """Scans of subjects that are in no training set: name -> path below the data folder. nibabel's brain EPI is added."""
 
+NIBABEL_SCAN = "brain EPI (nibabel)"
 GAUSSIAN_IN_PLANE = (0.0, 0.4, 0.6, 0.8, 1.0, 1.3, 1.7, 2.2, 3.0)
 GAUSSIAN_OVER_FRAMES = (0.4, 0.6, 0.9, 1.4, 2.2, 4.0, 8.0)
 TV_WEIGHTS = (0.2, 0.3, 0.45, 0.7, 1.0, 1.5, 2.2, 3.3, 5.0)
-NIBABEL_SCAN = "brain EPI (nibabel)"
 BM4D_SIGMAS = (0.9, 1.0)
 NLM_SIGMAS = (0.7, 0.85, 1.0, 1.2)
 MIN_VOLUMES = 6
@@ -344,7 +344,7 @@ def _kept(paths: Sequence[Path], measured: Sequence[str]) -> list[Row]:
 
 def _draw(methods: Sequence[Method], options: argparse.Namespace) -> None:
     """Draw the middle slice of nibabel's scan, which comes with it, at SNR 5, with what the methods make of it."""
-    name, series = next(scan for scan in _scans(options) if scan[0] == NIBABEL_SCAN)
+    name, series = next(_scans(argparse.Namespace(**{**vars(options), "data": None, "files": []})))
     kind = options.kinds[0]
     case = make_case(name, series, 5.0, 0, kind)
     images = {}
