@@ -222,12 +222,22 @@ def marchenko_pastur_pca(case: Case) -> Iterator[Candidate]:
         yield "bias corrected", case.noisy.with_array(rician_signal(array))
 
 
-def bundle_network(case: Case, bundle: Path | None = None, device: str = "auto") -> Iterator[Candidate]:
+def bundle_network(
+    case: Case, bundle: Path | None = None, device: str = "auto", *, self_ensemble: bool = False
+) -> Iterator[Candidate]:
     """The denoising bundle, through files as a user runs it; the noise level is told, as to the other methods."""
     with tempfile.TemporaryDirectory() as folder:
         noisy = write_nifti(case.noisy, Path(folder) / "noisy.nii.gz")
         output = Path(folder) / "denoised.nii.gz"
-        denoise(noisy, output, noise_sigma=1.0, bundle=bundle, device=device, progress=False)
+        denoise(
+            noisy,
+            output,
+            noise_sigma=1.0,
+            self_ensemble=self_ensemble,
+            bundle=bundle,
+            device=device,
+            progress=False,
+        )
         yield "", read_series(output)
 
 
@@ -259,6 +269,7 @@ METHODS: dict[str, Method] = {
     "mppca": Method("MP-PCA", marchenko_pastur_pca, needs="dipy"),
     "bm4d": Method("BM4D, tuned", block_matching_4d, needs="bm4d"),
     "untrained": Method("mri_denoising bundle without training", first_guess),
+    "self_ensemble": Method("mri_denoising bundle, self-ensemble", partial(bundle_network, self_ensemble=True)),
     "bundle": Method("mri_denoising bundle", bundle_network),
 }
 """What ``--methods`` chooses from."""
@@ -439,8 +450,13 @@ def main(arguments: Sequence[str] | None = None) -> list[Row]:
     options = _arguments(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     chosen = [METHODS[name] for name in options.methods or installed_methods()]
-    ours = partial(bundle_network, bundle=options.bundle, device=options.device)
-    chosen = [replace(method, results=ours) if method is METHODS["bundle"] else method for method in chosen]
+    ours = {
+        METHODS[name].name: partial(
+            bundle_network, bundle=options.bundle, device=options.device, self_ensemble=name == "self_ensemble"
+        )
+        for name in ("bundle", "self_ensemble")
+    }
+    chosen = [replace(method, results=ours.get(method.name, method.results)) for method in chosen]
     chosen = [*trained_methods(options.networks), *chosen]
     clock = time.process_time if options.clock == "processor" else time.perf_counter
     snrs = options.snr or ([2.0, 5.0] if options.quick else [1.0, 2.0, 5.0, 10.0, 20.0])

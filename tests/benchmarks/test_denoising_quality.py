@@ -106,7 +106,8 @@ def test_a_case_that_a_method_is_not_made_for_gives_no_row() -> None:
     assert benchmark.evaluate(case, Method("some", lambda _: iter(()))) is None
 
 
-def test_network_gets_the_case_through_files(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("ensemble", [False, True])
+def test_network_gets_the_case_through_files(case: Case, monkeypatch: pytest.MonkeyPatch, ensemble: bool) -> None:
     calls = {}
 
     def stand_in(path: Path, output: Path, **options: object) -> list[Path]:
@@ -114,10 +115,11 @@ def test_network_gets_the_case_through_files(case: Case, monkeypatch: pytest.Mon
         return [write_nifti(read_series(path), output)]
 
     monkeypatch.setattr(benchmark, "denoise", stand_in)
-    [(_, result)] = list(benchmark.bundle_network(case, device="cpu"))
+    [(_, result)] = list(benchmark.bundle_network(case, device="cpu", self_ensemble=ensemble))
     np.testing.assert_allclose(result.array, case.noisy.array, rtol=1e-5)
     assert calls["noise_sigma"] == 1.0
     assert calls["device"] == "cpu"
+    assert calls["self_ensemble"] == ensemble
 
 
 @pytest.mark.parametrize(
