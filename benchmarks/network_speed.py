@@ -91,8 +91,11 @@ class Bench:
         return times
 
     def image(self, channels: int, clip: tuple[int, int, int] | None = None, batch: int = 1) -> torch.Tensor:
-        """A random clip (batch, channels, T, H, W)."""
-        return torch.randn(batch, channels, *(clip or self.clip), device=self.device)
+        """A clip (batch, channels, T, H, W) of noise over a ramp; its last channel is a g-factor map of 1."""
+        image = torch.randn(batch, channels, *(clip or self.clip), device=self.device)
+        image += torch.linspace(0, 10, image.shape[-1], device=self.device)
+        image[:, -1] = 1.0
+        return image
 
 
 def median_ratio(above: list[float], below: list[float]) -> float:
@@ -162,6 +165,9 @@ def measure_limit(bench: Bench) -> Iterator[dict[str, Any]]:
     """Every network and its own limit, and how far it is from its plain form."""
     for name in NETWORKS:
         net = build(name, bench.clip).to(bench.device).eval()
+        for parameter in net.parameters():
+            if not parameter.any():  # such as a head, behind which no difference would be seen
+                torch.nn.init.normal_(parameter, std=0.02)
         x = bench.image(3)
         with torch.inference_mode():
             result = net(x)
