@@ -259,6 +259,15 @@ def in_windows(case: Case, network: torch.nn.Module) -> Iterator[Candidate]:
     yield "", case.noisy.with_array(from_stacks(torch.as_tensor(result).numpy(), case.noisy.array.shape))
 
 
+def bundle_methods(bundle: Path | None = None, device: str = "auto") -> dict[str, Method]:
+    """What ``--methods`` calls the ways to use a denoising bundle; without one, the package's."""
+    ours = partial(bundle_network, bundle=bundle, device=device)
+    return {
+        "self_ensemble": Method("mri_denoising bundle, self-ensemble", partial(ours, self_ensemble=True)),
+        "bundle": Method("mri_denoising bundle", ours),
+    }
+
+
 METHODS: dict[str, Method] = {
     "noisy": Method("noisy", unchanged),
     "gaussian_2d": Method("Gaussian 2D, tuned", gaussian_2d),
@@ -269,8 +278,7 @@ METHODS: dict[str, Method] = {
     "mppca": Method("MP-PCA", marchenko_pastur_pca, needs="dipy"),
     "bm4d": Method("BM4D, tuned", block_matching_4d, needs="bm4d"),
     "untrained": Method("mri_denoising bundle without training", first_guess),
-    "self_ensemble": Method("mri_denoising bundle, self-ensemble", partial(bundle_network, self_ensemble=True)),
-    "bundle": Method("mri_denoising bundle", bundle_network),
+    **bundle_methods(),
 }
 """What ``--methods`` chooses from."""
 
@@ -355,9 +363,8 @@ def _kept(paths: Sequence[Path], measured: Sequence[str]) -> list[Row]:
 
 def _draw(methods: Sequence[Method], options: argparse.Namespace) -> None:
     """Draw the middle slice of nibabel's scan, which comes with it, at SNR 5, with what the methods make of it."""
-    name, series = next(_scans(argparse.Namespace(**{**vars(options), "data": None, "files": []})))
     kind = options.kinds[0]
-    case = make_case(name, series, 5.0, 0, kind)
+    case = make_case(NIBABEL_SCAN, _part_of_scan(_nibabel_scan(), options), 5.0, 0, kind)
     images = {}
     for method in methods:
         if kind in method.kinds:
@@ -428,14 +435,22 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
+def _nibabel_scan() -> Path:
+    return Path(str(files("nibabel") / "tests" / "data" / "example4d.nii.gz"))
+
+
+def _part_of_scan(path: Path, options: argparse.Namespace) -> SeriesRecord:
+    """Read a scan, and cut out the part that is measured."""
+    series = read_series(path)
+    return series if options.full else crop_series(series, (6, 80, 80, 1) if options.quick else (12, 112, 112, 2))
+
+
 def _scans(options: argparse.Namespace) -> Iterator[tuple[str, SeriesRecord]]:
     paths = {} if options.data is None else {name: options.data / path for name, path in HELD_OUT.items()}
-    paths[NIBABEL_SCAN] = Path(str(files("nibabel") / "tests" / "data" / "example4d.nii.gz"))
+    paths[NIBABEL_SCAN] = _nibabel_scan()
     paths.update({path.name: path for path in options.files})
-    size = (6, 80, 80, 1) if options.quick else (12, 112, 112, 2)
     for name, path in paths.items():
-        series = read_series(path)
-        yield name, series if options.full else crop_series(series, size)
+        yield name, _part_of_scan(path, options)
 
 
 def main(arguments: Sequence[str] | None = None) -> list[Row]:
@@ -449,14 +464,8 @@ def main(arguments: Sequence[str] | None = None) -> list[Row]:
     """
     options = _arguments(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    chosen = [METHODS[name] for name in options.methods or installed_methods()]
-    ours = {
-        METHODS[name].name: partial(
-            bundle_network, bundle=options.bundle, device=options.device, self_ensemble=name == "self_ensemble"
-        )
-        for name in ("bundle", "self_ensemble")
-    }
-    chosen = [replace(method, results=ours.get(method.name, method.results)) for method in chosen]
+    methods = {**METHODS, **bundle_methods(options.bundle, options.device)}
+    chosen = [methods[name] for name in options.methods or installed_methods()]
     chosen = [*trained_methods(options.networks), *chosen]
     clock = time.process_time if options.clock == "processor" else time.perf_counter
     snrs = options.snr or ([2.0, 5.0] if options.quick else [1.0, 2.0, 5.0, 10.0, 20.0])
