@@ -64,7 +64,7 @@ notebooks-save: ARGS += --save
 notebooks-save: notebooks
 
 security: $(STAMP)
-	$(BIN)/bandit -q -c pyproject.toml -r monai_stcnnt benchmarks bundles
+	$(BIN)/bandit -q -c pyproject.toml -r monai_stcnnt benchmarks tools bundles
 
 # The pinned versions are looked up, not what is installed: a local build of torch is in no database.
 audit: $(STAMP)

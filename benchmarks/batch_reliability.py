@@ -43,9 +43,9 @@ import numpy as np
 import pydicom
 import torch
 
-from monai_stcnnt.apps.batch import BatchInference
+from monai_stcnnt.apps.batch.manifest import read_manifest
+from monai_stcnnt.apps.batch.run import BatchInference
 from monai_stcnnt.apps.bundles import bundle_folder, expected_remarks, open_inference
-from monai_stcnnt.apps.manifest import read_manifest
 
 __all__ = ["cut_series", "digests_of", "kill_and_rerun", "watch"]
 

@@ -37,7 +37,7 @@ from benchmarks.classical_denoisers import block_matching, marchenko_pastur, non
 from benchmarks.compared_denoisers import COMPARED, compared_network, window_inferer
 from benchmarks.quality_report import Row, draw_examples, tables, write_readme, write_results
 from monai_stcnnt.apps.denoising import denoise
-from monai_stcnnt.apps.quality import add_series_noise, image_quality, magnitude_record, magnitude_values
+from monai_stcnnt.apps.review.quality import add_series_noise, image_quality, magnitude_record, magnitude_values
 from monai_stcnnt.data import SeriesRecord, read_series, write_nifti
 from monai_stcnnt.mri.noise_level import rician_mean
 from monai_stcnnt.mri.snr import foreground_mask

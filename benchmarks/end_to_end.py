@@ -33,12 +33,12 @@ import numpy as np
 import torch
 
 from monai_stcnnt.apps.bundles import bundle_folder, expected_remarks, open_inference
-from monai_stcnnt.apps.streaming import DenoiseStreamed, EstimateNoiseOfSeriesd
 from monai_stcnnt.data import SeriesReader, open_series
-from monai_stcnnt.data.dicom_slabs import DicomSlabs
-from monai_stcnnt.data.nifti_slabs import NiftiSlabs
+from monai_stcnnt.data.formats.dicom.slabs import DicomSlabs
+from monai_stcnnt.data.formats.nifti_slabs import NiftiSlabs
 from monai_stcnnt.data.sinks import NiftiSink, RecordSink, SeriesSink
 from monai_stcnnt.data.slabs import MemorySlabs
+from monai_stcnnt.engines.streamed_denoising import DenoiseStreamed, EstimateNoiseOfSeriesd
 from monai_stcnnt.inferers import FrameSlidingWindowInferer
 from monai_stcnnt.mri.noise_level import estimate_noise_level
 

@@ -18,7 +18,7 @@ import pydicom
 from pydicom.dataset import Dataset
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
-from monai_stcnnt.data.dicom_frames import DECODE_FAILURES, quiet_pydicom
+from monai_stcnnt.data.formats.dicom.frames import DECODE_FAILURES, quiet_pydicom
 
 __all__ = ["KINDS", "damage"]
 

@@ -55,7 +55,7 @@ from pydicom.data import get_testdata_file
 
 from benchmarks.file_damage import KINDS, damage
 from monai_stcnnt.data import open_series, read_series
-from monai_stcnnt.data.dicom_frames import quiet_pydicom
+from monai_stcnnt.data.formats.dicom.frames import quiet_pydicom
 from monai_stcnnt.errors import StcnntError
 
 __all__ = ["BAD", "MARKS", "Outcome", "find_sources", "fuzz", "main", "marked_copies", "outcome_of", "tally"]

@@ -32,7 +32,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from monai_stcnnt.networks import HRNetV2, STCNNTClassifier, STCNNTDenoiser, STCNNTSegmenter, build_variant
 from monai_stcnnt.networks.block_string import CELL_CODES
 from monai_stcnnt.networks.cells import AttentionCell
-from monai_stcnnt.networks.layers import attention, grouping, shrinkage
+from monai_stcnnt.networks.filters import grouping, shrinkage
+from monai_stcnnt.networks.layers import attention
 
 __all__ = [
     "LivingTensors",

@@ -28,9 +28,9 @@ from torch import nn
 from benchmarks.network_cost import folded_waves, stored_attention, unfolded_waves
 from benchmarks.network_speed import Bench, Step, as_table, inference, median_ratio, training
 from monai_stcnnt.networks.cells import ConvMixer
+from monai_stcnnt.networks.filters.shrinkage import block_waves, cosine_basis, sum_waves
 from monai_stcnnt.networks.layers.attention import attend, attend_fused
 from monai_stcnnt.networks.layers.norms import FixedLayerNorm
-from monai_stcnnt.networks.layers.shrinkage import block_waves, cosine_basis, sum_waves
 from monai_stcnnt.networks.layers.windows import split_heads, split_tokens
 
 __all__ = ["IDEAS", "main", "networks_before"]

@@ -22,8 +22,8 @@ import typer
 from scipy import ndimage
 
 from monai_stcnnt.apps.bundles import bundle_folder
-from monai_stcnnt.apps.qc import quality_control
-from monai_stcnnt.apps.quality import add_series_noise, magnitude_values
+from monai_stcnnt.apps.review.qc import quality_control
+from monai_stcnnt.apps.review.quality import add_series_noise, magnitude_values
 from monai_stcnnt.checkpoints import load_weights
 from monai_stcnnt.data import SeriesRecord, read_series
 from monai_stcnnt.inferers import FrameSlidingWindowInferer

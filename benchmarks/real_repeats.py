@@ -33,7 +33,7 @@ from benchmarks.classical_denoisers import block_matching
 from benchmarks.denoising_quality import crop_series, from_stacks, rician_signal, to_stacks
 from benchmarks.quality_report import write_results
 from monai_stcnnt.apps.denoising import denoise
-from monai_stcnnt.apps.quality import magnitude_record
+from monai_stcnnt.apps.review.quality import magnitude_record
 from monai_stcnnt.data import SeriesRecord, read_series, write_nifti
 from monai_stcnnt.errors import ConstantImageError, LayoutError
 from monai_stcnnt.mri.noise_level import estimate_noise_level

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from monai_stcnnt.apps import segment
-from monai_stcnnt.apps.quality import add_series_noise, magnitude_record
+from monai_stcnnt.apps.review.quality import add_series_noise, magnitude_record
 from monai_stcnnt.data import SeriesRecord, read_series, write_aside, write_nifti
 
 __all__ = ["compare", "crop_to_labels", "frame_dice", "main", "table"]

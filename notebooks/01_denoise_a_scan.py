@@ -27,9 +27,9 @@ from pydicom.data import get_testdata_file
 from scipy import ndimage
 
 from monai_stcnnt.apps import denoise
-from monai_stcnnt.apps.qc import LIMITS, quality_control
-from monai_stcnnt.apps.quality import add_series_noise, image_quality, magnitude_record
-from monai_stcnnt.apps.views import plane_view, removed_signal
+from monai_stcnnt.apps.review.qc import LIMITS, quality_control
+from monai_stcnnt.apps.review.quality import add_series_noise, image_quality, magnitude_record
+from monai_stcnnt.apps.review.views import plane_view, removed_signal
 from monai_stcnnt.data import read_series, write_nifti
 
 use_style()

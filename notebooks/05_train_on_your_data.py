@@ -27,7 +27,7 @@ from pictures import BLUE, GREEN, RED, panels, show, use_style
 
 from monai_stcnnt.apps import denoise, segment
 from monai_stcnnt.apps.bundles import bundle_folder
-from monai_stcnnt.apps.quality import add_series_noise, image_quality, magnitude_record
+from monai_stcnnt.apps.review.quality import add_series_noise, image_quality, magnitude_record
 from monai_stcnnt.data import SeriesRecord, read_series, regular_frame_times, write_nifti
 from monai_stcnnt.mri import CINE_LABELS, cine_phantom
 

@@ -32,7 +32,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "checkpoints": {"errors", "networks"},
     "data": {"errors"},
     "inferers": {"errors"},
-    "apps": LOWER,
+    "engines": LOWER,
+    "handlers": LOWER | {"engines"},
+    "apps": LOWER | {"engines", "handlers"},
 }
 # Libraries that a part does without.
 MAY_NOT_USE: dict[str, set[str]] = {"": {"monai", "torch"}, "errors": {"monai", "torch"}, "mri": {"monai"}}
@@ -164,7 +166,7 @@ def test_module_keeps_the_habits(path: Path) -> None:
 
 
 def test_every_source_file_has_the_license_header() -> None:
-    paths = sources(PACKAGE, "tests", "benchmarks", "bundles")
+    paths = sources(PACKAGE, "tests", "benchmarks", "tools", "bundles")
     assert [str(path.relative_to(REPOSITORY)) for path in paths if not has_header(path)] == []
 
 

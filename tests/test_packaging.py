@@ -125,7 +125,7 @@ def test_wheel_describes_itself(installed: Path) -> None:
     metadata = (information / "METADATA").read_text(encoding="utf-8")
     assert re.search(r"^License-Expression: Apache-2.0$", metadata, re.MULTILINE)
     assert re.search(r"^Requires-Python: >=3.11$", metadata, re.MULTILINE)
-    assert "stcnnt = monai_stcnnt.apps.cli:main" in (information / "entry_points.txt").read_text(encoding="utf-8")
+    assert "stcnnt = monai_stcnnt.apps.cli.app:main" in (information / "entry_points.txt").read_text(encoding="utf-8")
     assert (information / "licenses" / "LICENSE").is_file()
 
 

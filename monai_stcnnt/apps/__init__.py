@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from monai_stcnnt.apps.batch import denoise_many
+    from monai_stcnnt.apps.batch.run import denoise_many
     from monai_stcnnt.apps.converting import convert
     from monai_stcnnt.apps.denoising import denoise
     from monai_stcnnt.apps.info import describe
@@ -23,7 +23,7 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401 - the functions of __all__
 
         return denoise
     if name == "denoise_many":
-        from monai_stcnnt.apps.batch import denoise_many
+        from monai_stcnnt.apps.batch.run import denoise_many
 
         return denoise_many
     if name == "convert":

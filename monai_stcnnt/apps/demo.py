@@ -19,9 +19,15 @@ import torch
 import typer
 
 from monai_stcnnt.apps.denoising import denoise
-from monai_stcnnt.apps.quality import ImageQuality, add_series_noise, image_quality, magnitude_record, magnitude_values
-from monai_stcnnt.apps.report import denoising_report
-from monai_stcnnt.apps.views import removed_signal, residual_statistics
+from monai_stcnnt.apps.review.png import denoising_report
+from monai_stcnnt.apps.review.quality import (
+    ImageQuality,
+    add_series_noise,
+    image_quality,
+    magnitude_record,
+    magnitude_values,
+)
+from monai_stcnnt.apps.review.views import removed_signal, residual_statistics
 from monai_stcnnt.data import SeriesRecord, check_output_folder, read_series, write_nifti
 from monai_stcnnt.errors import StcnntError
 from monai_stcnnt.mri.noise_level import estimate_noise_level
@@ -92,7 +98,7 @@ def run_demo(
     Args:
         output: folder for the files of :data:`DEMO_FILES` and ``demo.png``; it is made, and older results are replaced.
         scan: a magnitude series; nibabel's brain scan by default.
-        snr: SNR of the noisy scan, see :func:`monai_stcnnt.apps.quality.add_series_noise`.
+        snr: SNR of the noisy scan, see :func:`monai_stcnnt.apps.review.quality.add_series_noise`.
         seed: of its noise.
         denoiser: what denoises a file into another.
 

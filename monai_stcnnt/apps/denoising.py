@@ -15,8 +15,8 @@ from ignite.engine import Engine, Events
 
 from monai_stcnnt.apps.bundles import bundle_folder, expected_remarks, open_inference, plain_errors
 from monai_stcnnt.apps.info import describe
-from monai_stcnnt.apps.qc import QualityControl
-from monai_stcnnt.apps.reports import Result, check_report_name, review
+from monai_stcnnt.apps.review.qc import QualityControl
+from monai_stcnnt.apps.review.reports import Result, check_report_name, review
 from monai_stcnnt.data import (
     OutputFormat,
     format_of,
@@ -90,8 +90,8 @@ def denoise(
             not enough memory, it is halved until it has, and the log says so.
         report: what was done, to look at: a picture (``.png``), an animated picture (``.gif``) or a page (``.html``);
             with several series, one each with the series' name added.
-        qc: JSON with the figures of quality control of all series, see :mod:`monai_stcnnt.apps.qc`. With a report or
-            this, a result that does not look as if nothing but noise was removed is flagged by a logged warning.
+        qc: JSON with the figures of quality control of all series, see :mod:`monai_stcnnt.apps.review.qc`. With a
+            report or this, a result whose residual does not look like noise is flagged by a logged warning.
         on_result: called with every result, and with its figures where there is a report or ``qc``.
         progress: show a bar.
 

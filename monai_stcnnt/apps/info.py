@@ -26,9 +26,9 @@ from monai_stcnnt.data import (
     read_dicom,
     read_series,
 )
-from monai_stcnnt.data.dicom_frames import read_header
-from monai_stcnnt.data.dicom_pixels import missing_decoder
-from monai_stcnnt.data.dicom_sorting import sort_frames
+from monai_stcnnt.data.formats.dicom.frames import read_header
+from monai_stcnnt.data.formats.dicom.pixels import missing_decoder
+from monai_stcnnt.data.formats.dicom.sorting import sort_frames
 from monai_stcnnt.errors import StcnntError
 
 __all__ = ["SeriesKind", "SeriesSummary", "as_json", "as_text", "describe"]

@@ -22,14 +22,14 @@ from monai.data.meta_tensor import MetaTensor
 from monai.utils.module import optional_import
 
 from monai_stcnnt import __version__
+from monai_stcnnt.apps.batch.publish import is_lack_of_room
+from monai_stcnnt.apps.batch.tasks import error_text
 from monai_stcnnt.apps.bundles import bundle_folder, expected_remarks, open_inference, plain_errors
 from monai_stcnnt.apps.denoising import denoise as denoise_files
 from monai_stcnnt.apps.info import describe
-from monai_stcnnt.apps.publishing import is_lack_of_room
-from monai_stcnnt.apps.report import check_report_path
-from monai_stcnnt.apps.segmentation_report import segmentation_report
-from monai_stcnnt.apps.tasks import error_text
-from monai_stcnnt.apps.volume_plot import volume_plot
+from monai_stcnnt.apps.review.png import check_report_path
+from monai_stcnnt.apps.review.segmentation import segmentation_report
+from monai_stcnnt.apps.review.volume_plot import volume_plot
 from monai_stcnnt.apps.volumes import MaskMeasures, check_table_path, measure_masks, write_table
 from monai_stcnnt.data import (
     OutputFormat,
@@ -44,7 +44,7 @@ from monai_stcnnt.data import (
     series_datalist,
     write_labels,
 )
-from monai_stcnnt.data.nifti import is_nifti_path
+from monai_stcnnt.data.formats.nifti import is_nifti_path
 from monai_stcnnt.data.reader import monai_metadata
 from monai_stcnnt.errors import FailedSeriesError, LabelValueError, LayoutError, OutputNotWritableError, StcnntError
 

@@ -18,8 +18,8 @@ import torch
 
 from monai_stcnnt.checkpoints.states import load_strictly, mismatch_error, read_state_dict
 from monai_stcnnt.errors import CheckpointMismatchError, NetworkConfigError
-from monai_stcnnt.networks.nets.hrnetv2 import HRNETV2_VARIANTS, HRNetV2
-from monai_stcnnt.networks.nets.hrnetv2_inflation import InflationMode, inflate_2d_to_3d
+from monai_stcnnt.networks.hrnetv2.inflation import InflationMode, inflate_2d_to_3d
+from monai_stcnnt.networks.hrnetv2.net import HRNETV2_VARIANTS, HRNetV2
 
 __all__ = ["HRNetReport", "adapt_hrnet_state_dict", "hrnet_options", "load_hrnet"]
 
@@ -90,8 +90,8 @@ def load_hrnet(
         out_channels: number of classes; None takes the checkpoint's (a classification checkpoint has none to take).
         in_channels: channels of the image; None takes the checkpoint's.
         spatial_dims: 2 or 3; None takes the checkpoint's. 2D weights are inflated to 3D.
-        inflation: see :func:`monai_stcnnt.networks.nets.hrnetv2_inflation.inflate_2d_to_3d`.
-        **options: keywords of :class:`~monai_stcnnt.networks.nets.hrnetv2.HRNetV2` that win over those that are read
+        inflation: see :func:`monai_stcnnt.networks.hrnetv2.inflation.inflate_2d_to_3d`.
+        **options: keywords of :class:`~monai_stcnnt.networks.hrnetv2.net.HRNetV2` that win over those that are read
             off the weights. ``align_corners`` cannot be read off them; it is True with an OCR head in the checkpoint
             and False without, as published.
 
@@ -121,7 +121,7 @@ def load_hrnet(
 
 
 def hrnet_options(state_dict: Mapping[str, torch.Tensor], source: str = "a state dict") -> dict[str, Any]:
-    """Read the keywords of :class:`~monai_stcnnt.networks.nets.hrnetv2.HRNetV2` off the shapes of its weights.
+    """Read the keywords of :class:`~monai_stcnnt.networks.hrnetv2.net.HRNetV2` off the shapes of its weights.
 
     Args:
         state_dict: the weights, with or without a prefix.
@@ -165,7 +165,7 @@ def adapt_hrnet_state_dict(
     Args:
         state_dict: the weights, with or without a prefix.
         net: the network, which is not changed.
-        inflation: see :func:`monai_stcnnt.networks.nets.hrnetv2_inflation.inflate_2d_to_3d`.
+        inflation: see :func:`monai_stcnnt.networks.hrnetv2.inflation.inflate_2d_to_3d`.
         source: where the weights come from, for the report.
 
     Returns:

@@ -6,37 +6,37 @@ from __future__ import annotations
 
 from monai_stcnnt.data.atomic import write_aside
 from monai_stcnnt.data.checks import check_exists, check_gfactor_map, check_image, check_output_folder
-from monai_stcnnt.data.clips import PrepareClips, split_datalist
 from monai_stcnnt.data.collate import series_collate, series_decollate
-from monai_stcnnt.data.dicom_seg import write_dicom_seg
-from monai_stcnnt.data.dicom_series import DicomSeries, list_dicom_series, read_dicom
-from monai_stcnnt.data.dicom_writer import write_dicom_series
-from monai_stcnnt.data.draws import Draw, NumberedDataset, NumberedSampler, draw_seed
-from monai_stcnnt.data.frame_labels import (
-    UNLABELLED,
-    LoadFrameLabelsD,
-    LoadFrameLabelsd,
-    LoadFrameLabelsDict,
-    read_frame_labels,
-)
+from monai_stcnnt.data.formats.dicom.seg import write_dicom_seg
+from monai_stcnnt.data.formats.dicom.series import DicomSeries, list_dicom_series, read_dicom
+from monai_stcnnt.data.formats.dicom.writer import write_dicom_series
+from monai_stcnnt.data.formats.itk import read_itk, write_itk
+from monai_stcnnt.data.formats.nifti import OutputDtype, read_nifti, write_nifti
+from monai_stcnnt.data.formats.numpy_files import read_numpy, write_numpy
 from monai_stcnnt.data.gfactor import read_gfactor_map
-from monai_stcnnt.data.itk import read_itk, write_itk
-from monai_stcnnt.data.labelled_folders import (
-    MNMS_TO_ACDC,
-    acdc_datalist,
-    labelled_datalist,
-    mnms_datalist,
-    paired_datalist,
-)
 from monai_stcnnt.data.listing import list_series, output_path, series_datalist
-from monai_stcnnt.data.nifti import OutputDtype, read_nifti, write_nifti
-from monai_stcnnt.data.numpy_files import read_numpy, write_numpy
 from monai_stcnnt.data.opening import open_series
 from monai_stcnnt.data.reader import OpenSeriesD, OpenSeriesd, OpenSeriesDict, SeriesReader
 from monai_stcnnt.data.record import ImageKind, record_from_channel_first, regular_frame_times
 from monai_stcnnt.data.series import FileFormat, SeriesRecord, can_read, format_of, read_series
 from monai_stcnnt.data.sinks import SeriesSink
 from monai_stcnnt.data.slabs import SeriesSlabs
+from monai_stcnnt.data.training.clips import PrepareClips, split_datalist
+from monai_stcnnt.data.training.draws import Draw, NumberedDataset, NumberedSampler, draw_seed
+from monai_stcnnt.data.training.frame_labels import (
+    UNLABELLED,
+    LoadFrameLabelsD,
+    LoadFrameLabelsd,
+    LoadFrameLabelsDict,
+    read_frame_labels,
+)
+from monai_stcnnt.data.training.labelled_folders import (
+    MNMS_TO_ACDC,
+    acdc_datalist,
+    labelled_datalist,
+    mnms_datalist,
+    paired_datalist,
+)
 from monai_stcnnt.data.writer import (
     OutputFormat,
     SaveSeries,

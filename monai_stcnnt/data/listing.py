@@ -8,8 +8,8 @@ import os
 from pathlib import Path
 
 from monai_stcnnt.data.checks import check_exists
-from monai_stcnnt.data.itk import ITK_SUFFIXES
-from monai_stcnnt.data.nifti import NIFTI_SUFFIXES
+from monai_stcnnt.data.formats.itk import ITK_SUFFIXES
+from monai_stcnnt.data.formats.nifti import NIFTI_SUFFIXES
 from monai_stcnnt.data.series import can_read, format_of
 from monai_stcnnt.errors import EmptyImageError, GFactorMapError, NotAnImageError, OutputNotWritableError
 

@@ -8,10 +8,10 @@ import math
 from pathlib import Path
 
 from monai_stcnnt.data.checks import check_exists, check_image
-from monai_stcnnt.data.dicom_series import open_dicom, read_dicom_parts
-from monai_stcnnt.data.dicom_slabs import DicomSlabs
-from monai_stcnnt.data.nifti import open_nifti
-from monai_stcnnt.data.nifti_slabs import NiftiSlabs
+from monai_stcnnt.data.formats.dicom.series import open_dicom, read_dicom_parts
+from monai_stcnnt.data.formats.dicom.slabs import DicomSlabs
+from monai_stcnnt.data.formats.nifti import open_nifti
+from monai_stcnnt.data.formats.nifti_slabs import NiftiSlabs
 from monai_stcnnt.data.series import format_of, read_series
 from monai_stcnnt.data.slabs import IN_MEMORY, MemorySlabs, SeriesSlabs, Watch
 from monai_stcnnt.errors import EmptyImageError

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Literal
 
 from monai_stcnnt.data.checks import check_exists, check_image
-from monai_stcnnt.data.dicom_frames import is_dicom
-from monai_stcnnt.data.dicom_series import read_dicom
-from monai_stcnnt.data.itk import is_itk_path, read_itk
-from monai_stcnnt.data.nifti import is_nifti_path, read_nifti
-from monai_stcnnt.data.numpy_files import is_numpy_path, read_numpy
+from monai_stcnnt.data.formats.dicom.frames import is_dicom
+from monai_stcnnt.data.formats.dicom.series import read_dicom
+from monai_stcnnt.data.formats.itk import is_itk_path, read_itk
+from monai_stcnnt.data.formats.nifti import is_nifti_path, read_nifti
+from monai_stcnnt.data.formats.numpy_files import is_numpy_path, read_numpy
 from monai_stcnnt.data.record import SeriesRecord
 from monai_stcnnt.errors import EmptyImageError, NotAnImageError, SeriesSelectionError
 
@@ -69,7 +69,7 @@ def read_series(path: str | Path, *, series: str | int | None = None, check: boo
         path: a NIfTI, DICOM, NumPy, MHA or NRRD file, a folder with DICOM files (also in sub folders), or a folder with
             ``*_real.npy`` and ``*_imag.npy``.
         series: which one, where DICOM files hold several series, see
-            :func:`~monai_stcnnt.data.dicom_series.read_dicom`.
+            :func:`~monai_stcnnt.data.formats.dicom.series.read_dicom`.
         check: whether to refuse an image with NaN or infinite values, or with the same value everywhere. Turn it off
             for masks, which may be empty.
 

@@ -21,7 +21,7 @@ import numpy as np
 from nibabel.openers import ImageOpener
 
 from monai_stcnnt.data.atomic import write_aside
-from monai_stcnnt.data.nifti import OutputDtype, nifti_file_layout
+from monai_stcnnt.data.formats.nifti import OutputDtype, nifti_file_layout
 from monai_stcnnt.data.record import SeriesRecord
 from monai_stcnnt.errors import OutputNotWritableError
 

@@ -19,12 +19,12 @@ from monai.transforms.transform import MapTransform, Transform
 from monai.utils.enums import MetaKeys, TransformBackends
 
 from monai_stcnnt.data.checks import check_output_folder
-from monai_stcnnt.data.dicom_seg import write_dicom_seg
-from monai_stcnnt.data.dicom_writer import write_dicom_series
-from monai_stcnnt.data.itk import is_itk_path, write_itk
+from monai_stcnnt.data.formats.dicom.seg import write_dicom_seg
+from monai_stcnnt.data.formats.dicom.writer import write_dicom_series
+from monai_stcnnt.data.formats.itk import is_itk_path, write_itk
+from monai_stcnnt.data.formats.nifti import OutputDtype, is_nifti_path, write_nifti
+from monai_stcnnt.data.formats.numpy_files import write_numpy
 from monai_stcnnt.data.listing import output_path
-from monai_stcnnt.data.nifti import OutputDtype, is_nifti_path, write_nifti
-from monai_stcnnt.data.numpy_files import write_numpy
 from monai_stcnnt.data.record import SeriesRecord, record_from_channel_first
 from monai_stcnnt.data.sinks import NiftiSink, RecordSink, SeriesSink
 from monai_stcnnt.data.slabs import IN_MEMORY
@@ -93,7 +93,7 @@ def write_series(
         path: file name, or for DICOM the folder to make.
         dtype: type of the voxels in a NIfTI file.
         uid_seed: makes the UIDs of a DICOM series a function of this text and the source, see
-            :func:`~monai_stcnnt.data.dicom_writer.write_dicom_series`.
+            :func:`~monai_stcnnt.data.formats.dicom.writer.write_dicom_series`.
 
     Returns:
         The path.
@@ -127,7 +127,7 @@ def write_labels(
         class_names: name of every value but 0.
         algorithm_version: version of what made the mask, for DICOM.
         uid_seed: makes DICOM's UIDs and dates the same every time, see
-            :func:`~monai_stcnnt.data.dicom_seg.write_dicom_seg`.
+            :func:`~monai_stcnnt.data.formats.dicom.seg.write_dicom_seg`.
 
     Returns:
         The path.

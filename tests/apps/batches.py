@@ -11,8 +11,8 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
-from monai_stcnnt.apps.batch import denoise_many
-from monai_stcnnt.apps.batch_result import BatchResult
+from monai_stcnnt.apps.batch.result import BatchResult
+from monai_stcnnt.apps.batch.run import denoise_many
 from tests.apps.dicom_files import moving_disc
 
 __all__ = ["files_of", "run", "write_nifti"]

@@ -26,7 +26,7 @@ from torch import nn
 
 from monai_stcnnt.apps import convert, denoise
 from monai_stcnnt.apps.bundles import expected_remarks, open_inference
-from monai_stcnnt.apps.cli import main
+from monai_stcnnt.apps.cli.app import main
 from monai_stcnnt.checkpoints import load_hrnet, load_snraware
 from monai_stcnnt.errors import LayoutError
 from monai_stcnnt.networks.nets import HRNetV2, STCNNTDenoiser

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from monai_stcnnt.apps import demo
 from monai_stcnnt.apps.demo import DEMO_FILES, read_demo_scan, run_demo, summary
-from monai_stcnnt.apps.quality import image_quality
+from monai_stcnnt.apps.review.quality import image_quality
 from monai_stcnnt.data import SeriesRecord, read_series, write_nifti
 from monai_stcnnt.errors import MissingFileError, NoiseLevelError, OutputNotWritableError
 

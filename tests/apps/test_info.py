@@ -19,7 +19,7 @@ from pydicom.encaps import encapsulate
 from pydicom.uid import MPEG2MPML
 
 from monai_stcnnt.apps import describe
-from monai_stcnnt.apps.cli import main
+from monai_stcnnt.apps.cli.app import main
 from monai_stcnnt.apps.info import as_json, as_text
 from monai_stcnnt.data import read_series
 from monai_stcnnt.errors import EmptyImageError, MissingFileError, StcnntError

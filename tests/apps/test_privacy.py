@@ -11,8 +11,8 @@ from pathlib import Path
 import pydicom
 import pytest
 
-from monai_stcnnt.apps.cli import main
-from monai_stcnnt.apps.html_report import html_page
+from monai_stcnnt.apps.cli.app import main
+from monai_stcnnt.apps.review.html import html_page
 from monai_stcnnt.data import read_series
 from tests.apps.dicom_files import PATIENT, moving_disc, write_series
 

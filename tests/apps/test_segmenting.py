@@ -18,7 +18,7 @@ import pytest
 from monai_stcnnt import __version__
 from monai_stcnnt.apps import segment
 from monai_stcnnt.apps.bundles import bundle_folder
-from monai_stcnnt.apps.cli import main
+from monai_stcnnt.apps.cli.app import main
 from monai_stcnnt.apps.segmenting import FailedSeries
 from monai_stcnnt.data import read_series
 from monai_stcnnt.errors import (

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from monai_stcnnt.apps.volume_plot import class_colors, volume_plot
+from monai_stcnnt.apps.review.volume_plot import class_colors, volume_plot
 from monai_stcnnt.apps.volumes import MaskMeasures, check_table_path, kind_of_structure, measure_masks, write_table
 from monai_stcnnt.data import SeriesRecord, read_series
 from monai_stcnnt.errors import OutputNotWritableError

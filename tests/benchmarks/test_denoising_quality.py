@@ -16,7 +16,7 @@ from benchmarks import denoising_quality as benchmark
 from benchmarks.compared_denoisers import COMPARED, ResidualDenoiser, compared_config
 from benchmarks.denoising_quality import Candidate, Case, Kind, Method
 from benchmarks.quality_report import Row, readme_part, tables, write_readme
-from monai_stcnnt.apps.quality import add_series_noise, magnitude_values
+from monai_stcnnt.apps.review.quality import add_series_noise, magnitude_values
 from monai_stcnnt.data import SeriesRecord, read_series, write_nifti
 
 __all__: list[str] = []

@@ -13,7 +13,7 @@ from benchmarks.network_ideas import IDEAS
 from benchmarks.network_speed import Bench, as_table, exponent, limit_stack, median_ratio, operations
 from monai_stcnnt.networks.block_string import CELL_CODES
 from monai_stcnnt.networks.cells import AttentionCell
-from monai_stcnnt.networks.layers.shrinkage import BlockShrinkage
+from monai_stcnnt.networks.filters.shrinkage import BlockShrinkage
 
 __all__: list[str] = []
 

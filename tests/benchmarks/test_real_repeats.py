@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks import prepare_denoising_data as training
 from benchmarks import real_repeats as benchmark
 from benchmarks.real_repeats import METHODS, Repeats, Row
 from monai_stcnnt.data import SeriesRecord, read_series, write_nifti
 from monai_stcnnt.errors import ConstantImageError, LayoutError
+from tools import prepare_denoising_data as training
 
 __all__: list[str] = []
 

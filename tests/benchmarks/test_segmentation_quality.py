@@ -12,10 +12,10 @@ import pytest
 import torch
 from monai.inferers import SimpleInferer
 
-from benchmarks import prepare_segmentation_data as prepare
 from benchmarks import segmentation_quality as benchmark
 from monai_stcnnt.apps.bundles import bundle_folder
 from monai_stcnnt.data import labelled_datalist
+from tools import prepare_segmentation_data as prepare
 
 __all__: list[str] = []
 

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from monai_stcnnt.apps.bundles import bundle_folder
-from monai_stcnnt.apps.training_history import Row, read_history
+from monai_stcnnt.handlers.training_history import Row, read_history
 from tests.bundles.test_train_recipe import write_scans
 
 CONFIGS = bundle_folder("mri_denoising") / "configs"

@@ -16,8 +16,8 @@ import torch.distributed as dist
 from monai.bundle import ConfigWorkflow
 
 from monai_stcnnt.apps.bundles import bundle_folder, expected_remarks
-from monai_stcnnt.apps.training_history import read_history
 from monai_stcnnt.errors import LaunchError
+from monai_stcnnt.handlers.training_history import read_history
 
 __all__ = ["TINY", "write_scans"]
 

@@ -12,7 +12,7 @@ import torch
 
 from monai_stcnnt.checkpoints.hrnet import adapt_hrnet_state_dict, hrnet_options, load_hrnet
 from monai_stcnnt.errors import CheckpointMismatchError, MissingFileError, NetworkConfigError, PickledCodeError
-from monai_stcnnt.networks.nets.hrnetv2 import HRNETV2_VARIANTS, HRNetV2
+from monai_stcnnt.networks.hrnetv2.net import HRNETV2_VARIANTS, HRNetV2
 
 __all__: list[str] = []
 

@@ -75,7 +75,7 @@ def test_file_to_frames_to_file_is_exact(make_nifti: Callable[..., Path], tmp_pa
 
 def test_sample_scans_survive_the_chain(shared_data: Path, tmp_path: Path) -> None:
     pre = Compose([LoadImaged("image", reader=SeriesReader, dtype=None), EnsureChannelFirstd("image"), FileToFramesd("image")])  # fmt: skip  # noqa: E501
-    post = Compose([Invertd("image", transform=pre), SaveSeriesd("image", tmp_path, suffix="x")])
+    post = Compose([Invertd("image", transform=pre), SaveSeriesd("image", tmp_path, input_root=shared_data)])
     small = [path for path in sorted(shared_data.rglob("*.nii.gz")) if path.stat().st_size < 1 << 20]
     assert small
     for path in small:

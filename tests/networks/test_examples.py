@@ -18,9 +18,9 @@ __all__: list[str] = []
 PAGE = Path(__file__).parents[2] / "docs" / "networks.md"
 
 
-@pytest.mark.parametrize("name", ["classifier", "denoiser", "hrnetv2", "segmenter"])
+@pytest.mark.parametrize("name", ["nets.classifier", "nets.denoiser", "hrnetv2.net", "nets.segmenter"])
 def test_docstring(name: str) -> None:
-    module = importlib.import_module(f"monai_stcnnt.networks.nets.{name}")
+    module = importlib.import_module(f"monai_stcnnt.networks.{name}")
     failed, attempted = doctest.testmod(module, extraglobs={"torch": torch})
     assert failed == 0
     assert attempted > 0

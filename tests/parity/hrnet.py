@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from monai_stcnnt.networks.nets.hrnetv2 import HRNETV2_VARIANTS, HRNetV2
+from monai_stcnnt.networks.hrnetv2.net import HRNETV2_VARIANTS, HRNetV2
 
 __all__ = ["check", "check_key_list"]
 

@@ -4,11 +4,11 @@
 
 from __future__ import annotations
 
+from monai_stcnnt.networks.hrnetv2.net import HRNetV2
 from monai_stcnnt.networks.nets.classifier import STCNNTClassifier
 from monai_stcnnt.networks.nets.denoiser import STCNNTDenoiser
 from monai_stcnnt.networks.nets.flip_ensemble import FlipEnsemble
 from monai_stcnnt.networks.nets.guided_denoiser import STCNNTGuidedDenoiser
-from monai_stcnnt.networks.nets.hrnetv2 import HRNetV2
 from monai_stcnnt.networks.nets.packed_segmenter import STCNNTPackedSegmenter
 from monai_stcnnt.networks.nets.router import ChannelRouter
 from monai_stcnnt.networks.nets.segmenter import STCNNTSegmenter

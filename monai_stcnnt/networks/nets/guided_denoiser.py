@@ -10,9 +10,9 @@ import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from torch import nn
 
 from monai_stcnnt.errors import NetworkConfigError
-from monai_stcnnt.networks.layers.estimates import ShrinkageEstimates, blend
+from monai_stcnnt.networks.filters.estimates import ShrinkageEstimates, blend
+from monai_stcnnt.networks.filters.phase import SmoothPhase, turned, turned_back
 from monai_stcnnt.networks.layers.frames import FrameConv, crop_frames, pad_frames
-from monai_stcnnt.networks.layers.phase import SmoothPhase, turned, turned_back
 from monai_stcnnt.networks.nets.base import BackboneName, FrameLayout, FrameNet, build_full_resolution_backbone
 
 __all__ = ["STCNNTGuidedDenoiser", "signal_of_mean"]
@@ -39,8 +39,8 @@ def signal_of_mean(mean: torch.Tensor) -> torch.Tensor:
 class STCNNTGuidedDenoiser(FrameNet):
     """Denoise MR images in SNR units with an imaging transformer that blends and corrects classical estimates.
 
-    The smooth phase of complex images is turned away first (:class:`~monai_stcnnt.networks.layers.phase.SmoothPhase`)
-    and back at the end. :class:`~monai_stcnnt.networks.layers.estimates.ShrinkageEstimates` gives estimates of the
+    The smooth phase of complex images is turned away first (:class:`~monai_stcnnt.networks.filters.phase.SmoothPhase`)
+    and back at the end. :class:`~monai_stcnnt.networks.filters.estimates.ShrinkageEstimates` gives estimates of the
     clean image and of their errors; the two by groups, blended by these, are the first guess, of magnitudes less its
     Rician bias. The network sees how the estimates and the noisy image differ from the guess, in units of the noise,
     the guess itself compressed by asinh, and the logarithms of the errors. It answers with a weight for each difference

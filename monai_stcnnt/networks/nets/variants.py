@@ -9,9 +9,9 @@ from typing import Any
 from torch import nn
 
 from monai_stcnnt.errors import NetworkConfigError
+from monai_stcnnt.networks.hrnetv2.net import HRNETV2_VARIANTS, HRNetV2
 from monai_stcnnt.networks.nets.denoiser import STCNNTDenoiser
 from monai_stcnnt.networks.nets.guided_denoiser import STCNNTGuidedDenoiser
-from monai_stcnnt.networks.nets.hrnetv2 import HRNETV2_VARIANTS, HRNetV2
 from monai_stcnnt.networks.nets.packed_segmenter import STCNNTPackedSegmenter
 
 __all__ = ["VARIANTS", "build_variant"]

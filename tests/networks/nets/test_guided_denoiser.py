@@ -12,8 +12,8 @@ import torch
 
 from monai_stcnnt.errors import LayoutError, NetworkConfigError
 from monai_stcnnt.mri.noise_level import rician_mean
-from monai_stcnnt.networks.layers.estimates import ShrinkageEstimates, blend
-from monai_stcnnt.networks.layers.phase import SmoothPhase, turned, turned_back
+from monai_stcnnt.networks.filters.estimates import ShrinkageEstimates, blend
+from monai_stcnnt.networks.filters.phase import SmoothPhase, turned, turned_back
 from monai_stcnnt.networks.nets import STCNNTGuidedDenoiser
 from monai_stcnnt.networks.nets.guided_denoiser import signal_of_mean
 

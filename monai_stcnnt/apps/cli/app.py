@@ -1,0 +1,74 @@
+# Copyright (c) monai_stcnnt contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The command line ``stcnnt``: its commands are in the modules ``cli_...``."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Annotated
+
+import typer
+
+from monai_stcnnt import __version__
+from monai_stcnnt.apps.cli.common import WRONG_INPUT, examples
+from monai_stcnnt.apps.cli.convert import CONVERT_EXAMPLES, convert
+from monai_stcnnt.apps.cli.denoise import DENOISE_EXAMPLES, denoise
+from monai_stcnnt.apps.cli.info import INFO_EXAMPLES, info
+from monai_stcnnt.apps.cli.segment import SEGMENT_EXAMPLES, segment
+from monai_stcnnt.errors import StcnntError
+
+__all__ = ["app", "main"]
+
+logger = logging.getLogger(__name__)
+
+app = typer.Typer(
+    name="stcnnt",
+    help="Denoise and segment MR images with imaging transformers. Research use only.",
+    epilog=examples(
+        "info dicom_folder",
+        "denoise dicom_folder results --report report.html",
+        "segment cine.nii.gz masks --csv volumes.csv",
+        "--install-completion   (complete commands and options by the tab key)",
+    ),
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["--help", "-h"]},
+)
+
+
+def _show_version(value: bool) -> None:
+    if value:
+        typer.echo(f"stcnnt {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and end.")
+    ] = False,
+) -> None:
+    """Options of all commands."""
+    del version
+
+
+app.command(epilog=DENOISE_EXAMPLES)(denoise)
+app.command(epilog=SEGMENT_EXAMPLES)(segment)
+app.command(epilog=CONVERT_EXAMPLES)(convert)
+app.command(epilog=INFO_EXAMPLES)(info)
+
+
+def main() -> None:
+    """Run the command line; what the user can mend is one message and exit code 2."""
+    try:
+        app()
+    except StcnntError as error:
+        logger.debug("where the error came from", exc_info=True)
+        typer.echo(f"stcnnt: {error}", err=True)
+        sys.exit(WRONG_INPUT)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,57 @@
+# Copyright (c) monai_stcnnt contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The command ``stcnnt convert``."""
+
+from __future__ import annotations
+
+import json as json_text
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from monai_stcnnt.apps.cli.common import JsonOption, QuietOption, VerboseOption, examples, set_up_logging
+
+__all__ = ["CONVERT_EXAMPLES", "Kind", "convert"]
+
+CONVERT_EXAMPLES = examples(
+    "convert snraware.pth my_bundle --kind snraware --config model.yaml --bundle",
+    "convert hrnetv2.pth weights.pt --kind hrnet --out-channels 4 --in-channels 1",
+)
+
+
+class Kind(StrEnum):
+    """Published checkpoints that can be converted."""
+
+    snraware = "snraware"
+    hrnet = "hrnet"
+
+
+def convert(
+    weights: Annotated[Path, typer.Argument(help="Published checkpoint.")],
+    output: Annotated[Path, typer.Argument(help="Name of the weights (.pt) or a folder; with --bundle a new folder.")],
+    kind: Annotated[Kind, typer.Option(help="What the checkpoint is: an SNRAware denoiser or an HRNetV2.")],
+    config: Annotated[Path | None, typer.Option(help="snraware: configuration published with it (.yaml).")] = None,
+    trust: Annotated[bool, typer.Option("--trust", help="snraware: allow TorchScript, which holds code.")] = False,
+    bundle: Annotated[bool, typer.Option("--bundle", help="snraware: make a bundle for complex images.")] = False,
+    out_channels: Annotated[int | None, typer.Option(help="hrnet: number of classes, if not its own.")] = None,
+    in_channels: Annotated[int | None, typer.Option(help="hrnet: channels of the image, if not its own.")] = None,
+    spatial_dims: Annotated[int | None, typer.Option(help="hrnet: 2 or 3, if not its own.")] = None,
+    json: JsonOption = False,
+    quiet: QuietOption = False,
+    verbose: VerboseOption = False,
+) -> None:
+    """Convert a published checkpoint to model.pt and the MONAI config that builds its network, or to a bundle."""
+    from monai_stcnnt.apps.converting import convert as run
+
+    set_up_logging(quiet=quiet, verbose=verbose)
+    written = run(
+        weights, output, kind=kind.value, config=config, trust=trust, bundle=bundle,
+        out_channels=out_channels, in_channels=in_channels, spatial_dims=spatial_dims,
+    )  # fmt: skip
+    if json:
+        typer.echo(json_text.dumps({"written": [str(path) for path in written]}, indent=2))
+        return
+    for path in written:
+        typer.echo(str(path))

@@ -1,0 +1,334 @@
+# Copyright (c) monai_stcnnt contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The report of a segmentation: one picture of masks on the images, and of the volumes over time.
+
+A cine shows its slices at end diastole and end systole, a cine of one slice frames through the heart beat, a volume its
+slices. Images stand as radiologists expect them (see :mod:`monai_stcnnt.apps.review.views`), cut to the surroundings of
+the masks.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from monai_stcnnt.apps.review.png import check_report_path
+from monai_stcnnt.apps.review.quality import magnitude_values
+from monai_stcnnt.apps.review.views import PlaneView, display_window, plane_view
+from monai_stcnnt.apps.review.volume_plot import class_colors, draw_curves
+from monai_stcnnt.apps.volumes import MaskMeasures
+from monai_stcnnt.data import SeriesRecord, write_aside
+from monai_stcnnt.errors import LayoutError
+
+__all__ = ["chosen_planes", "segmentation_report"]
+
+MOST_COLUMNS = 8
+FEWEST_FOR_A_CURVE = 3
+
+_SURROUNDINGS_MM = 25.0
+_DPI = 150
+_DARK, _QUIET, _ACCENT = "#222222", "#666666", "#e69f00"
+# Lengths in inches.
+_ALL_IMAGES = 13.0  # width of all images together
+_WIDEST = 3.4  # of an image
+_GAP = 0.08
+_MARGIN = 0.2
+_ROW_NAMES = 1.15
+_COLUMN_NAMES = 0.3
+_HEADING = 0.62
+_CURVE = 2.9
+_AXIS_NAMES = 0.6
+_TEXT = 5.4  # width of the figures beside the curve
+_LINE = 0.24
+
+
+@dataclass(frozen=True)
+class _Plane:
+    """One image of the report: which frame and slice, and where it stands."""
+
+    frame: int
+    place: int
+    row: int
+    column: int
+
+
+@dataclass(frozen=True)
+class _Grid:
+    """The images of the report.
+
+    Attributes:
+        planes: what they show.
+        rows: names of the rows.
+        columns: names of the columns.
+    """
+
+    planes: tuple[_Plane, ...]
+    rows: tuple[str, ...]
+    columns: tuple[str, ...]
+
+
+def segmentation_report(
+    images: SeriesRecord,
+    labels: SeriesRecord,
+    measures: MaskMeasures,
+    path: str | Path,
+    *,
+    class_values: Sequence[int],
+    title: str = "",
+) -> Path:
+    """Draw masks on images, with the volumes over time where there are three frames at least.
+
+    Args:
+        images: what was segmented, complex or magnitude.
+        labels: the mask ``(1, T, Z, Y, X)`` of the same size.
+        measures: what it measures.
+        path: the picture to write, ``.png``; missing folders are made, and an existing picture is replaced.
+        class_values: values of the classes in the order of ``measures.names``.
+        title: a heading, usually the scan's name.
+
+    Returns:
+        The path.
+
+    Raises:
+        LayoutError: if the mask is not of the images' size.
+        OutputNotWritableError: if the name does not end in ``.png`` or the picture cannot be written.
+    """
+    path = check_report_path(path)
+    if labels.array.shape != (1, *images.array.shape[1:]):
+        raise LayoutError(
+            f"The mask has (1, T, Z, Y, X) = {labels.array.shape}, and the images {images.array.shape}. "
+            "Give two of one size."
+        )
+    figure = _draw(images, labels.array[0], measures, class_values, title)
+    with write_aside(path) as aside:
+        figure.savefig(aside, format="png", dpi=_DPI)
+    return path
+
+
+def chosen_planes(measures: MaskMeasures, mask: np.ndarray) -> list[tuple[int, int]]:
+    """Choose the images that the report shows.
+
+    Args:
+        measures: of the mask.
+        mask: ``(T, Z, Y, X)``.
+
+    Returns:
+        Pairs of frame and slice, row by row: of a stack the slices that hold a class, at the ends of diastole and
+        systole or in the middle frame; of one slice, frames through the cine. At most eight in a row, evenly spaced.
+    """
+    return [(plane.frame, plane.place) for plane in _grid(measures, mask).planes]
+
+
+def _grid(measures: MaskMeasures, mask: np.ndarray) -> _Grid:
+    frames, slices = mask.shape[:2]
+    if slices == 1:
+        shown = _spread(np.arange(frames))
+        planes = tuple(_Plane(int(frame), 0, 0, column) for column, frame in enumerate(shown))
+        return _Grid(planes, ("",), tuple(_frame_name(measures, int(frame)) for frame in shown))
+    present = np.flatnonzero(mask.any(axis=(0, 2, 3)))
+    places = _spread(present if len(present) else np.arange(slices))
+    ends = _ends(measures)
+    planes = tuple(
+        _Plane(frame, int(place), row, column)
+        for row, (_, frame) in enumerate(ends)
+        for column, place in enumerate(places)
+    )
+    names = tuple(f"{name}\n{_frame_name(measures, frame)}" if frames > 1 else "" for name, frame in ends)
+    return _Grid(planes, names, tuple(f"slice {place + 1}" for place in places))
+
+
+def _spread(indices: np.ndarray) -> np.ndarray:
+    """At most eight of the indices, evenly spaced, the first and the last among them."""
+    if len(indices) <= MOST_COLUMNS:
+        return indices
+    return indices[np.linspace(0, len(indices) - 1, MOST_COLUMNS).round().astype(int)]
+
+
+def _ends(measures: MaskMeasures) -> list[tuple[str, int]]:
+    """Names and frames of the rows: both ends of the left ventricle's cycle, or of what else has a cycle."""
+    if not measures.functions:
+        return [("", len(measures.times) // 2)]
+    function = list(measures.functions.values())[-1]
+    for name, candidate in measures.functions.items():
+        if name.lower().startswith("l"):
+            function = candidate
+    return [("end diastole", function.end_diastole), ("end systole", function.end_systole)]
+
+
+def _frame_name(measures: MaskMeasures, frame: int) -> str:
+    time = float(measures.times[frame])
+    return f"frame {frame + 1}" + (f", {time:.0f} ms" if np.isfinite(time) and len(measures.times) > 1 else "")
+
+
+def _draw(
+    images: SeriesRecord, mask: np.ndarray, measures: MaskMeasures, class_values: Sequence[int], title: str
+) -> Figure:
+    grid, view = _grid(measures, mask), plane_view(images.affine)
+    values = magnitude_values(images)
+    height, width = view.pixel_size(images.spacing)
+    crop = _surroundings(view.apply(mask.max(axis=(0, 1)) > 0), _SURROUNDINGS_MM / height, _SURROUNDINGS_MM / width)
+    shape = (crop[0].stop - crop[0].start) * height / ((crop[1].stop - crop[1].start) * width)
+    columns, rows = len(grid.columns), len(grid.rows)
+    names = _ROW_NAMES if any(grid.rows) else 0.0
+    wide = min(_WIDEST, (_ALL_IMAGES - names) / columns)
+    high = wide * shape
+    has_curve = mask.shape[0] >= FEWEST_FOR_A_CURVE
+    lower = _text_height(measures) if not has_curve else _CURVE + _AXIS_NAMES
+    total = max(2 * _MARGIN + names + columns * (wide + _GAP), 9.0)
+    figure = Figure(
+        figsize=(total, _HEADING + _COLUMN_NAMES + rows * (high + _GAP) + lower + 2 * _MARGIN),
+        dpi=_DPI, facecolor="white",
+    )  # fmt: skip
+    FigureCanvasAgg(figure)
+    bottom = _MARGIN + lower
+    for plane in grid.planes:
+        left = _MARGIN + names + plane.column * (wide + _GAP)
+        up = bottom + (rows - 1 - plane.row) * (high + _GAP) + _GAP
+        axes = _axes(figure, left, up, wide, high)
+        limits = display_window(view.apply(values[:, plane.place])[(..., *crop)])
+        _overlay(
+            axes,
+            view.apply(values[plane.frame, plane.place])[crop],
+            view.apply(mask[plane.frame, plane.place])[crop],
+            limits,
+            list(zip(class_values, class_colors(measures.names), strict=True)),
+        )
+        if plane.column == 0 and plane.row == 0:
+            _mark_directions(axes, view)
+        if plane.row == 0:
+            _text(figure, left + wide / 2, up + high + 0.07, grid.columns[plane.column], ha="center", color=_QUIET)
+    for row, name in enumerate(grid.rows):
+        up = bottom + (rows - 1 - row) * (high + _GAP) + _GAP + high / 2
+        _text(figure, _MARGIN, up, name.replace(", ", "\n"), va="center", color=_DARK)
+    _write_heading(figure, measures, title)
+    _draw_lower(figure, measures, has_curve, lower)
+    return figure
+
+
+def _surroundings(present: np.ndarray, rows: float, columns: float) -> tuple[slice, slice]:
+    """The part of the screen to show: all that ever holds a class, and as many pixels around; all if there is none."""
+    if not present.any():
+        return slice(0, present.shape[0]), slice(0, present.shape[1])
+    result = []
+    for axis, margin in ((1, rows), (0, columns)):
+        inside = np.flatnonzero(present.any(axis=axis))
+        low, high = inside[0] - round(margin), inside[-1] + 1 + round(margin)
+        result.append(slice(max(int(low), 0), min(int(high), present.shape[1 - axis])))
+    return result[0], result[1]
+
+
+def _overlay(
+    axes: Axes,
+    image: np.ndarray,
+    mask: np.ndarray,
+    limits: tuple[float, float],
+    classes: Sequence[tuple[int, str]],
+) -> None:
+    """An image with every class as a veil with an outline along the edges of its pixels."""
+    rows, columns = image.shape
+    extent = (0.0, float(columns), float(rows), 0.0)
+    axes.imshow(image, cmap="gray", vmin=limits[0], vmax=limits[1], aspect="auto", extent=extent)
+    for value, color in classes:
+        inside = mask == value
+        if not inside.any():
+            continue
+        axes.contourf(*_centers(rows, columns), inside.astype(float), levels=[0.5, 1.5], colors=[color], alpha=0.22)
+        axes.contour(*_centers(rows, columns), inside.astype(float), levels=[0.5], colors=[color], linewidths=1.3)
+    axes.set_xlim(0, columns)
+    axes.set_ylim(rows, 0)
+
+
+def _centers(rows: int, columns: int) -> tuple[np.ndarray, np.ndarray]:
+    return np.arange(columns) + 0.5, np.arange(rows) + 0.5
+
+
+def _axes(figure: Figure, left: float, bottom: float, width: float, height: float) -> Axes:
+    """Bare axes at a place in inches."""
+    wide, high = figure.get_size_inches()
+    axes = figure.add_axes((left / wide, bottom / high, width / wide, height / high))
+    axes.set_axis_off()
+    return axes
+
+
+def _text(figure: Figure, left: float, bottom: float, text: str, **style: Any) -> None:  # noqa: ANN401
+    """Text at a place in inches; ``style`` goes to matplotlib."""
+    wide, high = figure.get_size_inches()
+    figure.text(left / wide, bottom / high, text, **{"fontsize": 10.5, **style})
+
+
+def _mark_directions(axes: Axes, view: PlaneView) -> None:
+    """Letters of the patient's directions, as on a viewer."""
+    style: dict[str, Any] = {"transform": axes.transAxes, "color": _ACCENT, "fontsize": 10, "weight": "bold"}
+    axes.text(0.02, 0.5, view.left, ha="left", va="center", **style)
+    axes.text(0.5, 0.985, view.top, ha="center", va="top", **style)
+
+
+def _write_heading(figure: Figure, measures: MaskMeasures, title: str) -> None:
+    """Title and legend."""
+    wide, high = figure.get_size_inches()
+    _text(figure, _MARGIN, high - 0.36, title or measures.scan, fontsize=14, weight="bold", color=_DARK)
+    lines = [Line2D([], [], color=color, linewidth=4) for color in class_colors(measures.names)]
+    figure.legend(
+        lines, measures.names, loc="upper left", bbox_to_anchor=((_MARGIN - 0.08) / wide, (high - 0.44) / high),
+        ncols=len(lines), frameon=False, fontsize=10.5, handlelength=1.2, columnspacing=1.6, labelcolor=_DARK,
+        borderpad=0.2,
+    )  # fmt: skip
+
+
+def _draw_lower(figure: Figure, measures: MaskMeasures, has_curve: bool, lower: float) -> None:
+    """Volumes over time at the left, what they come to at the right."""
+    wide, _ = figure.get_size_inches()
+    left = _MARGIN
+    if has_curve:
+        width = wide - 2 * _MARGIN - 0.55 - _TEXT
+        axes = _axes(figure, _MARGIN + 0.55, _MARGIN + _AXIS_NAMES - 0.1, width, _CURVE - 0.25)
+        axes.set_axis_on()
+        draw_curves(axes, measures)
+        left = _MARGIN + 0.55 + width + 0.35
+    top = _MARGIN + lower - 0.4
+    for line in _lines(measures):
+        _text(figure, left, top, line, color=_DARK, va="baseline")
+        top -= _LINE
+
+
+def _lines(measures: MaskMeasures) -> list[str]:
+    """The results in words, short enough for the place beside the curve."""
+    result = []
+    for name, f in measures.functions.items():
+        result += [
+            f"{name[:1].upper()}{name[1:]}: ejection fraction {f.ejection_fraction:.0f} %",
+            f"    {f.end_diastolic_volume:.0f} ml (frame {f.end_diastole + 1}) to {f.end_systolic_volume:.0f} ml "
+            f"(frame {f.end_systole + 1}), stroke volume {f.stroke_volume:.0f} ml",
+        ]
+    if not measures.functions:
+        result += _ranges(measures)
+    if measures.mass is not None:
+        result.append(f"Myocardial mass at end diastole: {measures.mass:.0f} g")
+    if measures.has_volumes:
+        result.append(f"{measures.slices} slices, {measures.distance:.4g} mm apart")
+    for note in measures.notes:
+        result += textwrap.wrap(note, 62)
+    return result
+
+
+def _ranges(measures: MaskMeasures) -> list[str]:
+    """The smallest and the largest value of every class, where there is no more to say."""
+    unit = "ml" if measures.has_volumes else "cm²"
+    result = []
+    for name, low, high in zip(measures.names, measures.curves.min(axis=0), measures.curves.max(axis=0), strict=True):
+        values = f"{high:.1f}" if len(measures.times) == 1 else f"{low:.1f} to {high:.1f}"
+        result.append(f"{name[:1].upper()}{name[1:]}: {values} {unit}")
+    return result
+
+
+def _text_height(measures: MaskMeasures) -> float:
+    return 0.3 + _LINE * max(1, len(_lines(measures)))

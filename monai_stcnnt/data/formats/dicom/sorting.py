@@ -1,0 +1,225 @@
+# Copyright (c) monai_stcnnt contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Frames in their place: by slice position along the normal, and by time, never by file name."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from monai_stcnnt.data.formats.dicom.frames import DicomFrame
+from monai_stcnnt.errors import GeometryError, SeriesMismatchError
+
+__all__ = ["SortedFrames", "sort_frames"]
+
+logger = logging.getLogger(__name__)
+
+_LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+_SAME_PLACE = 1e-2  # millimeters
+_IRREGULAR = 0.05  # of the slice spacing
+
+
+@dataclass(frozen=True, eq=False)
+class SortedFrames:
+    """Frames on a grid of times and slices.
+
+    Args:
+        grid: frames ``[time][slice]``, slices along the normal.
+        affine: 4x4, from voxel indices (x, y, z) to millimeters in RAS orientation.
+        frame_times: ``(T,)`` milliseconds from the first frame, NaN where the files do not tell.
+        ordered_by: what ordered the frames in time.
+    """
+
+    grid: list[list[DicomFrame]]
+    affine: np.ndarray
+    frame_times: np.ndarray
+    ordered_by: str
+
+
+def sort_frames(frames: Sequence[DicomFrame], name: str) -> SortedFrames:
+    """Sort the frames of one series.
+
+    Slices are told apart by their position along the normal. Frames in one place are ordered by the first of these
+    that tells them all apart: trigger time, temporal offset, acquisition time, temporal position, content time, the
+    dimensions that an enhanced file declares, instance number. A trigger time that runs against both acquisition time
+    and instance number (it starts anew with every heart beat) gives way to acquisition time.
+
+    Args:
+        frames: all frames of the series.
+        name: what to call it in messages.
+
+    Returns:
+        The grid with its geometry and times.
+
+    Raises:
+        SeriesMismatchError: if frames are missing, duplicated, or differ in size or orientation.
+        GeometryError: if slices are not equally spaced on a line.
+    """
+    _check_same(frames, name)
+    stacks = _by_place(frames)
+    counts = [len(stack) for stack in stacks]
+    if len(set(counts)) > 1:
+        usual = max(set(counts), key=counts.count)
+        odd = [f"slice {i + 1} has {n}" for i, n in enumerate(counts) if n != usual]
+        raise SeriesMismatchError(
+            f"{name}: frames are missing or surplus. Most of {len(counts)} slices have {usual}, but {', '.join(odd)}."
+        )
+    affine = _affine(stacks, name)
+    ordered_by, key = _ordering(stacks, name)
+    stacks = [sorted(stack, key=key) for stack in stacks]
+    grid = [list(column) for column in zip(*stacks, strict=True)]
+    times = _frame_times(grid, ordered_by)
+    _check_gaps(grid, times, name)
+    return SortedFrames(grid, affine, times, ordered_by)
+
+
+def _check_same(frames: Sequence[DicomFrame], name: str) -> None:
+    first = frames[0]
+    shapes = sorted({frame.shape for frame in frames})
+    if len(shapes) > 1:
+        raise SeriesMismatchError(f"{name}: the frames have different sizes (rows, columns): {shapes}.")
+    if any(np.abs(frame.orientation - first.orientation).max() > 1e-3 for frame in frames):
+        raise SeriesMismatchError(f"{name}: the frames have different orientations, such as those of a localizer.")
+    if any(np.abs(frame.spacing[:2] - first.spacing[:2]).max() > 1e-4 * first.spacing[:2].max() for frame in frames):
+        raise SeriesMismatchError(f"{name}: the frames have different pixel spacings.")
+    seen: dict[tuple[str, int], DicomFrame] = {}
+    for frame in frames:
+        other = seen.setdefault((frame.instance_uid, frame.number), frame)
+        if other is not frame:
+            raise SeriesMismatchError(f"{name}: {frame.path} is a duplicate of {other.path}. Remove one of them.")
+
+
+def _by_place(frames: Sequence[DicomFrame]) -> list[list[DicomFrame]]:
+    """Group frames of one position along the normal; groups in the order of the positions."""
+    normal = frames[0].normal
+    ordered = sorted(frames, key=lambda frame: float(normal @ frame.position))
+    stacks: list[list[DicomFrame]] = []
+    last = -np.inf
+    for frame in ordered:
+        location = float(normal @ frame.position)
+        if location - last > _SAME_PLACE:
+            stacks.append([])
+        stacks[-1].append(frame)
+        last = location
+    return stacks
+
+
+def _affine(stacks: list[list[DicomFrame]], name: str) -> np.ndarray:
+    """Affine from the positions; the nominal spacing serves for a single slice only."""
+    first = stacks[0][0]
+    origin = first.position
+    positions = np.array([stack[0].position for stack in stacks])
+    for stack in stacks:
+        if max(np.abs(frame.position - stack[0].position).max() for frame in stack) > 10 * _SAME_PLACE:
+            raise SeriesMismatchError(
+                f"{name}: frames of one slice lie at different positions; the table or the plane moved."
+            )
+    if len(stacks) == 1:
+        step = first.normal * first.spacing[2]
+    else:
+        step = (positions[-1] - positions[0]) / (len(stacks) - 1)
+        _check_steps(positions, step, name)
+    affine = np.eye(4)
+    affine[:3, 0] = first.orientation[0] * first.spacing[0]
+    affine[:3, 1] = first.orientation[1] * first.spacing[1]
+    affine[:3, 2] = step
+    affine[:3, 3] = origin
+    return _LPS_TO_RAS @ affine
+
+
+def _check_steps(positions: np.ndarray, step: np.ndarray, name: str) -> None:
+    gaps = np.linalg.norm(np.diff(positions, axis=0), axis=1)
+    usual = float(np.median(gaps))
+    wide = [i for i, gap in enumerate(gaps) if gap > 1.5 * usual]
+    if wide:
+        where = ", ".join(f"after slice {i + 1} ({gaps[i]:.2f} mm)" for i in wide)
+        raise SeriesMismatchError(f"{name}: slices are missing; the usual spacing is {usual:.2f} mm, but not {where}.")
+    line = positions[0] + np.arange(len(positions))[:, None] * step
+    if np.abs(positions - line).max() > max(_IRREGULAR * usual, _SAME_PLACE):
+        raise GeometryError(
+            f"{name}: slices are not equally spaced on a line (spacings {gaps.min():.2f} to {gaps.max():.2f} mm)."
+        )
+
+
+_Key = Callable[[DicomFrame], tuple[float, ...]]
+
+
+def _ordering(stacks: list[list[DicomFrame]], name: str) -> tuple[str, _Key]:
+    """Find what tells the frames of every slice apart."""
+    if len(stacks[0]) == 1:
+        return "position", lambda _: (0.0,)
+    candidates = [
+        n for n in ("trigger", "offset", "acquisition", "index", "content") if _tells_apart(stacks, _time_key(n))
+    ]
+    if (
+        candidates[:1] == ["trigger"]
+        and "acquisition" in candidates
+        and _runs_against(stacks, "trigger", "acquisition")
+    ):
+        candidates.remove("trigger")
+    if candidates:
+        return candidates[0], _time_key(candidates[0])
+    others: list[tuple[str, _Key]] = [
+        ("dimensions", lambda frame: tuple(map(float, frame.dimensions))),
+        ("instance", lambda frame: tuple(map(float, frame.instance))),
+    ]
+    for label, key in others:
+        if _tells_apart(stacks, key):
+            logger.info("%s: frames are ordered by %s, for lack of times", name, label)
+            return label, key
+    raise SeriesMismatchError(
+        f"{name}: {len(stacks[0])} frames lie in one place, and nothing in their headers orders them."
+    )
+
+
+def _time_key(name: str) -> _Key:
+    return lambda frame: (frame.times.get(name, np.nan),)
+
+
+def _tells_apart(stacks: list[list[DicomFrame]], key: _Key) -> bool:
+    for stack in stacks:
+        values = [key(frame) for frame in stack]
+        if len(set(values)) != len(values) or any(np.isnan(v).any() or not v for v in values):
+            return False
+    return True
+
+
+def _runs_against(stacks: list[list[DicomFrame]], name: str, other: str) -> bool:
+    """Whether an order differs from another one that agrees with the instance numbers."""
+    for stack in stacks:
+        by_instance = sorted(stack, key=lambda frame: frame.instance)
+        orders = [sorted(stack, key=_time_key(n)) for n in (name, other)]
+        if orders[1] == by_instance and orders[0] != by_instance:
+            return True
+    return False
+
+
+def _frame_times(grid: list[list[DicomFrame]], ordered_by: str) -> np.ndarray:
+    """Milliseconds from the first frame: the earliest slice of each frame tells its time."""
+    if len(grid) == 1:
+        return np.zeros(1)
+    source = ordered_by if ordered_by in ("trigger", "offset", "acquisition", "content") else "acquisition"
+    times = np.array([min(frame.times.get(source, np.nan) for frame in row) for row in grid])
+    if np.isfinite(times).all() and (np.diff(times) > 0).all():
+        return times - times[0] if source != "trigger" else times
+    first = grid[0][0]
+    if first.temporal_positions > 1 and first.repetition_time > 0:
+        return np.arange(len(grid)) * first.repetition_time
+    return np.full(len(grid), np.nan)
+
+
+def _check_gaps(grid: list[list[DicomFrame]], times: np.ndarray, name: str) -> None:
+    """Refuse a series with a hole: in the instance numbers of one slice and in its times at the same place."""
+    instances = np.array([row[0].instance[0] for row in grid], float)
+    if len(grid) < 3 or len({frame.path for row in grid for frame in row[:1]}) < len(grid):
+        return
+    steps, gaps = np.diff(instances), np.diff(times)
+    missing = (steps > 1.5 * np.median(steps)) & (gaps > 1.5 * np.median(gaps)) if np.median(steps) > 0 else []
+    if np.any(missing):
+        where = ", ".join(str(i + 1) for i in np.flatnonzero(missing))
+        raise SeriesMismatchError(
+            f"{name}: frames are missing after frame {where}: instance numbers and times both jump."
+        )

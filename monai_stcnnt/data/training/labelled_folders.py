@@ -1,0 +1,266 @@
+# Copyright (c) monai_stcnnt contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Lists of images with masks: the folders of ACDC and M&Ms, folders of images and labels, and MONAI's list files.
+
+An item is ``{"image": path, "label": [paths], "frames": [frames] or None, "label_values": {value: class}}``, which
+:class:`~monai_stcnnt.data.training.frame_labels.LoadFrameLabelsd` reads. ``frames`` counts from 0; None stands for the
+frames in which the mask holds anything. Classes are those of ACDC: 0 background, 1 right ventricle, 2 myocardium, 3
+left ventricle; M&Ms has the ventricles the other way round.
+
+References:
+    ACDC: Bernard et al., 2018, https://doi.org/10.1109/TMI.2018.2837502
+
+    M&Ms: Campello et al., 2021, https://doi.org/10.1109/TMI.2021.3090082
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from monai.data.decathlon_datalist import load_decathlon_datalist
+
+from monai_stcnnt.data.checks import check_exists
+from monai_stcnnt.data.formats.nifti import NIFTI_SUFFIXES
+from monai_stcnnt.data.listing import list_series
+from monai_stcnnt.errors import EmptyImageError, MissingFileError, UnreadableFileError
+
+__all__ = ["MNMS_TO_ACDC", "acdc_datalist", "labelled_datalist", "mnms_datalist", "paired_datalist"]
+
+MNMS_TO_ACDC = {0: 0, 1: 3, 2: 2, 3: 1}
+"""Label values of M&Ms (1 left ventricle, 2 myocardium, 3 right ventricle) to those of ACDC."""
+
+Item = dict[str, Any]
+
+
+def labelled_datalist(
+    path: str | Path, section: str = "training", label_values: Mapping[int, int] | None = None
+) -> list[Item]:
+    """List images with masks, whatever the layout.
+
+    Args:
+        path: a folder in the layout of ACDC (``*_4d.nii.gz``), of M&Ms (``*_sa.nii.gz``), or with the sub folders
+            ``images`` and ``labels``; or a ``.json`` list of MONAI, ``{"training": [{"image": .., "label": ..}]}``,
+            whose items may name ``frames``.
+        section: the section of a list file.
+        label_values: value in the masks -> class, instead of the layout's own.
+
+    Returns:
+        The items.
+
+    Raises:
+        MissingFileError: for a path, mask or table that is not there.
+        EmptyImageError: for a folder in none of these layouts.
+        UnreadableFileError: for a list or table that cannot be read.
+    """
+    path = check_exists(path)
+    if path.is_file():
+        items = _listed(path, section)
+    elif _find(path, "_4d"):
+        items = acdc_datalist(path)
+    elif _find(path, "_sa"):
+        items = mnms_datalist(path)
+    elif (path / "images").is_dir():
+        items = paired_datalist(path / "images", path / "labels")
+    else:
+        raise EmptyImageError(
+            f"{path} is in none of the layouts that are known: ACDC (*_4d.nii.gz), M&Ms (*_sa.nii.gz), or the sub "
+            "folders images and labels. Check the folder, or give a list file (.json)."
+        )
+    if label_values is not None:
+        for item in items:
+            item["label_values"] = {int(value): int(label) for value, label in label_values.items()}
+    return items
+
+
+def acdc_datalist(root: str | Path) -> list[Item]:
+    """List a folder in the layout of ACDC.
+
+    A patient is a folder with ``NAME_4d.nii.gz``, masks ``NAME_frameNN_gt.nii.gz`` (NN counts from 1), and
+    ``Info.cfg``, whose lines ``ED: NN`` and ``ES: NN`` say which masks there have to be. More masks are taken too.
+
+    Args:
+        root: the folder; patients may lie in sub folders such as ``training``.
+
+    Returns:
+        One item per patient, in alphabetical order.
+
+    Raises:
+        MissingFileError: if the folder, or a patient's mask, is missing.
+        EmptyImageError: if there is no patient.
+        UnreadableFileError: if an Info.cfg names no frames.
+    """
+    images = _find(check_exists(root), "_4d")
+    if not images:
+        raise EmptyImageError(f"{root} holds no patient in the layout of ACDC (NAME/NAME_4d.nii.gz).")
+    return [_acdc_item(image) for image in images]
+
+
+def _acdc_item(image: Path) -> Item:
+    stem = _stem(image).removesuffix("_4d")
+    pattern = re.compile(re.escape(stem) + r"_frame(\d+)_gt$")
+    masks = {int(m[1]): file for file in sorted(image.parent.iterdir()) if (m := pattern.match(_stem(file)))}
+    needed = _info_frames(image.parent / "Info.cfg")
+    missing = [n for n in needed if n not in masks]
+    if missing or not masks:
+        name = f"{stem}_frame{(missing or [1])[0]:02d}_gt.nii.gz"
+        raise MissingFileError(
+            f"{image.parent} has no mask {name}{', which Info.cfg asks for' if missing else ''}. Add it, or leave the "
+            "patient out."
+        )
+    frames = sorted(masks)
+    return _item(image, [masks[n] for n in frames], [n - 1 for n in frames], {n: n for n in range(4)})
+
+
+def _info_frames(info: Path) -> list[int]:
+    """Frames, counted from 1, that an Info.cfg names; none where there is no such file."""
+    if not info.is_file():
+        return []
+    text = info.read_text(encoding="utf-8", errors="replace")
+    found = {key: int(n) for key, n in re.findall(r"^\s*(ED|ES)\s*[:=]\s*(\d+)\s*$", text, re.MULTILINE)}
+    if not found:
+        raise UnreadableFileError(f"{info} names no frames. It needs lines such as 'ED: 1' and 'ES: 12'.")
+    return sorted(set(found.values()))
+
+
+def mnms_datalist(root: str | Path, table: str | Path | None = None) -> list[Item]:
+    """List a folder in the layout of M&Ms.
+
+    A patient is a folder with ``ID_sa.nii.gz`` and ``ID_sa_gt.nii.gz`` (4-D), and a row of the table, whose columns
+    ``External code``, ``ED`` and ``ES`` (frames, counted from 0) say which frames of the mask are filled.
+
+    Args:
+        root: the folder; patients may lie in sub folders. Leave out the part without masks.
+        table: the CSV file; by default the only one in the folder or in one of the two folders above.
+
+    Returns:
+        One item per patient, in alphabetical order, with the label values turned into those of ACDC.
+
+    Raises:
+        MissingFileError: if the folder, the table, a patient's row or a patient's mask is missing.
+        EmptyImageError: if there is no patient.
+        UnreadableFileError: if the table lacks a column, or a frame in it is no number.
+    """
+    folder = check_exists(root)
+    images = _find(folder, "_sa")
+    if not images:
+        raise EmptyImageError(f"{root} holds no patient in the layout of M&Ms (ID/ID_sa.nii.gz).")
+    csv_file = check_exists(table) if table is not None else _only_table(folder)
+    phases = _read_phases(csv_file)
+    items = []
+    for image in images:
+        code = _stem(image).removesuffix("_sa")
+        if code not in phases:
+            raise MissingFileError(f"{csv_file} has no row for {code}, but there is {image}. Add it, or leave it out.")
+        items.append(_item(image, [_mask_beside(image)], phases[code], MNMS_TO_ACDC))
+    return items
+
+
+def _mask_beside(image: Path) -> Path:
+    for suffix in NIFTI_SUFFIXES:
+        mask = image.with_name(f"{_stem(image)}_gt{suffix}")
+        if mask.is_file():
+            return mask
+    raise MissingFileError(f"{image} has no mask {_stem(image)}_gt.nii.gz beside it. Add it, or leave the patient out.")
+
+
+def _only_table(folder: Path) -> Path:
+    places = [folder, *folder.resolve().parents[:2]]
+    for place in places:
+        tables = sorted(place.glob("*.csv"))
+        if len(tables) == 1:
+            return tables[0]
+        if tables:
+            raise MissingFileError(f"{place} holds {len(tables)} CSV files; say which one names the phases.")
+    raise MissingFileError(f"No CSV file with the phases (External code, ED, ES) in {folder} or the two folders above.")
+
+
+def _read_phases(table: Path) -> dict[str, list[int]]:
+    """Code of a patient -> frames with a mask, from 0."""
+    try:
+        with table.open(newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.DictReader(file))
+        return {row["External code"].strip(): sorted({int(row["ED"]), int(row["ES"])}) for row in rows}
+    except (KeyError, ValueError, TypeError, AttributeError, csv.Error) as error:
+        raise UnreadableFileError(
+            f"{table} cannot be read: {error!r}. It needs the columns External code, ED and ES, with frames from 0."
+        ) from error
+
+
+def paired_datalist(images: str | Path, labels: str | Path) -> list[Item]:
+    """List a folder of images and a folder of masks with the same names.
+
+    Args:
+        images: folder of images, see :func:`~monai_stcnnt.data.listing.list_series`.
+        labels: folder of NIfTI masks; a file without time axis is the mask of an image without one.
+
+    Returns:
+        One item per image. The labelled frames are those in which the mask holds anything.
+
+    Raises:
+        MissingFileError: if a folder or a mask is missing.
+        EmptyImageError: if there is no image.
+    """
+    root, masks = check_exists(images), check_exists(labels)
+    items = []
+    for image in list_series(root):
+        folder = masks / image.relative_to(root).parent
+        found = [mask for suffix in NIFTI_SUFFIXES if (mask := folder / f"{_stem(image)}{suffix}").is_file()]
+        if not found:
+            raise MissingFileError(f"{image} has no mask {folder / _stem(image)}.nii.gz. Add it, or leave it out.")
+        items.append(_item(image, found[:1], None, None))
+    return items
+
+
+def _listed(path: Path, section: str) -> list[Item]:
+    try:
+        rows = load_decathlon_datalist(str(path), is_segmentation=True, data_list_key=section, base_dir=path.parent)
+    except (ValueError, KeyError, TypeError) as error:
+        raise UnreadableFileError(
+            f"{path} is no list of images with masks under {section!r}: {error}. "
+            'It looks like {"training": [{"image": "a.nii.gz", "label": "a_gt.nii.gz", "frames": [0, 8]}]}.'
+        ) from error
+    items = []
+    for row in rows:
+        if not row.get("image") or not row.get("label"):
+            raise UnreadableFileError(f"{path}: the item {row} needs an image and a label.")
+        labels = row["label"] if isinstance(row["label"], list) else [row["label"]]
+        frames = row.get("frames")
+        values = row.get("label_values")
+        items.append(
+            _item(
+                check_exists(row["image"]),
+                [check_exists(label) for label in labels],
+                None if frames is None else [int(n) for n in frames],
+                None if values is None else {int(value): int(label) for value, label in values.items()},
+            )
+        )
+    return items
+
+
+def _item(
+    image: Path, labels: Sequence[Path], frames: list[int] | None, label_values: Mapping[int, int] | None
+) -> Item:
+    return {
+        "image": str(image),
+        "label": [str(label) for label in labels],
+        "frames": frames,
+        "label_values": None if label_values is None else dict(label_values),
+    }
+
+
+def _find(root: Path, ending: str) -> list[Path]:
+    """NIfTI files below a folder whose name ends in ``ending`` and one of the suffixes."""
+    found = [file for suffix in NIFTI_SUFFIXES for file in root.rglob(f"*{ending}{suffix}")]
+    return sorted(file for file in found if not any(p.startswith(".") for p in file.relative_to(root).parts))
+
+
+def _stem(file: Path) -> str:
+    """Name without the NIfTI suffix."""
+    for suffix in NIFTI_SUFFIXES:
+        if file.name.lower().endswith(suffix):
+            return file.name[: -len(suffix)]
+    return file.stem

@@ -1,0 +1,265 @@
+# Copyright (c) monai_stcnnt contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Batches: every series once, only what is missing is done again, bad series are passed over, results are whole."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import nibabel as nib
+import numpy as np
+import pydicom
+import pytest
+
+from monai_stcnnt import __version__
+from monai_stcnnt.apps.batch import run as batch_module
+from monai_stcnnt.apps.batch.manifest import Journal, SeriesRow, read_manifest, stamp_of
+from monai_stcnnt.apps.batch.result import BatchResult
+from monai_stcnnt.apps.batch.run import weights_checksum
+from monai_stcnnt.apps.bundles import bundle_folder
+from monai_stcnnt.data import SaveSeries
+from monai_stcnnt.errors import EmptyImageError, FailedSeriesError, NoiseLevelError
+from monai_stcnnt.networks.nets import build_variant
+from tests.apps.batches import files_of, run, write_nifti
+from tests.apps.dicom_files import PATIENT, moving_disc, write_series
+
+__all__: list[str] = []
+
+# What does not change a result, or is told to the manifest in another way.
+NOT_OPTIONS = {
+    "imports", "bundle_root", "dataset_dir", "input_file", "output_dir", "output_file", "inputs", "input_root", "gmap",
+    "series", "suffix", "uid_seed", "device", "progress", "sw_batch_size", "initialize", "run", "handlers",
+    "variant", "checkpoint", "complex_checkpoint", "network_def", "complex_network_def", "router", "network",
+    "reader", "saver", "preprocessing", "dataset", "dataloader", "inferer", "postprocessing", "evaluator",
+}  # fmt: skip
+
+
+@pytest.fixture
+def scans(tmp_path: Path) -> Path:
+    """Two NIfTI files, one below the other folder, and a DICOM folder of one series."""
+    folder = tmp_path / "scans"
+    write_nifti(folder / "a.nii.gz", 1)
+    write_nifti(folder / "sub" / "b.nii", 2, frames=3)
+    write_series(folder / "dicom", moving_disc(2, 1, 16))
+    return folder
+
+
+def counts(result: BatchResult) -> tuple[int, int]:
+    """Number of series that were done now, and before."""
+    return sum(row.status == "done" for row in result.rows) - result.unchanged, result.unchanged
+
+
+def test_everything_is_done_once_and_again_only_where_something_changed(scans: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    first = run(scans, output)
+    assert counts(first) == (3, 0)
+    assert first.exit_code == 0
+    assert first.check() is first
+    assert sorted(files_of(output)) == [
+        "a_denoised.nii.gz", "dicom_denoised/IM00001.dcm", "dicom_denoised/IM00002.dcm", "sub/b_denoised.nii"
+    ]  # fmt: skip
+    assert all(path.exists() for path in first.saved)
+    before = files_of(output)
+    assert counts(run(scans, output)) == (0, 3)
+
+    (output / "a_denoised.nii.gz").unlink()
+    (output / "dicom_denoised" / "IM00002.dcm").unlink()
+    assert counts(run(scans, output)) == (2, 1)
+    assert files_of(output) == before
+
+    os.utime(scans / "a.nii.gz", (1, 1))  # as a copy of the archive would
+    assert counts(run(scans, output)) == (0, 3)
+    assert counts(run(scans, output)) == (0, 3)
+
+    write_nifti(scans / "a.nii.gz", 7)
+    assert counts(run(scans, output)) == (1, 2)
+    assert {name for name, digest in files_of(output).items() if digest != before[name]} == {"a_denoised.nii.gz"}
+
+    assert counts(run(scans, output, strength=0.5)) == (3, 0)
+    assert counts(run(scans, output, strength=0.5, redo=True)) == (3, 0)
+    assert not [path for path in output.rglob(".*")]
+
+
+def test_what_is_redone_in_the_same_time_is_not_taken_for_an_earlier_result(
+    scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("monai_stcnnt.apps.batch.run.time", SimpleNamespace(perf_counter=lambda: 0.0))
+    assert counts(run(scans, tmp_path / "out")) == (3, 0)
+    assert counts(run(scans, tmp_path / "out", redo=True)) == (3, 0)
+    assert counts(run(scans, tmp_path / "out")) == (0, 3)
+
+
+def test_the_manifest_says_what_was_done_and_nothing_of_the_patient(scans: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    result = run(scans, output, roi_size=(2, 16, 16))
+    rows = read_manifest(output).rows
+    row = rows["sub/b.nii"]
+    [entry] = row.outputs
+    assert entry.path == "sub/b_denoised.nii"
+    assert entry.sha256 == hashlib.sha256((output / entry.path).read_bytes()).hexdigest()
+    assert row.input_sha256 == hashlib.sha256((scans / "sub" / "b.nii").read_bytes()).hexdigest()
+    assert row.options["roi_size"] == [2, 16, 16]
+    assert row.qc["noise_sigma"] == 20
+    assert row.qc["flags"] == [] or {"name", "message"} == set(row.qc["flags"][0])
+    assert 0 < row.qc["removed_std"] < 2
+    assert set(run(scans, tmp_path / "no", qc=False).rows[0].qc) == {"noise_sigma"}
+    assert row.seconds > 0
+    assert (row.status, row.device, row.version) == ("done", "cpu", __version__)
+    text = "".join(file.read_text() for file in result.manifest.iterdir())
+    assert not any(secret in text for secret in (*PATIENT, str(tmp_path)))
+
+
+def test_results_are_the_same_files_every_time_and_other_objects_with_other_options(
+    scans: Path, tmp_path: Path
+) -> None:
+    run(scans, tmp_path / "first")
+    run(scans, tmp_path / "second")
+    run(scans, tmp_path / "third", strength=0.5)
+    first, second, third = (files_of(tmp_path / name) for name in ("first", "second", "third"))
+    assert first == second
+    packed = (tmp_path / "first" / "a_denoised.nii.gz").read_bytes()
+    assert packed[3:8] == bytes(5)  # no name of a file, no time
+    uids = [
+        {pydicom.dcmread(tmp_path / name / "dicom_denoised" / file).SOPInstanceUID for file in
+         ("IM00001.dcm", "IM00002.dcm")} for name in ("first", "third")
+    ]  # fmt: skip
+    assert len(uids[0] | uids[1]) == 4
+    assert not set(first.values()) & set(third.values())
+
+
+def test_bad_series_are_recorded_and_passed_over(scans: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    (scans / "bad.nii.gz").write_bytes(b"no gzip")
+    write_series(scans / "study", moving_disc(2, 1, 16), 8)
+    write_series(scans / "study", moving_disc(2, 1, 16), 10, "P", (2, -4096))
+    write_series(scans / "study", moving_disc(2, 1, 16), 11)
+    result = run(scans, output)
+    assert counts(result) == (5, 0)
+    assert [row.name for row in result.failed] == ["bad.nii.gz"]
+    assert [row.name for row in result.refused] == ["study, series 10"]
+    assert result.exit_code == 3
+    assert "7 series: 5 denoised, 0 done before, 1 passed over, 1 failed" in result.summary
+    with pytest.raises(FailedSeriesError, match=r"failed: bad\.nii\.gz: UnreadableFileError"):
+        result.check()
+    assert counts(run(scans, output)) == (0, 5)
+    (scans / "bad.nii.gz").unlink()
+    write_nifti(scans / "bad.nii.gz", 4)
+    assert counts(run(scans, output)) == (1, 5)
+
+
+def test_a_folder_of_somebody_else_is_not_replaced(scans: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    (output / "dicom_denoised").mkdir(parents=True)
+    (output / "dicom_denoised" / "note.txt").write_text("mine")
+    result = run(scans, output)
+    assert [row.name for row in result.failed] == ["dicom"]
+    assert "exists already" in result.failed[0].error
+    assert [file.name for file in (output / "dicom_denoised").iterdir()] == ["note.txt"]
+
+
+class KilledError(BaseException):
+    """Stands for the end of the process."""
+
+
+def _die(*_: object, **__: object) -> None:
+    raise KilledError
+
+
+@pytest.mark.parametrize("place", ["sync_files", "give_name", "check_free", "after"])
+def test_a_run_that_ends_anywhere_is_completed_by_the_next(
+    scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    run(scans, tmp_path / "whole")
+    output = tmp_path / "out"
+    with monkeypatch.context() as patch:
+        if place == "after":
+            patch.setattr(Journal, "append", _dying_after_the_first(Journal.append))
+        else:
+            patch.setattr(batch_module, place, _die)
+        with pytest.raises(KilledError):
+            run(scans, output)
+    assert files_of(output).items() <= files_of(tmp_path / "whole").items()
+    result = run(scans, output)
+    assert result.exit_code == 0
+    assert counts(result) == (3, 0)
+    assert files_of(output) == files_of(tmp_path / "whole")
+
+
+def _dying_after_the_first(append: Callable[[Journal, SeriesRow], None]) -> Callable[[Journal, SeriesRow], None]:
+    def wrapped(journal: Journal, row: SeriesRow) -> None:
+        if row.status == "done":
+            raise KilledError
+        append(journal, row)
+
+    return wrapped
+
+
+def test_a_full_disk_stops_the_run_and_the_next_goes_on(
+    scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SaveSeries, "open", full)
+        result = run(scans, tmp_path / "out")
+    assert len(result.failed) == 1
+    assert "No space left" in result.failed[0].error
+    assert len(result.missing) == 2
+    assert "2 not reached" in result.summary
+    assert result.exit_code == 3
+    assert counts(run(scans, tmp_path / "out")) == (3, 0)
+
+
+def test_a_file_that_changes_while_it_is_read_gives_no_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = write_nifti(tmp_path / "scans" / "a.nii")
+
+    def changed(paths: list[str]) -> str:
+        stamp = stamp_of(paths)
+        os.utime(file, ns=(0, file.stat().st_mtime_ns + 1))
+        return stamp
+
+    monkeypatch.setattr(batch_module, "stamp_of", changed)
+    result = run(tmp_path / "scans", tmp_path / "out")
+    assert "ChangedFileError" in result.failed[0].error
+    assert files_of(tmp_path / "out") == {}
+
+
+def test_a_g_factor_map_is_part_of_the_input(tmp_path: Path) -> None:
+    write_nifti(tmp_path / "scans" / "a.nii")
+    gmap = tmp_path / "gmap.nii"
+    for value in (1.0, 2.0):
+        nib.save(nib.Nifti1Image(np.full((16, 16, 1, 1), value, np.float32), np.eye(4)), gmap)
+        assert counts(run(tmp_path / "scans", tmp_path / "out", gmap=gmap)) == (1, 0)
+    assert counts(run(tmp_path / "scans", tmp_path / "out", gmap=gmap)) == (0, 1)
+
+
+def test_what_concerns_all_series_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(EmptyImageError):
+        run(tmp_path / "empty", tmp_path / "out")
+    with pytest.raises(NoiseLevelError):
+        run(tmp_path / "empty", tmp_path / "out", noise_sigma=-1.0)
+
+
+def test_every_option_of_the_bundle_is_in_the_manifest_or_changes_no_result() -> None:
+    configs = bundle_folder("mri_denoising") / "configs"
+    entries = json.loads((configs / "inference.json").read_text())
+    options = json.loads((configs / "multi_gpu_inference.json").read_text())["options"]
+    assert {name: f"@{name}" for name in options} == options
+    assert set(entries) - NOT_OPTIONS == set(options)
+
+
+def test_the_checksum_of_weights_follows_names_and_values() -> None:
+    net = build_variant("stcnnt_light_magnitude", channels=4)
+    before = weights_checksum(net)
+    assert weights_checksum(net) == before
+    first = next(net.parameters())
+    first.data.view(-1)[0] += 1
+    assert weights_checksum(net) != before

@@ -1,0 +1,121 @@
+# Copyright (c) monai_stcnnt contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Reports beside results: their names, their kinds, and the warnings about flagged results."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from PIL import Image
+
+from monai_stcnnt.apps.review.gif import gif_frames, gif_report
+from monai_stcnnt.apps.review.reports import Result, check_report_name, report_names, review
+from monai_stcnnt.data import SeriesRecord, write_nifti
+from monai_stcnnt.errors import GFactorMapError, LayoutError, OutputNotWritableError
+from monai_stcnnt.mri.phantom import cine_phantom
+
+__all__: list[str] = []
+
+SIGMA = 15.0
+CLEAN = 300.0 * cine_phantom((5, 40, 48)).image.abs().numpy()[:, None]
+
+
+def series(array: np.ndarray, step: float = 35.0) -> SeriesRecord:
+    return SeriesRecord(array[None], np.diag([-1.5, -1.5, 8.0, 1.0]), step * np.arange(len(array)))
+
+
+def noisy() -> np.ndarray:
+    noise = SIGMA * np.random.default_rng(0).standard_normal((2, *CLEAN.shape))
+    values: np.ndarray = np.hypot(CLEAN + noise[0], noise[1])
+    return values
+
+
+def result(folder: Path, name: str = "scan", after: np.ndarray = CLEAN) -> Result:
+    source = write_nifti(series(noisy()), folder / f"{name}.nii")
+    return Result(source, write_nifti(series(after), folder / f"{name}_denoised.nii"), SIGMA)
+
+
+def test_a_gif_plays_a_cine_at_its_own_speed(tmp_path: Path) -> None:
+    path = gif_report(series(noisy()), series(CLEAN), tmp_path / "new" / "cine.gif", sigma=SIGMA)
+    with Image.open(path) as picture:
+        assert (picture.format, getattr(picture, "n_frames", 1), picture.info["loop"]) == ("GIF", 5, 0)
+        assert picture.info["duration"] == pytest.approx(35, abs=10)  # hundredths of a second
+        width, height = picture.size
+    assert width > 3 * (height - 26)
+
+
+def test_a_gif_shows_before_after_and_removed() -> None:
+    frames = gif_frames(series(noisy()), series(CLEAN), SIGMA)
+    assert frames.shape == (5, 3, 40, 48)
+    removed = (frames[:, 2].astype(float) - 127.5) / 127.5 * 4
+    expected = (noisy() - CLEAN)[:, 0] / SIGMA
+    np.testing.assert_allclose(removed, np.clip(expected, -4, 4), atol=0.05)  # the view of this affine is its own
+    assert np.abs(np.diff(frames[:, 1].astype(int), axis=0)).max() > 50
+
+
+@pytest.mark.parametrize(
+    ("shape", "count"), [((1, 7, 20, 24), 7), ((1, 250, 6, 8), 84), ((200, 2, 6, 8), 120), ((1, 1, 6, 8), 1)]
+)
+def test_a_gif_runs_through_slices_or_frames(tmp_path: Path, shape: tuple[int, ...], count: int) -> None:
+    values = np.random.default_rng(0).random(shape)
+    assert len(gif_frames(series(values), series(0.5 * values))) == count
+    assert gif_report(series(values), series(values), tmp_path / "a.gif").is_file()
+
+
+def test_a_gif_of_two_sizes_is_refused() -> None:
+    with pytest.raises(LayoutError, match="one size"):
+        gif_frames(series(CLEAN), series(CLEAN[:3]))
+
+
+@pytest.mark.parametrize("ending", ["png", "gif", "html"])
+def test_every_kind_of_report_is_written(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / "pages" / f"report.{ending}"
+    [(_, figures)] = review([result(tmp_path)], report=path)
+    start = {"png": b"\x89PNG", "gif": b"GIF8", "html": b"<!doctype html>"}[ending]
+    assert path.read_bytes().startswith(start)
+    assert figures.flags == ()
+
+
+def test_figures_of_all_series_are_in_one_file_and_flags_are_warnings(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    good, bad = result(tmp_path), result(tmp_path, "dark", 0.7 * CLEAN)
+    with caplog.at_level(logging.WARNING, "monai_stcnnt"):
+        found = list(review([good, bad], qc=tmp_path / "qc.json"))
+    [first, second] = json.loads((tmp_path / "qc.json").read_text())["series"]
+    assert (first["source"], first["flags"]) == (str(good.source), [])
+    assert second["result"] == str(bad.saved)
+    assert {flag["name"] for flag in second["flags"]} == {flag.name for flag in found[1][1].flags} != set()
+    assert len(caplog.messages) == len(second["flags"])
+    assert all("dark_denoised.nii is flagged: " in message for message in caplog.messages)
+
+
+def test_reports_of_several_series_have_different_names(tmp_path: Path) -> None:
+    one, two = (Result(Path("s"), Path(f"out/{n}/scan_denoised.nii"), 1.0) for n in "ab")
+    names = report_names([one, two], tmp_path / "r.html")
+    assert [name.name for name in names] == ["r_a_scan_denoised.html", "r_b_scan_denoised.html"]
+    assert report_names([one], tmp_path / "r.html") == [tmp_path / "r.html"]
+
+
+def test_the_map_that_was_used_is_counted_in(tmp_path: Path) -> None:
+    plain = result(tmp_path)
+    gmap = tmp_path / "gmap.nii"
+    nib.save(nib.Nifti1Image(np.full((48, 40, 1), 2.0, np.float32), np.eye(4)), gmap)
+    [(_, one)] = review([plain])
+    [(_, half)] = review([Result(plain.source, plain.saved, SIGMA / 2, gmap=gmap)])
+    assert half.removed_std == pytest.approx(one.removed_std, rel=1e-4)
+    nib.save(nib.Nifti1Image(np.full((47, 40, 1), 2.0, np.float32), np.eye(4)), gmap)
+    with pytest.raises(GFactorMapError, match="size"):
+        list(review([Result(plain.source, plain.saved, SIGMA, gmap=gmap)]))
+
+
+@pytest.mark.parametrize("name", ["report.pdf", "report", "folder.html"])
+def test_names_that_are_none_are_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / "folder.html").mkdir()
+    with pytest.raises(OutputNotWritableError, match="ends in"):
+        check_report_name(tmp_path / name)

@@ -1,0 +1,274 @@
+# Copyright (c) monai_stcnnt contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Denoising slab by slab gives what denoising at once gives, in memory that does not grow with the frames."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from monai.data.meta_tensor import MetaTensor
+from monai.engines.evaluator import SupervisedEvaluator
+
+from monai_stcnnt.apps import denoise
+from monai_stcnnt.apps.bundles import bundle_folder, expected_remarks, open_inference, plain_errors, windows_at_once
+from monai_stcnnt.apps.denoising import network_choices
+from monai_stcnnt.data import SaveSeriesd, open_series, read_series
+from monai_stcnnt.engines.streamed_denoising import DenoiseStreamed, EstimateNoiseOfSeriesd, SeriesFrames
+from monai_stcnnt.errors import ChangedFileError, GFactorMapError, ImageSizeError, NoiseLevelError
+from monai_stcnnt.inferers import FrameSlidingWindowInferer
+from monai_stcnnt.transforms import AppendGFactord, EstimateNoiseLevel, FileToFramesd, FrameAxis, ToSNRUnitsd
+
+__all__: list[str] = []
+
+WINDOW = (4, 8, 8)
+
+
+class Mix(torch.nn.Module):
+    """A network that looks at neighbors in all directions and at the g-factor map."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = torch.nn.Conv3d(channels + 1, channels, 3, padding=1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y: torch.Tensor = self.conv(x)
+        return y
+
+
+def write_scan(path: Path, shape: tuple[int, ...], kind: str = "f4", seed: int = 0) -> Path:
+    rng = np.random.default_rng(seed)
+    values = 100 + rng.normal(0, 10, shape) + (1j * rng.normal(0, 10, shape) if kind == "c8" else 0)
+    nib.save(nib.Nifti1Image(values.astype(kind), np.diag([1.5, 1.5, 8, 1])), path)
+    return path
+
+
+def stream(image: Path, output: Path, net: torch.nn.Module, gmap: Path | None = None, **options: Any) -> Path:  # noqa: ANN401
+    """Run one series through an evaluator, reading and writing slab by slab."""
+    batch: dict[str, Any] = {"image": open_series(image, memory=0)}
+    if gmap is not None:
+        batch["gmap"] = open_series(gmap, memory=0, check=False)
+    evaluator = SupervisedEvaluator(
+        torch.device("cpu"), [batch], net, inferer=FrameSlidingWindowInferer(WINDOW, overlap=0.25),
+        iteration_update=DenoiseStreamed(SaveSeriesd("pred", output), **options), decollate=False,
+    )  # fmt: skip
+    with plain_errors():
+        evaluator.run()
+    saved: Path = Path(evaluator.state.output["pred"].meta["saved_to"])
+    return saved
+
+
+def at_once(image: Path, net: torch.nn.Module, gmap: Path | None, sigma: float, axis: FrameAxis) -> np.ndarray:
+    """The same by transforms over the whole series: values ``(X, Y[, Z[, T]])``."""
+    item: dict[Any, Any] = {}
+    for key, path in (("image", image), ("gmap", gmap)):
+        if path is not None:
+            record = read_series(path, check=False)
+            item[key] = MetaTensor(torch.from_numpy(record.to_spatial())[None], meta=dict(record.metadata))
+    to_frames = FileToFramesd(["gmap", "image"], axis, source_key="image", allow_missing_keys=True)
+    to_snr = ToSNRUnitsd("image", sigma)
+    done = to_snr(to_frames(item))
+    frames = AppendGFactord("image", channel_dim=1)(done)["image"]
+    with torch.no_grad():
+        out = FrameSlidingWindowInferer(WINDOW, overlap=0.25)(frames, net)
+    result = MetaTensor(out).copy_meta_from(done["image"])
+    return np.asarray(to_frames.inverse({"image": to_snr.inverse({"image": result})["image"]})["image"][0])
+
+
+@pytest.mark.parametrize("axis", ["auto", "time", "slice"])
+@pytest.mark.parametrize("kind", ["f4", "c8"])
+@pytest.mark.parametrize(("shape", "map_shape"), [
+    ((13, 9, 3, 11), (13, 9, 3)), ((13, 9, 3, 11), (13, 9, 3, 11)), ((13, 9, 7), None), ((13, 9), (13, 9)),
+])  # fmt: skip
+def test_values_are_those_of_the_whole_series_at_once(
+    tmp_path: Path, axis: FrameAxis, kind: str, shape: tuple[int, ...], map_shape: tuple[int, ...] | None
+) -> None:
+    image = write_scan(tmp_path / "scan.nii", shape, kind)
+    gmap = None
+    if map_shape is not None:
+        gmap = tmp_path / "gmap.nii.gz"
+        nib.save(nib.Nifti1Image(np.random.default_rng(1).uniform(1, 2, map_shape).astype("f4"), np.eye(4)), gmap)
+    net = Mix(2 if kind == "c8" else 1)
+    saved = stream(image, tmp_path / "out", net, gmap, noise_sigma=10.0, frame_axis=axis)
+    expected = at_once(image, net, gmap, 10.0, axis)
+    np.testing.assert_array_equal(np.asarray(nib.nifti1.load(saved).dataobj), expected)
+    assert (np.abs(expected) > 0).any()
+
+
+@pytest.mark.parametrize("shape", [(24, 20, 3, 11), (24, 20, 7)])
+def test_the_noise_level_is_that_of_the_whole_of_a_small_series(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    path = write_scan(tmp_path / "scan.nii", shape)
+    record = read_series(path)
+    item = FileToFramesd("image")({"image": torch.from_numpy(record.to_spatial())[None]})["image"]
+    with open_series(path, memory=0) as series:
+        found = EstimateNoiseOfSeriesd("image")({"image": series})["noise_sigma"]
+    assert found == EstimateNoiseLevel(channel_dim=1).estimate(item)
+    gmap = tmp_path / "gmap.nii"
+    nib.save(nib.Nifti1Image(np.full(shape[:3], 2, "f4"), np.eye(4)), gmap)
+    with open_series(path, memory=0) as series, open_series(gmap, memory=0, check=False) as known:
+        halved = EstimateNoiseOfSeriesd("image")({"image": series, "gmap": known})["noise_sigma"]
+    assert halved == pytest.approx(found / 2, rel=1e-6)
+
+
+def test_the_bundle_gives_the_same_in_memory_and_from_disk(tmp_path: Path) -> None:
+    image = write_scan(tmp_path / "scan.nii.gz", (24, 20, 2, 5))
+    contents = []
+    for name, memory in (("memory", 1 << 30), ("disk", 0)):
+        with expected_remarks():
+            workflow = open_inference(
+                bundle_folder("mri_denoising"), input_file=str(image), output_dir=str(tmp_path / name), memory=memory,
+                progress=False, roi_size=[4, 16, 16],
+            )  # fmt: skip
+            workflow.run()
+            workflow.finalize()
+        [saved] = (tmp_path / name).iterdir()
+        contents.append(saved.read_bytes())
+    assert contents[0] == contents[1]
+
+
+def test_a_file_that_changes_meanwhile_is_not_saved(tmp_path: Path) -> None:
+    image = write_scan(tmp_path / "scan.nii", (13, 9, 3, 11))
+
+    class Touch(Mix):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            os.utime(image, ns=(0, 0))
+            return super().forward(x)
+
+    with pytest.raises(ChangedFileError, match=r"scan\.nii"):
+        stream(image, tmp_path / "out", Touch(1), noise_sigma=10.0)
+    assert os.listdir(tmp_path / "out") == []
+
+
+def test_maps_and_levels_that_make_no_sense_are_refused(tmp_path: Path) -> None:
+    image = write_scan(tmp_path / "scan.nii", (13, 9, 3, 11))
+    for name, values, message in (
+        ("size", np.ones((13, 8, 3)), "sizes"),
+        ("zero", np.zeros((13, 9, 3)), "not positive"),
+        ("complex", np.ones((13, 9, 3), np.complex64), "channels"),
+    ):
+        gmap = tmp_path / f"{name}.nii"
+        nib.save(nib.Nifti1Image(values.astype("c8" if name == "complex" else "f4"), np.eye(4)), gmap)
+        series, known = open_series(image), open_series(gmap, check=False)
+        with pytest.raises(GFactorMapError, match=message):
+            SeriesFrames(series, known)
+    with pytest.raises(NoiseLevelError, match="unknown"):
+        stream(image, tmp_path / "out", Mix(1))
+    wrong: list[dict[str, Any]] = [{"noise_sigma": 0.0}, {"strength": float("inf")}]
+    for options in wrong:
+        with pytest.raises(NoiseLevelError, match="positive"):
+            stream(image, tmp_path / "out", Mix(1), **options)
+
+
+def test_choices_reach_the_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = write_scan(tmp_path / "scan.nii", (24, 20, 1, 5))
+    seen: list[tuple[int, bool]] = []
+    forward = torch.nn.Conv2d.forward
+
+    def watch(self: torch.nn.Conv2d, x: torch.Tensor) -> torch.Tensor:
+        seen.append((len(x), torch.is_autocast_enabled("cpu")))
+        return forward(self, x)
+
+    options: dict[str, Any] = {"noise_sigma": 10.0, "roi_size": (4, 16, 16), "progress": False}
+    plain = denoise(image, tmp_path / "plain", **options)
+    monkeypatch.setattr(torch.nn.Conv2d, "forward", watch)
+    mixed = denoise(image, tmp_path / "mixed", **options, amp=True, batch=3)
+    assert max(count for count, _ in seen) == 3 * 4
+    assert all(enabled for _, enabled in seen)
+    first, second = read_series(plain[0]).array, read_series(mixed[0]).array
+    assert 0 < np.abs(first - second).max() < 10
+    assert network_choices(1.0, False, None, None, amp=True, compile=True, batch=2) == {
+        "amp": True, "compile": True, "sw_batch_size": 2,
+    }  # fmt: skip
+    with pytest.raises(ImageSizeError, match="at once"):
+        denoise(image, tmp_path / "none", batch=0)
+    assert (windows_at_once("cpu"), windows_at_once(torch.device("cuda:1"))) == (1, 8)
+
+
+@pytest.mark.slow
+def test_a_compiled_network_gives_the_same(tmp_path: Path) -> None:
+    image = write_scan(tmp_path / "scan.nii", (20, 16, 1, 4))
+    script = (
+        "import sys; from monai_stcnnt.apps import denoise; denoise(sys.argv[1], sys.argv[2], noise_sigma=10.0, "
+        "roi_size=(4, 16, 16), progress=False, compile=len(sys.argv) > 3)"
+    )
+    for arguments in (["plain.nii"], ["compiled.nii", "compile"]):
+        command = [
+            sys.executable,
+            "-W",
+            "ignore",
+            "-c",
+            script,
+            str(image),
+            str(tmp_path / arguments[0]),
+            *arguments[1:],
+        ]
+        subprocess.run(command, check=True, capture_output=True)
+    plain, compiled = (read_series(tmp_path / name).array for name in ("plain.nii", "compiled.nii"))
+    np.testing.assert_allclose(compiled, plain, atol=1e-3 * np.abs(plain).max())
+
+
+PEAK = """
+import resource, sys
+from pathlib import Path
+import numpy as np
+import torch
+from monai.engines.evaluator import SupervisedEvaluator
+from monai_stcnnt.engines.streamed_denoising import DenoiseStreamed, EstimateNoiseOfSeriesd
+from monai_stcnnt.data import SaveSeriesd, open_series
+from monai_stcnnt.inferers import FrameSlidingWindowInferer
+
+class Take(torch.nn.Module):
+    def forward(self, x):
+        return x[:, :1] * 0.5
+
+batch = EstimateNoiseOfSeriesd("image")({"image": open_series(sys.argv[1])})
+SupervisedEvaluator(
+    torch.device("cpu"), [batch], Take(), inferer=FrameSlidingWindowInferer((16, 128, 128)),
+    iteration_update=DenoiseStreamed(SaveSeriesd("pred", Path(sys.argv[1]).parent / "out")), decollate=False,
+).run()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+@pytest.mark.slow
+def test_peak_memory_does_not_grow_with_the_frames(tmp_path: Path, make_large: Callable[[Path, int], Path]) -> None:
+    peaks = []
+    for frames in (180, 720):
+        path = make_large(tmp_path / str(frames), frames)
+        command = [sys.executable, "-W", "ignore", "-c", PEAK, str(path)]
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        peaks.append(int(done.stdout) / 1024)
+        size = path.stat().st_size / 2**20
+    assert size > 500
+    assert peaks[1] - peaks[0] < 0.1 * size
+
+
+@pytest.fixture
+def make_large() -> Callable[[Path, int], Path]:
+    """Give a function that writes a 256 x 256 x 3 series of float32, frame by frame."""
+
+    def make(folder: Path, frames: int) -> Path:
+        folder.mkdir()
+        header = nib.Nifti1Header()
+        header.set_data_dtype(np.float32)
+        header.set_data_shape((256, 256, 3, frames))
+        header.set_sform(np.eye(4), 1)
+        rng = np.random.default_rng(0)
+        with open(folder / "scan.nii", "wb") as file:
+            header["vox_offset"] = 352
+            header.write_to(file)
+            file.seek(352)
+            volume = 100 + rng.normal(0, 10, (3, 256, 256)).astype(np.float32)
+            for _ in range(frames):
+                file.write(np.roll(volume, 1, 1).tobytes())
+        return folder / "scan.nii"
+
+    return make
