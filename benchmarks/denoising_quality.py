@@ -39,7 +39,7 @@ from benchmarks.quality_report import Row, draw_examples, tables, write_readme, 
 from monai_stcnnt.apps.denoising import denoise
 from monai_stcnnt.apps.review.quality import add_series_noise, image_quality, magnitude_record, magnitude_values
 from monai_stcnnt.data import SeriesRecord, read_series, write_nifti
-from monai_stcnnt.mri.noise_level import rician_mean
+from monai_stcnnt.mri.rician import rician_signal
 from monai_stcnnt.mri.snr import foreground_mask
 from monai_stcnnt.networks.nets import build_variant
 
@@ -53,7 +53,6 @@ __all__ = [
     "installed_methods",
     "main",
     "make_case",
-    "rician_signal",
     "trained_methods",
 ]
 
@@ -117,22 +116,6 @@ class Method:
     results: Callable[[Case], Iterator[Candidate]]
     kinds: tuple[Kind, ...] = ("complex", "magnitude")
     needs: str | None = None
-
-
-def rician_signal(mean: np.ndarray) -> np.ndarray:
-    """Signal of which a Rician magnitude with sigma 1 has this mean; 0 where the mean is that of noise alone or less.
-
-    The mean is inverted as by Koay and Basser (2006, doi:10.1016/j.jmr.2006.01.016), here with a table.
-
-    Args:
-        mean: means of magnitudes, any shape.
-
-    Returns:
-        Signals of the same shape.
-    """
-    signal = np.linspace(0, 60, 6001)
-    means = rician_mean(signal)
-    return np.where(mean > means[-1], mean, np.interp(mean, means, signal)).astype(np.float32)
 
 
 def to_stacks(array: np.ndarray) -> np.ndarray:

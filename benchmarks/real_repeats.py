@@ -30,13 +30,14 @@ from scipy.ndimage import gaussian_filter
 from scipy.signal import detrend
 
 from benchmarks.classical_denoisers import block_matching
-from benchmarks.denoising_quality import crop_series, from_stacks, rician_signal, to_stacks
+from benchmarks.denoising_quality import crop_series, from_stacks, to_stacks
 from benchmarks.quality_report import write_results
 from monai_stcnnt.apps.denoising import denoise
 from monai_stcnnt.apps.review.quality import magnitude_record
 from monai_stcnnt.data import SeriesRecord, read_series, write_nifti
 from monai_stcnnt.errors import ConstantImageError, LayoutError
 from monai_stcnnt.mri.noise_level import estimate_noise_level
+from monai_stcnnt.mri.rician import rician_signal
 from monai_stcnnt.mri.snr import foreground_mask
 
 __all__ = [

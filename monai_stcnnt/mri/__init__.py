@@ -10,8 +10,11 @@ from monai_stcnnt.mri.channels import (
     image_magnitude,
 )
 from monai_stcnnt.mri.fft import (
+    Alignment,
+    Keep,
     fftc,
     ifftc,
+    resize_matrix,
 )
 from monai_stcnnt.mri.gfactor import (
     check_gfactor_map,
@@ -32,13 +35,6 @@ from monai_stcnnt.mri.kspace_filter import (
     partial_fourier_filter,
     resolution_filter,
 )
-from monai_stcnnt.mri.matrix_size import (
-    Alignment,
-    Keep,
-    reduce_resolution,
-    resize_matrix,
-    scale_matrix,
-)
 from monai_stcnnt.mri.noise import (
     ColoringStep,
     NoiseColoring,
@@ -57,14 +53,11 @@ from monai_stcnnt.mri.noise_level import (
     NoiseSource,
     background_noise_level,
     estimate_noise_level,
-    rician_mean,
-    rician_variance_factor,
     temporal_noise_level,
     wavelet_noise_level,
 )
 from monai_stcnnt.mri.noise_scan import (
     noise_covariance,
-    noise_scan_level,
     prewhiten,
     pseudo_replica_gfactor,
     replica_noise_map,
@@ -78,6 +71,12 @@ from monai_stcnnt.mri.phantom import (
 from monai_stcnnt.mri.phase import (
     smooth_field,
     smooth_phase,
+)
+from monai_stcnnt.mri.rician import (
+    rician_mean,
+    rician_shape,
+    rician_signal,
+    rician_variance_factor,
 )
 from monai_stcnnt.mri.snr import (
     foreground_mask,
@@ -125,21 +124,20 @@ __all__ = [
     "image_snr",
     "noise_covariance",
     "noise_gain",
-    "noise_scan_level",
     "noncentral_chi_magnitude",
     "normalize_filter",
     "partial_fourier_filter",
     "prewhiten",
     "pseudo_replica_gfactor",
     "random_shapes",
-    "reduce_resolution",
     "replica_noise_map",
     "resize_matrix",
     "resolution_filter",
     "rician_magnitude",
     "rician_mean",
+    "rician_shape",
+    "rician_signal",
     "rician_variance_factor",
-    "scale_matrix",
     "sense_gfactor",
     "smooth_field",
     "smooth_phase",

@@ -82,7 +82,7 @@ def asymmetric_filter(
 ) -> Tensor:
     """Pass band from ``start`` to ``end`` (both included) with tapered edges, for partial Fourier sampling.
 
-    Sides that are not cut stay flat; when nothing is cut, both are tapered. A range that makes no sense is mended:
+    Sides that are not cut stay flat; when nothing is cut, both are tapered. Invalid ranges are corrected:
     bounds outside the axis go to its ends, and a reversed range becomes the whole axis. A ``width`` outside of the
     axis becomes 1.
 

@@ -20,12 +20,12 @@ from typing import Literal
 
 import numpy as np
 import torch
-from scipy.special import gamma, hyp1f1
 from torch import Tensor
 
 from monai_stcnnt.errors import NoiseLevelError
 from monai_stcnnt.mri.channels import image_magnitude
 from monai_stcnnt.mri.gfactor import check_gfactor_map
+from monai_stcnnt.mri.rician import rician_shape
 from monai_stcnnt.mri.snr import foreground_mean
 
 __all__ = [
@@ -33,8 +33,6 @@ __all__ = [
     "NoiseSource",
     "background_noise_level",
     "estimate_noise_level",
-    "rician_mean",
-    "rician_variance_factor",
     "temporal_noise_level",
     "wavelet_noise_level",
 ]
@@ -68,40 +66,6 @@ class NoiseEstimate:
     sigma: float
     method: NoiseSource
     background_share: float
-
-
-def rician_mean(theta: np.ndarray, num_coils: int = 1) -> np.ndarray:
-    r"""Mean of a magnitude over :math:`\sigma`, at the true signal over sigma ``theta``.
-
-    For one coil (Rician) it rises from :math:`\sqrt{\pi/2}` in air to the signal itself where that is strong; for a
-    root sum of squares over coils (non-central chi) it starts higher.
-
-    Args:
-        theta: true signal over sigma, 0 or more, any shape.
-        num_coils: number of independent coils whose squares were added up.
-
-    Returns:
-        Means of the same shape.
-    """
-    scale = np.sqrt(2.0) * gamma(num_coils + 0.5) / gamma(num_coils)
-    return scale * hyp1f1(-0.5, num_coils, -np.square(theta) / 2)
-
-
-def rician_variance_factor(theta: np.ndarray, num_coils: int = 1) -> np.ndarray:
-    r"""Variance of a magnitude over :math:`\sigma^2`, at the true signal over sigma ``theta``.
-
-    For one coil (Rician) it rises from :math:`2 - \pi/2` in air to 1 where the signal is strong; for a root sum of
-    squares over coils (non-central chi) it starts higher.
-
-    Args:
-        theta: true signal over sigma, 0 or more, any shape.
-        num_coils: number of independent coils whose squares were added up.
-
-    Returns:
-        Factors of the same shape.
-    """
-    mean = rician_mean(theta, num_coils)
-    return np.clip(2 * num_coils + np.square(theta) - np.square(mean), 0, 1)
 
 
 def background_noise_level(magnitude: Tensor, num_coils: int = 1) -> tuple[float, float]:
@@ -195,7 +159,7 @@ def wavelet_noise_level(image: Tensor, num_coils: int | None = None) -> float:
     Noise that was low-pass filtered (zero filling, interpolation, smoothing) has little there, and is underestimated.
 
     Args:
-        image: real image or component ``(..., H, W)``; exact zeros are taken for masked pixels.
+        image: real image or component ``(..., H, W)``; exact zeros count as masked pixels.
         num_coils: number of coils that a magnitude image was combined from, whose spread shrinks where there is little
             signal (1: Rician); None for a real or imaginary component.
 
@@ -223,7 +187,7 @@ def temporal_noise_level(image: Tensor, num_coils: int | None = None) -> float:
     level, frames that were smoothed or interpolated over time lower it.
 
     Args:
-        image: real image or component ``(..., T, H, W)``; exact zeros are taken for masked pixels.
+        image: real image or component ``(..., T, H, W)``; exact zeros count as masked pixels.
         num_coils: see :func:`wavelet_noise_level`.
 
     Returns:
@@ -249,20 +213,13 @@ def _median_level(coefficients: np.ndarray, mean_square: np.ndarray, num_coils: 
     sigma = float(np.median(coefficients)) / _MEDIAN_OF_NORMAL
     if num_coils is None or sigma == 0:
         return sigma
-    signals, spreads = _rician_table(num_coils)
     for _ in range(20):
-        spread = np.interp(mean_square / sigma**2 - 2 * num_coils, signals, spreads)
+        signal = np.sqrt(np.clip(mean_square / sigma**2 - 2 * num_coils, 0, None))
+        spread = np.sqrt(rician_shape(signal, num_coils)[1])
         previous, sigma = sigma, float(np.median(coefficients / spread)) / _MEDIAN_OF_NORMAL
         if abs(sigma - previous) < 1e-4 * sigma:
             break
     return sigma
-
-
-@cache
-def _rician_table(num_coils: int) -> tuple[np.ndarray, np.ndarray]:
-    """Squared true signal over squared sigma, and the standard deviation of a Rician variable over sigma there."""
-    signals = np.linspace(0, 12, 241) ** 2
-    return signals, np.sqrt(rician_variance_factor(np.sqrt(signals), num_coils))
 
 
 def estimate_noise_level(image: Tensor, channel_dim: int = 0, gmap: Tensor | None = None) -> NoiseEstimate:

@@ -18,7 +18,7 @@ from torch import Tensor
 from monai_stcnnt.errors import NoiseLevelError
 from monai_stcnnt.mri.noise import RandomSource, complex_noise
 
-__all__ = ["noise_covariance", "noise_scan_level", "prewhiten", "pseudo_replica_gfactor", "replica_noise_map"]
+__all__ = ["noise_covariance", "prewhiten", "pseudo_replica_gfactor", "replica_noise_map"]
 
 
 def noise_covariance(noise: Tensor, bandwidth_ratio: float = 1.0) -> Tensor:
@@ -46,22 +46,6 @@ def noise_covariance(noise: Tensor, bandwidth_ratio: float = 1.0) -> Tensor:
     if not float(covariance.diagonal().real.min()) > 0:
         raise NoiseLevelError("the noise scan has a coil without noise; leave that coil out")
     return covariance
-
-
-def noise_scan_level(noise: Tensor, bandwidth_ratio: float = 1.0) -> float:
-    """Noise standard deviation per component of a noise-only image or scan, over all its samples.
-
-    Args:
-        noise: complex samples of any shape.
-        bandwidth_ratio: receiver bandwidth of the image scan over that of the noise scan.
-
-    Returns:
-        The standard deviation per component.
-
-    Raises:
-        NoiseLevelError: when there is no noise in it.
-    """
-    return sqrt(float(noise_covariance(noise.reshape(1, -1), bandwidth_ratio).real))
 
 
 def prewhiten(data: Tensor, covariance: Tensor) -> Tensor:

@@ -14,17 +14,17 @@ from typing import Any, Literal, get_args
 import numpy as np
 import torch
 from monai.config import KeysCollection, NdarrayOrTensor
-from monai.transforms import MapTransform, RandomizableTransform
-from monai.utils import convert_to_dst_type, convert_to_tensor
+from monai.transforms import RandomizableTransform
+from monai.utils import convert_to_dst_type
 from torch import Tensor
 
-from monai_stcnnt.errors import ImageSizeError, LayoutError
+from monai_stcnnt.errors import ImageSizeError
 from monai_stcnnt.mri.channels import channels_to_complex, complex_to_channels
-from monai_stcnnt.mri.fft import fftc, ifftc
+from monai_stcnnt.mri.fft import fftc, ifftc, resize_matrix
 from monai_stcnnt.mri.kspace_filter import elliptic_support, resolution_filter
-from monai_stcnnt.mri.matrix_size import resize_matrix
 from monai_stcnnt.mri.phantom import cine_phantom, random_shapes
 from monai_stcnnt.mri.snr import foreground_mean
+from monai_stcnnt.transforms.clip import RandClipd, as_clip
 
 __all__ = [
     "RandBandLimit",
@@ -47,13 +47,6 @@ __all__ = [
 ]
 
 Simulation = Literal["time", "depth", "cine"]
-
-
-def _as_clip(img: NdarrayOrTensor) -> Tensor:
-    clip = convert_to_tensor(img, dtype=torch.float32, track_meta=False)
-    if clip.ndim != 4 or clip.shape[0] not in (1, 2):
-        raise LayoutError(f"expected a clip (C, T, H, W) with 1 or 2 channels, found shape {tuple(clip.shape)}")
-    return clip
 
 
 def _mirrored(clip: Tensor) -> tuple[Tensor, tuple[int, int]]:
@@ -108,7 +101,7 @@ class RandBandLimit(RandomizableTransform):
         Raises:
             LayoutError: when it is no clip.
         """
-        clip = _as_clip(img)
+        clip = as_clip(img)
         if randomize:
             self.randomize()
         if not self._do_transform:
@@ -163,7 +156,7 @@ class RandMatrixSize(RandomizableTransform):
             LayoutError: when it is no clip.
             ImageSizeError: when it is too small for the size that is asked for.
         """
-        clip = _as_clip(img)
+        clip = as_clip(img)
         if randomize:
             self.randomize()
         sizes = [round(n * self._factor) for n in clip.shape[-2:]]
@@ -205,7 +198,7 @@ class RandFrameShuffle(RandomizableTransform):
         Raises:
             LayoutError: when it is no clip.
         """
-        clip = _as_clip(img)
+        clip = as_clip(img)
         if randomize:
             self.randomize(clip.shape[1])
         return convert_to_dst_type(clip[:, self._order], img, dtype=torch.float32)[0]
@@ -257,37 +250,13 @@ class RandSimulatedClip(RandomizableTransform):
         Raises:
             LayoutError: when it is no magnitude clip.
         """
-        clip = _as_clip(img)
-        if clip.shape[0] != 1:
-            raise LayoutError(f"expected a magnitude clip (1, T, H, W), found shape {tuple(clip.shape)}")
+        clip = as_clip(img, (1,))
         if randomize:
             self.randomize(clip.shape[1:])
         return convert_to_dst_type(self._clip[None], img, dtype=torch.float32)[0] if self._do_transform else img
 
 
-class _RandClipd(MapTransform, RandomizableTransform):
-    """Apply a random transform of clips to every key, all with the draw of the first."""
-
-    def __init__(self, keys: KeysCollection, transform: RandomizableTransform, allow_missing_keys: bool) -> None:
-        MapTransform.__init__(self, keys, allow_missing_keys)
-        RandomizableTransform.__init__(self, 1.0)
-        self.transform: Any = transform
-
-    def set_random_state(self, seed: int | None = None, state: np.random.RandomState | None = None) -> _RandClipd:
-        """Set the state that everything is drawn from."""
-        super().set_random_state(seed, state)
-        self.transform.set_random_state(seed, state)
-        return self
-
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Replace every clip."""
-        d = dict(data)
-        for n, key in enumerate(self.key_iterator(d)):
-            d[key] = self.transform(d[key], randomize=n == 0)
-        return d
-
-
-class RandBandLimitd(_RandClipd):
+class RandBandLimitd(RandClipd):
     """Dictionary form of :class:`RandBandLimit`; all keys get the same band limit.
 
     Args:
@@ -309,7 +278,7 @@ class RandBandLimitd(_RandClipd):
         super().__init__(keys, RandBandLimit(ratio_range, elliptic_prob, prob), allow_missing_keys)
 
 
-class RandMatrixSized(_RandClipd):
+class RandMatrixSized(RandClipd):
     """Dictionary form of :class:`RandMatrixSize`; all keys get the same matrix.
 
     Args:
@@ -331,7 +300,7 @@ class RandMatrixSized(_RandClipd):
         super().__init__(keys, RandMatrixSize(size, factor_range, prob), allow_missing_keys)
 
 
-class RandFrameShuffled(_RandClipd):
+class RandFrameShuffled(RandClipd):
     """Dictionary form of :class:`RandFrameShuffle`; all keys get the same order.
 
     Args:
@@ -344,7 +313,7 @@ class RandFrameShuffled(_RandClipd):
         super().__init__(keys, RandFrameShuffle(prob), allow_missing_keys)
 
 
-class RandSimulatedClipd(_RandClipd):
+class RandSimulatedClipd(RandClipd):
     """Dictionary form of :class:`RandSimulatedClip`; all keys get the same clip.
 
     Args:

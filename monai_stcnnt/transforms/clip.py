@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from monai.config import KeysCollection, NdarrayOrTensor
-from monai.transforms import MapTransform, Randomizable, Transform
+from monai.transforms import MapTransform, Randomizable, RandomizableTransform, Transform
 from monai.utils import convert_to_dst_type, convert_to_tensor
 
 from monai_stcnnt.errors import LayoutError
@@ -25,6 +25,50 @@ __all__ = [
     "RandFrameClipDict",
     "RandFrameClipd",
 ]
+
+
+def as_clip(img: NdarrayOrTensor, channels: Sequence[int] = (1, 2)) -> torch.Tensor:
+    """Return a clip as a plain float32 tensor.
+
+    Raises:
+        LayoutError: when it is not ``(C, T, H, W)`` with one of these numbers of channels.
+    """
+    clip = convert_to_tensor(img, dtype=torch.float32, track_meta=False)
+    if clip.ndim != 4 or clip.shape[0] not in channels:
+        raise LayoutError(
+            f"expected a clip (C, T, H, W) with C = {' or '.join(map(str, channels))}, "
+            f"found shape {tuple(clip.shape)}; "
+            "RandSmoothPhase makes 2 channels (real, imaginary) of a magnitude clip"
+        )
+    return clip
+
+
+class RandClipd(MapTransform, RandomizableTransform):
+    """Apply a random transform of clips to every key, all with the draw of the first.
+
+    Args:
+        keys: the clips, all of one size.
+        transform: the array form; its call takes ``randomize``.
+        allow_missing_keys: whether a missing key is no error.
+    """
+
+    def __init__(self, keys: KeysCollection, transform: Randomizable, allow_missing_keys: bool) -> None:
+        MapTransform.__init__(self, keys, allow_missing_keys)
+        RandomizableTransform.__init__(self, 1.0)
+        self.transform: Any = transform
+
+    def set_random_state(self, seed: int | None = None, state: np.random.RandomState | None = None) -> RandClipd:
+        """Set the state that everything is drawn from."""
+        super().set_random_state(seed, state)
+        self.transform.set_random_state(seed, state)
+        return self
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Replace every clip."""
+        d = dict(data)
+        for n, key in enumerate(self.key_iterator(d)):
+            d[key] = self.transform(d[key], randomize=n == 0)
+        return d
 
 
 def reflected_range(start: int, length: int, extent: int) -> torch.Tensor:
@@ -99,7 +143,7 @@ class RandFrameClip(Randomizable, Transform):
         return convert_to_dst_type(clip, img)[0]
 
 
-class RandFrameClipd(MapTransform, Randomizable):
+class RandFrameClipd(RandClipd):
     """Dictionary form of :class:`RandFrameClip`; all keys are cut at the place that the first one drew.
 
     Args:
@@ -120,25 +164,7 @@ class RandFrameClipd(MapTransform, Randomizable):
         still_prob: float = 0.0,
         allow_missing_keys: bool = False,
     ) -> None:
-        MapTransform.__init__(self, keys, allow_missing_keys)
-        self.clip = RandFrameClip(clip_size, min_foreground, tries, still_prob)
-
-    def set_random_state(self, seed: int | None = None, state: np.random.RandomState | None = None) -> RandFrameClipd:
-        """Set the state that places are drawn from."""
-        super().set_random_state(seed, state)
-        self.clip.set_random_state(seed, state)
-        return self
-
-    def randomize(self, data: Sequence[int]) -> None:
-        """Draw a place in a series of shape (Z, C, T, H, W)."""
-        self.clip.randomize(data)
-
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Cut the clips."""
-        d = dict(data)
-        for n, key in enumerate(self.key_iterator(d)):
-            d[key] = self.clip(d[key], randomize=n == 0)
-        return d
+        super().__init__(keys, RandFrameClip(clip_size, min_foreground, tries, still_prob), allow_missing_keys)
 
 
 class ForegroundReferenced(MapTransform):

@@ -21,7 +21,7 @@ from monai.utils.enums import TransformBackends
 from monai.utils.type_conversion import convert_to_dst_type, convert_to_tensor
 from torch import Tensor
 
-from monai_stcnnt.errors import LayoutError, NoiseLevelError
+from monai_stcnnt.errors import NoiseLevelError
 from monai_stcnnt.mri.channels import channels_to_complex, complex_to_channels, image_magnitude
 from monai_stcnnt.mri.gfactor import check_gfactor_map, draw_gfactor_map
 from monai_stcnnt.mri.noise import (
@@ -33,9 +33,10 @@ from monai_stcnnt.mri.noise import (
     draw_coloring,
     filter_signal,
 )
-from monai_stcnnt.mri.noise_level import rician_mean
 from monai_stcnnt.mri.phase import smooth_phase
+from monai_stcnnt.mri.rician import rician_mean
 from monai_stcnnt.mri.snr import snr_scale
+from monai_stcnnt.transforms.clip import RandClipd, as_clip
 
 __all__ = [
     "RandMRNoise",
@@ -49,18 +50,6 @@ __all__ = [
 ]
 
 _BACKEND = [TransformBackends.TORCH, TransformBackends.NUMPY]
-
-
-def _as_clip(img: NdarrayOrTensor, channels: Sequence[int]) -> Tensor:
-    """Return a clip as a plain float32 tensor, or refuse what is not ``(C, T, H, W)`` with the right channels."""
-    clip = convert_to_tensor(img, dtype=torch.float32, track_meta=False)
-    if clip.ndim != 4 or clip.shape[0] not in channels:
-        raise LayoutError(
-            f"expected a clip (C, T, H, W) with C = {' or '.join(map(str, channels))}, "
-            f"found shape {tuple(clip.shape)}; "
-            "RandSmoothPhase makes 2 channels (real, imaginary) of a magnitude clip"
-        )
-    return clip
 
 
 class RandSmoothPhase(RandomizableTransform):
@@ -97,14 +86,14 @@ class RandSmoothPhase(RandomizableTransform):
         Raises:
             LayoutError: when the clip is not a magnitude clip.
         """
-        clip = _as_clip(img, (1,))[0]
+        clip = as_clip(img, (1,))[0]
         if randomize:
             self.randomize(clip.shape)
         phase = self._phase.to(clip.device)
         return convert_to_dst_type(torch.stack((clip * phase.cos(), clip * phase.sin())), img, dtype=torch.float32)[0]
 
 
-class RandSmoothPhased(MapTransform, RandomizableTransform):
+class RandSmoothPhased(RandClipd):
     """Dictionary form of :class:`RandSmoothPhase`; all keys get the same phase and have the same size.
 
     Args:
@@ -127,24 +116,7 @@ class RandSmoothPhased(MapTransform, RandomizableTransform):
         prob: float = 1.0,
         allow_missing_keys: bool = False,
     ) -> None:
-        MapTransform.__init__(self, keys, allow_missing_keys)
-        RandomizableTransform.__init__(self, 1.0)
-        self.smooth_phase = RandSmoothPhase(amplitude, ramp, drift, prob)
-
-    def set_random_state(self, seed: int | None = None, state: np.random.RandomState | None = None) -> RandSmoothPhased:
-        """Set the state that the phase is drawn from."""
-        super().set_random_state(seed, state)
-        self.smooth_phase.set_random_state(seed, state)
-        return self
-
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Replace every clip by its complex form."""
-        d = dict(data)
-        first = True
-        for key in self.key_iterator(d):
-            d[key] = self.smooth_phase(d[key], randomize=first)
-            first = False
-        return d
+        super().__init__(keys, RandSmoothPhase(amplitude, ramp, drift, prob), allow_missing_keys)
 
 
 class RandMRNoise(Randomizable, Transform):
@@ -246,7 +218,7 @@ class RandMRNoise(Randomizable, Transform):
             LayoutError: when the clip does not have the right axes or channels.
             GFactorMapError: when the given map does not fit or is not positive.
         """
-        clip = _as_clip(img, (2,) if self.mode == "complex" else (1, 2))
+        clip = as_clip(img, (2,) if self.mode == "complex" else (1, 2))
         if randomize:
             self.randomize(clip.shape[1:])
         amplification = self._amplification(clip, gmap)

@@ -157,7 +157,7 @@ class RandImageFromLabelsd(MapTransform, RandomizableTransform):
         return self
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Synthesise or pass on."""
+        """Synthesise, or return the dictionary as it is."""
         d = dict(data)
         self.randomize(None)
         if not self._do_transform:

@@ -21,8 +21,8 @@ from monai_stcnnt.checkpoints import load_weights
 from monai_stcnnt.data import SeriesRecord, read_series, write_nifti
 from monai_stcnnt.inferers import FrameSlidingWindowInferer
 from monai_stcnnt.mri.noise import complex_noise
-from monai_stcnnt.mri.noise_level import rician_mean
 from monai_stcnnt.mri.phantom import cine_phantom
+from monai_stcnnt.mri.rician import rician_mean
 from monai_stcnnt.mri.snr import foreground_mask, foreground_mean
 from monai_stcnnt.networks.nets import build_variant
 

@@ -18,8 +18,6 @@ from monai_stcnnt.mri.noise import NoiseColoring, color_noise, complex_noise
 from monai_stcnnt.mri.noise_level import (
     background_noise_level,
     estimate_noise_level,
-    rician_mean,
-    rician_variance_factor,
     temporal_noise_level,
     wavelet_noise_level,
 )
@@ -132,22 +130,6 @@ def test_not_finite_is_refused() -> None:
 def test_tiny_image_has_no_estimate() -> None:
     assert wavelet_noise_level(torch.rand(2, 3)) == 0
     assert background_noise_level(torch.rand(3, 3)) == (0, 0)
-
-
-def test_rician_factor_runs_from_air_to_signal() -> None:
-    factor = rician_variance_factor(np.linspace(0, 20, 200))
-    assert factor[0] == pytest.approx(2 - math.pi / 2)
-    assert factor[-1] == pytest.approx(1, abs=2e-3)
-    assert np.all(np.diff(factor) >= -1e-9)
-
-
-@pytest.mark.parametrize("num_coils", [1, 4])
-def test_mean_and_factor_are_those_of_magnitudes(num_coils: int) -> None:
-    components = np.random.RandomState(0).randn(2 * num_coils, 100_000)
-    components[0] += 1.5
-    magnitude = np.sqrt(np.square(components).sum(0))
-    assert rician_mean(np.array(1.5), num_coils) == pytest.approx(magnitude.mean(), rel=0.01)
-    assert rician_variance_factor(np.array(1.5), num_coils) == pytest.approx(magnitude.var(), rel=0.02)
 
 
 def test_integers_are_taken(head: torch.Tensor) -> None:

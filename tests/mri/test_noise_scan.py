@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -14,7 +16,6 @@ from monai_stcnnt.mri.gfactor import coil_sensitivities, sense_gfactor
 from monai_stcnnt.mri.noise import complex_noise
 from monai_stcnnt.mri.noise_scan import (
     noise_covariance,
-    noise_scan_level,
     prewhiten,
     pseudo_replica_gfactor,
     replica_noise_map,
@@ -35,15 +36,16 @@ def test_whitened_noise_is_white() -> None:
 
 def test_level_and_bandwidth() -> None:
     scan = complex_noise((5, 50, 40), torch.Generator().manual_seed(0), sigma=3.0) + 7
-    assert noise_scan_level(scan) == pytest.approx(3, rel=0.03)
-    assert noise_scan_level(scan, bandwidth_ratio=4.0) == pytest.approx(6, rel=0.03)
+    for ratio, level in ((1.0, 3.0), (4.0, 6.0)):
+        variance = noise_covariance(scan.reshape(1, -1), bandwidth_ratio=ratio)
+        assert math.sqrt(float(variance.real)) == pytest.approx(level, rel=0.03)
 
 
 def test_scans_without_information_are_refused() -> None:
     with pytest.raises(NoiseLevelError, match="too few"):
         noise_covariance(torch.ones(4, 3, dtype=torch.complex64))
     with pytest.raises(NoiseLevelError, match="without noise"):
-        noise_scan_level(torch.ones(10, dtype=torch.complex64))
+        noise_covariance(torch.ones(1, 10, dtype=torch.complex64))
     with pytest.raises(NoiseLevelError, match="positive definite"):
         prewhiten(torch.ones(2, 5), torch.ones(2, 2, dtype=torch.complex64))
     with pytest.raises(NoiseLevelError, match="replicas"):

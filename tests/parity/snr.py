@@ -12,8 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from monai_stcnnt.mri.fft import fftc, ifftc
+from monai_stcnnt.mri.fft import fftc, ifftc, resize_matrix
 from monai_stcnnt.mri.kspace_filter import (
+    Normalization,
     apply_kspace_filter,
     asymmetric_filter,
     filter_image,
@@ -21,7 +22,6 @@ from monai_stcnnt.mri.kspace_filter import (
     partial_fourier_filter,
     resolution_filter,
 )
-from monai_stcnnt.mri.matrix_size import reduce_resolution, resize_matrix, scale_matrix
 from monai_stcnnt.mri.noise import NoiseColoring, color_noise, complex_noise
 
 __all__ = ["check"]
@@ -125,7 +125,9 @@ def check_resolution(args: dict[str, Any], arrays: Arrays) -> Result:
     """The published inverse transform is always orthonormal when noise is kept, whatever the forward one was."""
     image = arrays["input"]
     ratios = [args["ratio_RO"], args["ratio_E1"]]
-    ours = reduce_resolution(image, ratios, (0, 1), keep="noise" if args["snr_scaling"] else "signal")
+    normalization: Normalization = "rms" if args["snr_scaling"] else "none"
+    filters = [resolution_filter(n, ratio, normalization) for n, ratio in zip(image.shape[:2], ratios, strict=True)]
+    ours = filter_image(image, filters, (0, 1))
     if args["snr_scaling"] and args["norm"] == "backward":
         ours = ours * sqrt(image.shape[0] * image.shape[1])
     masks = [resolution_filter(length, ratio) for length, ratio in zip(image.shape[:2], ratios, strict=True)]
@@ -138,10 +140,8 @@ def check_matrix(args: dict[str, Any], arrays: Arrays) -> Result:
     """Crop or pad k-space to a new size, or by a ratio."""
     image, expected = arrays["input"], arrays["output"]
     keep: Any = "noise"
-    if "ratio" in args:
-        ours = scale_matrix(image, args["ratio"], (0, 1), keep, "border")
-    else:
-        ours = resize_matrix(image, (args["dst_RO"], args["dst_E1"]), (0, 1), keep, "border")
+    scaled = [round(args.get("ratio", 1.0) * n) for n in image.shape[:2]]
+    ours = resize_matrix(image, (args.get("dst_RO", scaled[0]), args.get("dst_E1", scaled[1])), (0, 1), keep, "border")
     if ours.shape != expected.shape and any((n - o) % 2 for n, o in zip(ours.shape, image.shape, strict=True)):
         padded_right = resize_matrix(image, ours.shape[:2], (0, 1), "signal")
         close(resize_matrix(padded_right, image.shape[:2], (0, 1), "signal"), image)

@@ -27,7 +27,8 @@ from monai_stcnnt.apps.review.views import removed_signal
 from monai_stcnnt.data import SeriesRecord, write_aside
 from monai_stcnnt.errors import LayoutError, NoiseLevelError
 from monai_stcnnt.metrics import residual_whiteness
-from monai_stcnnt.mri.noise_level import rician_mean, rician_variance_factor, wavelet_noise_level
+from monai_stcnnt.mri.noise_level import wavelet_noise_level
+from monai_stcnnt.mri.rician import rician_shape
 from monai_stcnnt.mri.snr import foreground_mask
 
 __all__ = ["LIMITS", "Flag", "QualityControl", "TemporalDifference", "quality_control", "write_qc"]
@@ -161,7 +162,7 @@ def quality_control(
     removed = removed_signal(before, after) / level
     inside = foreground_mask(torch.from_numpy(np.ascontiguousarray(image))).numpy()
     inside = inside if inside.any() else np.ones_like(inside)
-    bias, variance = _rician_shape(image) if before.kind == "magnitude" else (np.zeros(1), np.ones(1))
+    bias, variance = rician_shape(image) if before.kind == "magnitude" else (np.zeros(1), np.ones(1))
     bias, variance = np.broadcast_to(bias, image.shape), np.broadcast_to(variance, image.shape)
     mean, spread = float(removed[inside].mean()), float(removed[inside].std())
     snr = float(image[inside].mean())
@@ -199,13 +200,6 @@ def write_qc(entries: Sequence[Mapping[str, Any]], path: str | Path) -> Path:
     with write_aside(path) as aside:
         aside.write_text(text + "\n", encoding="utf-8")
     return path
-
-
-def _rician_shape(theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Bias and variance of Rician magnitudes of the true signals ``theta``, in noise levels."""
-    levels = np.linspace(0, 20, 401)
-    bias = rician_mean(levels) - levels
-    return np.interp(theta, levels, bias), np.interp(theta, levels, rician_variance_factor(levels))
 
 
 def _noise_left(noisy: np.ndarray, image: np.ndarray, inside: np.ndarray, removed: float) -> float | None:

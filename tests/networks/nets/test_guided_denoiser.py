@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from monai_stcnnt.errors import LayoutError, NetworkConfigError
-from monai_stcnnt.mri.noise_level import rician_mean
+from monai_stcnnt.mri.rician import rician_mean
 from monai_stcnnt.networks.filters.estimates import ShrinkageEstimates, blend
 from monai_stcnnt.networks.filters.phase import SmoothPhase, turned, turned_back
 from monai_stcnnt.networks.nets import STCNNTGuidedDenoiser
