@@ -158,7 +158,7 @@ def test_every_import_is_declared(folder: str) -> None:
     text = configuration()["options"]["install_requires"]
     text += "\n".join(extras_of_tests()) if folder == "tests" else ""
     known = {canonicalize_name(item.name) for item in requirements(text)} | {"monai-stcnnt"}
-    undeclared, own = set(), {"tests", "benchmarks", "docs"}
+    undeclared, own = set(), {"tests", "benchmarks", "docs", "tools"}
     for path in (REPOSITORY / folder).rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
