@@ -36,7 +36,8 @@ from monai_stcnnt.apps.bundles import bundle_folder, expected_remarks, open_infe
 from monai_stcnnt.data import SeriesReader, open_series
 from monai_stcnnt.data.formats.dicom.slabs import DicomSlabs
 from monai_stcnnt.data.formats.nifti_slabs import NiftiSlabs
-from monai_stcnnt.data.sinks import NiftiSink, RecordSink, SeriesSink
+from monai_stcnnt.data.formats.nifti_writer import NiftiSink
+from monai_stcnnt.data.sinks import RecordSink, SeriesSink
 from monai_stcnnt.data.slabs import MemorySlabs
 from monai_stcnnt.engines.streamed_denoising import DenoiseStreamed, EstimateNoiseOfSeriesd
 from monai_stcnnt.inferers import FrameSlidingWindowInferer

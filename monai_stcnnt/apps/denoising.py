@@ -14,12 +14,11 @@ import torch
 from ignite.engine import Engine, Events
 
 from monai_stcnnt.apps.bundles import bundle_folder, expected_remarks, open_inference, plain_errors
-from monai_stcnnt.apps.info import describe
 from monai_stcnnt.apps.review.qc import QualityControl
 from monai_stcnnt.apps.review.reports import Result, check_report_name, review
 from monai_stcnnt.data import (
     OutputFormat,
-    format_of,
+    list_images,
     output_path,
     series_datalist,
 )
@@ -174,7 +173,7 @@ def _jobs(path: Path, series: str | None, gmap: str | Path | None) -> list[Job]:
     items = series_datalist(path, gmap)
     plain, chosen = [], []
     for item in items:
-        found = describe(item["image"]) if format_of(item["image"]) == "dicom" else []
+        found = list_images(item["image"], check=False)
         usable = [summary for summary in found if not summary.refused]
         if len(found) < 2 or not usable:
             plain.append(item)

@@ -26,7 +26,6 @@ from monai_stcnnt.apps.batch.publish import is_lack_of_room
 from monai_stcnnt.apps.batch.tasks import error_text
 from monai_stcnnt.apps.bundles import bundle_folder, expected_remarks, open_inference, plain_errors
 from monai_stcnnt.apps.denoising import denoise as denoise_files
-from monai_stcnnt.apps.info import describe
 from monai_stcnnt.apps.review.png import check_report_path
 from monai_stcnnt.apps.review.segmentation import segmentation_report
 from monai_stcnnt.apps.review.volume_plot import volume_plot
@@ -37,14 +36,15 @@ from monai_stcnnt.data import (
     SeriesRecord,
     check_exists,
     check_output_folder,
-    format_of,
+    list_images,
     output_path,
     read_series,
     record_from_metatensor,
     series_datalist,
     write_labels,
 )
-from monai_stcnnt.data.formats.nifti import is_nifti_path
+from monai_stcnnt.data.formats.nifti_header import is_nifti_path
+from monai_stcnnt.data.formats.registry import image_format, result_extension
 from monai_stcnnt.data.reader import monai_metadata
 from monai_stcnnt.errors import FailedSeriesError, LabelValueError, LayoutError, OutputNotWritableError, StcnntError
 
@@ -235,7 +235,7 @@ def _items(source: Path, series: str | None) -> list[_Item]:
     for entry in entries:
         path = Path(entry["image"])
         try:
-            found = describe(path) if format_of(path) == "dicom" else []
+            found = list_images(path, check=False)
         except StcnntError as error:
             if len(entries) == 1:
                 raise
@@ -267,12 +267,12 @@ def _check_target(target: _Target, items: Sequence[_Item]) -> None:
     for item in items:
         if item.error:
             continue
-        is_dicom = format_of(item.source) == "dicom" or (item.series is not None and item.source.is_dir())
-        if target.output_format == "dicom_seg" and not is_dicom:
+        row = image_format(item.source)
+        if target.output_format == "dicom_seg" and not row.holds_references:
             raise OutputNotWritableError(
                 f"{item.source} is not DICOM, so that a DICOM segmentation has nothing to refer to. Write NIfTI."
             )
-        if not is_dicom or target.output_format == "nifti":
+        if result_extension(item.source, row.name, "magnitude", target.output_format):
             continue
         folder = output_path(item.source, target.root, target.output, item.suffix, "")
         if folder.exists():

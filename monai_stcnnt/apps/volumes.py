@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from monai_stcnnt.data import SeriesRecord, write_aside
+from monai_stcnnt.data.formats.registry import format_named
 from monai_stcnnt.errors import OutputNotWritableError
 from monai_stcnnt.metrics import (
     MYOCARDIAL_DENSITY,
@@ -146,7 +147,8 @@ def measure_masks(labels: SeriesRecord, class_names: Mapping[int, str], scan: st
             notes += _emptiness(names[n], volumes[:, n])
             if volumes[:, n].max() > 0:
                 functions[names[n]] = ventricular_function(volumes[:, n])
-    if labels.metadata.get("file_format") == "numpy":
+    source_format = format_named(labels.metadata.get("file_format"))
+    if source_format is not None and not source_format.holds_geometry:
         notes.append("A NumPy file has no geometry: volumes and areas are those of voxels of 1 mm.")
     return MaskMeasures(
         scan=scan or Path(str(labels.metadata.get("source", ""))).name,

@@ -7,18 +7,27 @@ from __future__ import annotations
 from monai_stcnnt.data.atomic import write_aside
 from monai_stcnnt.data.checks import check_exists, check_gfactor_map, check_image, check_output_folder
 from monai_stcnnt.data.collate import series_collate, series_decollate
+from monai_stcnnt.data.formats.base import Format, OutputDtype, SeriesSummary
 from monai_stcnnt.data.formats.dicom.seg import write_dicom_seg
 from monai_stcnnt.data.formats.dicom.series import DicomSeries, list_dicom_series, read_dicom
 from monai_stcnnt.data.formats.dicom.writer import write_dicom_series
 from monai_stcnnt.data.formats.itk import read_itk, write_itk
-from monai_stcnnt.data.formats.nifti import OutputDtype, read_nifti, write_nifti
+from monai_stcnnt.data.formats.nifti import read_nifti
+from monai_stcnnt.data.formats.nifti_writer import write_nifti
 from monai_stcnnt.data.formats.numpy_files import read_numpy, write_numpy
+from monai_stcnnt.data.formats.registry import (
+    OutputFormat,
+    can_read,
+    files_of,
+    format_of,
+    list_images,
+    open_series,
+    read_series,
+)
 from monai_stcnnt.data.gfactor import read_gfactor_map
 from monai_stcnnt.data.listing import list_series, output_path, series_datalist
-from monai_stcnnt.data.opening import open_series
 from monai_stcnnt.data.reader import OpenSeriesD, OpenSeriesd, OpenSeriesDict, SeriesReader
-from monai_stcnnt.data.record import ImageKind, record_from_channel_first, regular_frame_times
-from monai_stcnnt.data.series import FileFormat, SeriesRecord, can_read, format_of, read_series
+from monai_stcnnt.data.record import ImageKind, SeriesRecord, record_from_channel_first, regular_frame_times
 from monai_stcnnt.data.sinks import SeriesSink
 from monai_stcnnt.data.slabs import SeriesSlabs
 from monai_stcnnt.data.training.clips import PrepareClips, split_datalist
@@ -38,7 +47,6 @@ from monai_stcnnt.data.training.labelled_folders import (
     paired_datalist,
 )
 from monai_stcnnt.data.writer import (
-    OutputFormat,
     SaveSeries,
     SaveSeriesD,
     SaveSeriesd,
@@ -53,7 +61,7 @@ __all__ = [
     "UNLABELLED",
     "DicomSeries",
     "Draw",
-    "FileFormat",
+    "Format",
     "ImageKind",
     "LoadFrameLabelsD",
     "LoadFrameLabelsDict",
@@ -74,6 +82,7 @@ __all__ = [
     "SeriesRecord",
     "SeriesSink",
     "SeriesSlabs",
+    "SeriesSummary",
     "acdc_datalist",
     "can_read",
     "check_exists",
@@ -81,9 +90,11 @@ __all__ = [
     "check_image",
     "check_output_folder",
     "draw_seed",
+    "files_of",
     "format_of",
     "labelled_datalist",
     "list_dicom_series",
+    "list_images",
     "list_series",
     "mnms_datalist",
     "open_series",

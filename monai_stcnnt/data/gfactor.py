@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from monai_stcnnt.data.checks import check_gfactor_map
+from monai_stcnnt.data.formats.registry import read_series
 from monai_stcnnt.data.record import SeriesRecord
-from monai_stcnnt.data.series import read_series
 
 __all__ = ["read_gfactor_map"]
 
@@ -31,7 +31,7 @@ def read_gfactor_map(path: str | Path, like: SeriesRecord) -> np.ndarray:
     Raises:
         GFactorMapError: if the map does not cover the image, is complex, or has a value that is not positive and
             finite.
-        MissingFileError: and the other errors of :func:`~monai_stcnnt.data.series.read_series`, if it cannot be read.
+        MissingFileError: and the other errors of :func:`~monai_stcnnt.data.formats.registry.read_series`.
     """
     gmap = read_series(path, check=False)
     check_gfactor_map(gmap.array, like.array.shape, str(path))

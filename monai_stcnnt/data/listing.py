@@ -8,14 +8,12 @@ import os
 from pathlib import Path
 
 from monai_stcnnt.data.checks import check_exists
-from monai_stcnnt.data.formats.itk import ITK_SUFFIXES
-from monai_stcnnt.data.formats.nifti import NIFTI_SUFFIXES
-from monai_stcnnt.data.series import can_read, format_of
+from monai_stcnnt.data.formats import registry
+from monai_stcnnt.data.formats.registry import can_read, format_of, known_formats
+from monai_stcnnt.data.paths import folders_below
 from monai_stcnnt.errors import EmptyImageError, GFactorMapError, NotAnImageError, OutputNotWritableError
 
 __all__ = ["gfactor_map_of", "list_series", "output_path", "series_datalist"]
-
-_EXTENSIONS = (*NIFTI_SUFFIXES, *ITK_SUFFIXES, ".npy")
 
 
 def list_series(path: str | Path) -> list[Path]:
@@ -39,20 +37,19 @@ def list_series(path: str | Path) -> list[Path]:
     path = check_exists(path)
     if path.is_file():
         if not can_read(path):
-            raise NotAnImageError(f"{path} is not an image of a known format. Give NIfTI, DICOM, NumPy, MHA or NRRD.")
+            raise NotAnImageError(f"{path} is not an image of a known format. Give one of {known_formats()}.")
         return [path]
-    found: list[Path] = []
-    dicom: set[Path] = set()
-    for folder, names in _walk(path):
-        kind = format_of(folder)
-        if kind == "dicom" and dicom.isdisjoint(folder.parents):
-            dicom.add(folder)
-            found.append(folder)
-        elif kind == "numpy":
-            found.append(folder)
-        found += [folder / name for name in names if name.lower().endswith((*NIFTI_SUFFIXES, *ITK_SUFFIXES))]
+    found: set[Path] = set()
+    nested: set[Path] = set()
+    for folder, names in folders_below(path):
+        for row in registry.FORMATS:
+            if row is not registry.FOLDERS:
+                found.update(row.entries_in(folder, names))
+            elif nested.isdisjoint(folder.parents):
+                nested.update(row.entries_in(folder, names))
+    found |= nested
     if not found:
-        raise EmptyImageError(f"{path} holds no image (NIfTI, DICOM, a NumPy pair, MHA or NRRD). Check the folder.")
+        raise EmptyImageError(f"{path} holds no image. Check the folder; known are {known_formats()}.")
     return sorted(found, key=lambda file: file.relative_to(path).parts)
 
 
@@ -124,21 +121,17 @@ def output_path(
     return target
 
 
-def _walk(root: Path) -> list[tuple[Path, list[str]]]:
-    """Folders from ``root`` on and the names of their files, without hidden ones."""
-    result = []
-    for folder, folders, names in os.walk(root):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        result.append((Path(folder), [name for name in names if not name.startswith(".")]))
-    return result
-
-
 def _split_name(name: str) -> tuple[str, str]:
     """Split a file name into stem and extension, ``.nii.gz`` being one extension."""
-    for extension in _EXTENSIONS:
+    for extension in _extensions():
         if name.lower().endswith(extension) and len(name) > len(extension):
             return name[: -len(extension)], name[-len(extension) :]
     return name, ""
+
+
+def _extensions() -> list[str]:
+    """Endings of all formats, the longest first."""
+    return sorted((extension for row in registry.FORMATS for extension in row.extensions), key=len, reverse=True)
 
 
 def gfactor_map_of(image: Path, root: Path, gmap: str | Path) -> Path:
@@ -161,7 +154,7 @@ def gfactor_map_of(image: Path, root: Path, gmap: str | Path) -> Path:
         return maps
     relative = Path(image.name) if image == root else image.relative_to(root)
     stem = _split_name(relative.name)[0]
-    for name in (relative.name, *(stem + extension for extension in _EXTENSIONS)):
+    for name in (relative.name, *(stem + extension for extension in _extensions())):
         candidate = maps / relative.parent / name
         if candidate.exists():
             return candidate

@@ -15,9 +15,8 @@ from monai.data.image_reader import ImageReader
 from monai.transforms.transform import MapTransform
 from monai.utils.enums import MetaKeys, SpaceKeys
 
-from monai_stcnnt.data.opening import open_series
+from monai_stcnnt.data.formats.registry import can_read, open_series, read_series
 from monai_stcnnt.data.record import SeriesRecord
-from monai_stcnnt.data.series import can_read, read_series
 from monai_stcnnt.data.slabs import IN_MEMORY, SeriesSlabs
 from monai_stcnnt.errors import SeriesMismatchError
 
@@ -32,7 +31,7 @@ class _SeriesPaths:
 
 
 class SeriesReader(ImageReader):
-    """Read whatever :func:`~monai_stcnnt.data.series.read_series` reads, in MONAI's axes and with its metadata.
+    """Read what :func:`~monai_stcnnt.data.formats.registry.read_series` reads, in MONAI's axes, with its metadata.
 
     The array is ``(X, Y)``, ``(X, Y, Z)`` or ``(X, Y, Z, T)``, as many axes as the file has: float32, or complex64
     for a complex image. ``EnsureChannelFirstd(keys)`` puts the channel axis in front, with or without
@@ -90,7 +89,7 @@ class SeriesReader(ImageReader):
 
         Raises:
             SeriesMismatchError: if there are several files for one image.
-            StcnntError: the errors of :func:`~monai_stcnnt.data.series.read_series`.
+            StcnntError: the errors of :func:`~monai_stcnnt.data.formats.registry.read_series`.
         """
         if len(img.paths) != 1:
             names = ", ".join(str(path) for path in img.paths)
@@ -108,7 +107,7 @@ class SeriesReader(ImageReader):
             scratch: folder to unpack a compressed file in, default: the system's own.
 
         Returns:
-            The open series, see :func:`~monai_stcnnt.data.opening.open_series`.
+            The open series, see :func:`~monai_stcnnt.data.formats.registry.open_series`.
 
         Raises:
             StcnntError: the errors of that function.

@@ -12,9 +12,12 @@ import numpy as np
 
 from monai_stcnnt.errors import GeometryError, LayoutError
 
-__all__ = ["ImageKind", "SeriesRecord", "record_from_channel_first", "regular_frame_times"]
+__all__ = ["LPS_TO_RAS", "ImageKind", "SeriesRecord", "record_from_channel_first", "regular_frame_times"]
 
 ImageKind = Literal["magnitude", "complex"]
+
+LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+"""From the patient axes of DICOM and ITK to those of NIfTI; its own inverse."""
 
 _SPACINGS = (1e-4, 1e4)  # millimeters
 _FARTHEST = 1e6  # millimeters from the origin

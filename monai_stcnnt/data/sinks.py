@@ -18,16 +18,11 @@ from types import TracebackType
 from typing import IO
 
 import numpy as np
-from nibabel.openers import ImageOpener
 
-from monai_stcnnt.data.atomic import write_aside
-from monai_stcnnt.data.formats.nifti import OutputDtype, nifti_file_layout
 from monai_stcnnt.data.record import SeriesRecord
 from monai_stcnnt.errors import OutputNotWritableError
 
-__all__ = ["NiftiSink", "RecordSink", "SeriesSink"]
-
-_CHUNK = 1 << 22
+__all__ = ["RecordSink", "SeriesSink", "claim"]
 
 
 class SeriesSink(ABC):
@@ -90,75 +85,6 @@ class SeriesSink(ABC):
             f"{self.path} cannot be written: {error.strerror or error}. Choose a folder with room that you may write "
             "to."
         )
-
-
-class NiftiSink(SeriesSink):
-    """A NIfTI file of floating point values that is written in place, plane by plane.
-
-    A compressed file is written plain beside it, to a file without a name, and packed at the end.
-
-    Args:
-        outline: what will be written.
-        path: name that ends in ``.nii`` or ``.nii.gz``.
-        dtype: ``"float32"`` or ``"float64"``, per component.
-    """
-
-    def __init__(self, outline: SeriesRecord, path: Path, dtype: OutputDtype = "float32") -> None:
-        super().__init__(outline, path)
-        self.header, self.file_dtype, self.is_pair = nifti_file_layout(outline, dtype)
-        self._aside = path
-        self._file: IO[bytes]
-
-    def _begin(self) -> None:
-        self._aside = self._stack.enter_context(write_aside(self.path))
-        size = len(self.header) + self._planes() * self._plane_size()
-        try:
-            is_packed = self.path.name.lower().endswith(".gz")
-            if is_packed:
-                self._file = self._stack.enter_context(tempfile.TemporaryFile(dir=self.path.parent))  # noqa: SIM115
-            else:
-                self._file = self._stack.enter_context(open(self._aside, "w+b"))  # noqa: SIM115 - the stack closes it
-            claim(self._file, size)
-            self._file.write(self.header)
-        except OSError as error:
-            raise self._failure(error) from error
-
-    def write(self, frames: slice, slices: slice, values: np.ndarray) -> None:
-        """Write some frames of some slices; see :meth:`SeriesSink.write`."""
-        _, times, places, *_ = self.outline.array.shape
-        if self.outline.kind == "magnitude" or self.is_pair:
-            parts = values.astype(self.file_dtype)
-        else:
-            parts = (values[:1] + 1j * values[1:]).astype(self.file_dtype)
-        try:
-            for part, volume in enumerate(parts):
-                for time, planes in enumerate(volume, frames.start):
-                    place = (part * times + time) * places + slices.start
-                    self._file.seek(len(self.header) + place * self._plane_size())
-                    self._file.write(np.ascontiguousarray(planes).data)
-        except OSError as error:
-            raise self._failure(error) from error
-
-    def _finish(self) -> None:
-        try:
-            self._file.flush()
-            if self.path.name.lower().endswith(".gz"):
-                self._file.seek(0)
-                with ImageOpener(str(self._aside), "wb") as packed:
-                    while block := self._file.read(_CHUNK):
-                        packed.write(block)
-            else:
-                os.fsync(self._file.fileno())
-        except OSError as error:
-            raise self._failure(error) from error
-
-    def _planes(self) -> int:
-        _, times, places, *_ = self.outline.array.shape
-        return times * places * (2 if self.is_pair else 1)
-
-    def _plane_size(self) -> int:
-        *_, rows, columns = self.outline.array.shape
-        return rows * columns * self.file_dtype.itemsize
 
 
 class RecordSink(SeriesSink):

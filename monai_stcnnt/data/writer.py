@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Hashable, Mapping
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 from monai.config.type_definitions import KeysCollection
@@ -19,19 +19,15 @@ from monai.transforms.transform import MapTransform, Transform
 from monai.utils.enums import MetaKeys, TransformBackends
 
 from monai_stcnnt.data.checks import check_output_folder
-from monai_stcnnt.data.formats.dicom.seg import write_dicom_seg
-from monai_stcnnt.data.formats.dicom.writer import write_dicom_series
-from monai_stcnnt.data.formats.itk import is_itk_path, write_itk
-from monai_stcnnt.data.formats.nifti import OutputDtype, is_nifti_path, write_nifti
-from monai_stcnnt.data.formats.numpy_files import write_numpy
+from monai_stcnnt.data.formats.base import OutputDtype, WriteOptions
+from monai_stcnnt.data.formats.registry import OutputFormat, format_for, result_extension
 from monai_stcnnt.data.listing import output_path
 from monai_stcnnt.data.record import SeriesRecord, record_from_channel_first
-from monai_stcnnt.data.sinks import NiftiSink, RecordSink, SeriesSink
+from monai_stcnnt.data.sinks import RecordSink, SeriesSink
 from monai_stcnnt.data.slabs import IN_MEMORY
 from monai_stcnnt.errors import LabelValueError, LayoutError, OutputNotWritableError
 
 __all__ = [
-    "OutputFormat",
     "SaveSeries",
     "SaveSeriesD",
     "SaveSeriesDict",
@@ -40,8 +36,6 @@ __all__ = [
     "write_labels",
     "write_series",
 ]
-
-OutputFormat = Literal["same", "nifti", "dicom_seg"]
 
 logger = logging.getLogger(__name__)
 
@@ -102,13 +96,7 @@ def write_series(
         OutputNotWritableError: if the format cannot hold the record, or the place cannot be written to.
     """
     path = Path(path)
-    if is_nifti_path(path):
-        return write_nifti(record, path, dtype=dtype)
-    if is_itk_path(path):
-        return write_itk(record, path)
-    if path.suffix.lower() == ".npy":
-        return write_numpy(record, path)
-    return write_dicom_series(record, path, uid_seed=uid_seed)
+    return format_for(path).write(record, path, WriteOptions(dtype, uid_seed))
 
 
 def write_labels(
@@ -144,16 +132,8 @@ def write_labels(
             f"The mask of {record.metadata.get('source', 'the image')} holds values without a class name: "
             f"{', '.join(f'{value:g}' for value in unnamed[:8])}. Named are {', '.join(map(str, sorted(known)))}."
         )
-    is_file = is_nifti_path(path) or is_itk_path(path) or path.suffix.lower() == ".npy"
-    if is_file:
-        return write_series(record, path, dtype="uint8" if max(known) < 256 else "uint16")
-    if record.metadata.get("file_format") != "dicom":
-        raise OutputNotWritableError(
-            f"{path}: only images from DICOM files have DICOM segmentations. Choose a name that ends in .nii.gz."
-        )
-    return write_dicom_seg(
-        record, path, class_names=class_names, algorithm_version=algorithm_version, uid_seed=uid_seed
-    )
+    dtype: OutputDtype = "uint8" if max(known) < 256 else "uint16"
+    return format_for(path).write(record, path, WriteOptions(dtype, uid_seed, class_names, algorithm_version))
 
 
 class SaveSeries(Transform):
@@ -257,9 +237,9 @@ class SaveSeries(Transform):
         path = self.output_file or self._target(outline)
         if path.is_dir():
             raise OutputNotWritableError(f"{path} exists already. Choose another folder, or remove it.")
-        if is_nifti_path(path) and self.dtype in ("float32", "float64") and self.class_names is None:
-            return NiftiSink(outline, path, self.dtype)
-        return RecordSink(outline, path, self._write, memory)
+        if self.class_names is not None:
+            return RecordSink(outline, path, self._write, memory)
+        return format_for(path).sink(outline, path, WriteOptions(self.dtype, self.uid_seed), memory)
 
     def _write(self, record: SeriesRecord, path: Path) -> Path:
         if self.class_names is None:
@@ -271,15 +251,8 @@ class SaveSeries(Transform):
 
     def _target(self, record: SeriesRecord) -> Path:
         """Where a record goes; two sources never go to one place."""
-        source, file_format = str(record.metadata["source"]), record.metadata.get("file_format")
-        extension = None
-        as_nifti = self.output_format == "nifti" or (file_format == "dicom" and record.kind == "complex")
-        if self.output_format == "dicom_seg":
-            extension = ""
-        elif as_nifti and file_format != "nifti":
-            extension = ".nii.gz"
-        elif file_format == "numpy":
-            extension = ".npy"
+        source = str(record.metadata["source"])
+        extension = result_extension(source, record.metadata.get("file_format"), record.kind, self.output_format)
         root = source if self.input_root is None else self.input_root
         path = output_path(source, root, self.output_dir, self.suffix, extension)
         other = self._sources.setdefault(path, source)

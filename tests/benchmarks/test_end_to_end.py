@@ -15,7 +15,7 @@ import torch
 
 from benchmarks.end_to_end import STEPS, Clock, Passing, by_step, large_series, main, seam_table, seams, table
 from monai_stcnnt.data import open_series, read_series
-from monai_stcnnt.data.sinks import NiftiSink
+from monai_stcnnt.data.formats.nifti_writer import NiftiSink
 
 __all__: list[str] = []
 

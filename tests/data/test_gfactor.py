@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from monai_stcnnt.data.formats.registry import read_series
 from monai_stcnnt.data.gfactor import read_gfactor_map
-from monai_stcnnt.data.series import read_series
 from monai_stcnnt.errors import GFactorMapError, MissingFileError
 
 __all__: list[str] = []

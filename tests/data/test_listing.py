@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from monai_stcnnt.data.formats.registry import read_series
 from monai_stcnnt.data.listing import list_series, output_path, series_datalist
-from monai_stcnnt.data.series import read_series
 from monai_stcnnt.errors import (
     EmptyImageError,
     GFactorMapError,

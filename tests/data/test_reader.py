@@ -20,8 +20,8 @@ from monai.transforms.utility.dictionary import EnsureChannelFirstd
 from PIL import Image
 
 from monai_stcnnt import errors
+from monai_stcnnt.data.formats.registry import read_series
 from monai_stcnnt.data.reader import SeriesReader
-from monai_stcnnt.data.series import read_series
 
 __all__: list[str] = []
 

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from monai_stcnnt import errors
-from monai_stcnnt.data.series import can_read, read_series
+from monai_stcnnt.data.formats.registry import can_read, read_series
 
 __all__: list[str] = []
 

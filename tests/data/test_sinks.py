@@ -18,7 +18,7 @@ import pydicom
 import pytest
 
 from monai_stcnnt.data import SaveSeries, SeriesRecord, SeriesSink, read_series, write_nifti
-from monai_stcnnt.data.sinks import NiftiSink
+from monai_stcnnt.data.formats.nifti_writer import NiftiSink
 from monai_stcnnt.data.slabs import outline_of
 from monai_stcnnt.errors import LayoutError, OutputNotWritableError
 
@@ -166,7 +166,7 @@ def test_a_place_that_is_no_folder_is_refused(tmp_path: Path, make_nifti: Callab
 KILLED = """
 import os, signal, sys
 import numpy as np
-from monai_stcnnt.data.sinks import NiftiSink
+from monai_stcnnt.data.formats.nifti_writer import NiftiSink
 from monai_stcnnt.data.slabs import outline_of
 shape = (1, 4, 3, 8, 8)
 with NiftiSink(outline_of(shape, np.eye(4), np.arange(4.0), {}), __import__("pathlib").Path(sys.argv[1])) as sink:

@@ -24,9 +24,9 @@ from monai.transforms.utility.dictionary import EnsureChannelFirstd
 
 from monai_stcnnt.data import writer as module
 from monai_stcnnt.data.collate import series_collate
+from monai_stcnnt.data.formats.registry import read_series
 from monai_stcnnt.data.listing import series_datalist
 from monai_stcnnt.data.reader import SeriesReader
-from monai_stcnnt.data.series import read_series
 from monai_stcnnt.data.writer import SaveSeries, SaveSeriesd, record_from_metatensor
 from monai_stcnnt.errors import LabelValueError, LayoutError, OutputNotWritableError
 from monai_stcnnt.transforms.layout import FileToFramesd

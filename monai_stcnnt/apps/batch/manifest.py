@@ -21,6 +21,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from monai_stcnnt.data import files_of
+from monai_stcnnt.data.paths import files_below
 from monai_stcnnt.errors import OutputNotWritableError, UnreadableFileError
 
 __all__ = [
@@ -31,7 +33,6 @@ __all__ = [
     "SeriesRow",
     "Status",
     "checksum_of",
-    "input_files",
     "read_manifest",
     "results_exist",
     "stamp_of",
@@ -171,7 +172,7 @@ def results_exist(row: SeriesRow, output: Path) -> bool:
     if row.status != "done" or not row.outputs:
         return False
     for entry in row.outputs:
-        files = input_files(output / entry.path)
+        files = files_below(output / entry.path)
         if len(files) != entry.files or sum(file.stat().st_size for file in files) != entry.size:
             return False
     return True
@@ -285,30 +286,11 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def input_files(path: str | Path) -> list[Path]:
-    """List the files that an image is made of.
-
-    Args:
-        path: a file, which is its own list, or a folder, which is searched with its sub folders.
-
-    Returns:
-        Files in the order of their relative names, without hidden ones; none where nothing is there.
-    """
-    path = Path(path)
-    if path.is_file():
-        return [path]
-    found = []
-    for folder, folders, names in os.walk(path):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [Path(folder) / name for name in names if not name.startswith(".")]
-    return sorted(found, key=lambda file: file.relative_to(path).parts)
-
-
 def stamp_of(paths: Sequence[str | Path]) -> FileStamp:
-    """Make a stamp of files and folders.
+    """Make a stamp of images.
 
     Args:
-        paths: files and folders.
+        paths: files and folders; every file that belongs to an image counts, such as the data of a header.
 
     Returns:
         SHA-256 of the names, sizes and times of change.
@@ -317,23 +299,23 @@ def stamp_of(paths: Sequence[str | Path]) -> FileStamp:
         UnreadableFileError: if a file is gone.
     """
     digest = hashlib.sha256()
-    for path in paths:
-        for file in input_files(path):
+    for path in map(Path, paths):
+        for file in files_of(path):
             try:
                 state = file.stat()
             except OSError as error:
                 raise UnreadableFileError(f"{file} cannot be read: {error.strerror}. Was it removed?") from error
             digest.update(
-                f"{file.relative_to(path)}\0{state.st_size}\0{state.st_mtime_ns}\n".encode(errors="surrogateescape")
+                f"{_name_in(file, path)}\0{state.st_size}\0{state.st_mtime_ns}\n".encode(errors="surrogateescape")
             )
     return digest.hexdigest()
 
 
 def checksum_of(path: str | Path) -> OutputEntry:
-    """Make the checksum of a file or folder.
+    """Make the checksum of an image or of a result.
 
     Args:
-        path: file or folder.
+        path: file or folder; every file that belongs to it counts.
 
     Returns:
         Its name, number of files, size and SHA-256.
@@ -343,16 +325,21 @@ def checksum_of(path: str | Path) -> OutputEntry:
     """
     path = Path(path)
     lines, size = [], 0
-    for file in input_files(path):
+    for file in files_of(path):
         try:
             with file.open("rb") as content:
                 lines.append((hashlib.file_digest(content, "sha256").hexdigest(), file))
                 size += content.tell()
         except OSError as error:
             raise UnreadableFileError(f"{file} cannot be read: {error.strerror}. Check its permissions.") from error
-    if path.is_file():
+    if [file for _, file in lines] == [path]:
         return OutputEntry(path.name, 1, size, lines[0][0])
-    listing = "".join(f"{digest}  {file.relative_to(path).as_posix()}\n" for digest, file in lines)
+    listing = "".join(f"{digest}  {_name_in(file, path)}\n" for digest, file in lines)
     return OutputEntry(
         path.name, len(lines), size, hashlib.sha256(listing.encode(errors="surrogateescape")).hexdigest()
     )
+
+
+def _name_in(file: Path, path: Path) -> str:
+    """Name of a file that belongs to an image, relative to the folder that is the image or holds it."""
+    return Path(os.path.relpath(file, path if path.is_dir() else path.parent)).as_posix()

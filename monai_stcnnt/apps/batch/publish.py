@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from monai_stcnnt.apps.batch.manifest import input_files, sync_folder
+from monai_stcnnt.apps.batch.manifest import sync_folder
+from monai_stcnnt.data.paths import files_below
 from monai_stcnnt.errors import OutputNotWritableError, StcnntError
 
 __all__ = ["UNFINISHED", "check_free", "give_name", "is_lack_of_room", "sync_files", "unfinished"]
@@ -67,7 +68,7 @@ def sync_files(path: Path) -> None:
     Args:
         path: file or folder.
     """
-    for file in input_files(path):
+    for file in files_below(path):
         with file.open("rb") as content:
             os.fsync(content.fileno())
     if path.is_dir():

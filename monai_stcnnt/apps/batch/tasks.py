@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import dataclasses
 import heapq
-import math
 import os
 import traceback
 from collections.abc import Sequence
@@ -14,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from monai_stcnnt.apps.batch.manifest import Manifest, SeriesRow, Status, input_files, stamp_of
-from monai_stcnnt.apps.info import SeriesSummary, describe
-from monai_stcnnt.data import OutputFormat, check_exists, format_of, list_series, output_path
+from monai_stcnnt.apps.batch.manifest import Manifest, SeriesRow, Status, stamp_of
+from monai_stcnnt.data import OutputFormat, check_exists, files_of, list_images, list_series, output_path
+from monai_stcnnt.data.formats.registry import image_format, result_extension
 from monai_stcnnt.data.listing import gfactor_map_of
 from monai_stcnnt.engines.ranks import Ranks
 from monai_stcnnt.errors import OutputNotWritableError, StcnntError
@@ -135,41 +134,37 @@ def _tasks_of(entry: Path, folders: BatchFolders, known: Sequence[Sequence[str]]
         gmap = "" if folders.gmap is None else str(gfactor_map_of(entry, folders.root, folders.gmap))
         task = dataclasses.replace(task, gmap=gmap)
         task = dataclasses.replace(task, stamp=stamp_of(task.files), size=_bytes_of(entry))
-        kind = format_of(entry)
-        if kind != "dicom":
-            return [_aimed(task, folders, {"numpy": ".npy"}.get(kind or ""), kind == "nifti")]
         if known and all(status in ("done", "refused") and stamp == task.stamp for _, status, _, stamp in known):
             return [_as_known(task, folders, series, status, error) for series, status, error, _ in known]
-        return _dicom_tasks(task, folders)
+        return _tasks_in(task, folders)
     except Exception as error:  # noqa: BLE001 - one folder that cannot be looked into must not stop the others
         return [dataclasses.replace(task, size=0, status="failed", error=error_text(error, folders.root))]
 
 
-def _dicom_tasks(task: SeriesTask, folders: BatchFolders) -> list[SeriesTask]:
-    """A task for each series of a DICOM folder, as for a single run: parts of complex images alone are refused."""
-    found = describe(task.path)
+def _tasks_in(task: SeriesTask, folders: BatchFolders) -> list[SeriesTask]:
+    """A task for each image of an entry; what is refused although there are others says why."""
+    found = list_images(task.path, check=False)
     if len(found) < 2 or all(summary.refused for summary in found):
         kind = found[0].kind if len(found) == 1 else "unknown"
-        return [_aimed(task, folders, ".nii.gz" if kind == "complex" else None, False)]
+        return [_aimed(task, folders, kind)]
     tasks = []
     for summary in found:
-        one = dataclasses.replace(task, series=summary.series, size=_voxels(summary) or task.size)
+        one = dataclasses.replace(task, series=summary.series, size=summary.size or task.size)
         if summary.refused:
             status: Status = "refused" if summary.kind in ("phase", "real", "imaginary") else "failed"
             one = dataclasses.replace(one, size=0, status=status, error=_relative(summary.refused, folders.root))
-        tasks.append(_aimed(one, folders, None, False))
+        tasks.append(_aimed(one, folders, summary.kind))
     return tasks
 
 
 def _as_known(task: SeriesTask, folders: BatchFolders, series: str, status: str, error: str) -> SeriesTask:
     known: Status = "refused" if status == "refused" else "writing"
-    return _aimed(dataclasses.replace(task, series=series, status=known, error=error), folders, None, False)
+    return _aimed(dataclasses.replace(task, series=series, status=known, error=error), folders, "unknown")
 
 
-def _aimed(task: SeriesTask, folders: BatchFolders, extension: str | None, is_nifti: bool) -> SeriesTask:
+def _aimed(task: SeriesTask, folders: BatchFolders, kind: str) -> SeriesTask:
     """Add the place of the result."""
-    if folders.output_format == "nifti" and not is_nifti:
-        extension = ".nii.gz"
+    extension = result_extension(task.path, image_format(task.path).name, kind, folders.output_format)
     suffix = f"{task.series}_{folders.suffix}" if task.series else folders.suffix
     path = output_path(task.path, folders.root, folders.output, suffix, extension)
     return dataclasses.replace(task, target=Path(os.path.relpath(path, folders.output)).as_posix())
@@ -238,8 +233,4 @@ def _relative(text: str, root: Path) -> str:
 
 
 def _bytes_of(path: Path) -> int:
-    return sum(file.stat().st_size for file in input_files(path))
-
-
-def _voxels(summary: SeriesSummary) -> int:
-    return 2 * math.prod(summary.shape) if summary.shape else 0
+    return sum(file.stat().st_size for file in files_of(path))

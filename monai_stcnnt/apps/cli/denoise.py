@@ -92,12 +92,12 @@ def denoise(
 def _holds_several(path: Path, output: Path) -> bool:
     """Whether an input is a folder of several series, whose results go to a folder."""
     from monai_stcnnt.apps.denoising import NIFTI
-    from monai_stcnnt.data import format_of, list_dicom_series, list_series
+    from monai_stcnnt.data import list_images, list_series
 
     if not path.is_dir() or output.name.lower().endswith(NIFTI):
         return False
     entries = list_series(path)
-    return len(entries) > 1 or (format_of(entries[0]) == "dicom" and len(list_dicom_series(entries[0])) > 1)
+    return len(entries) > 1 or len(list_images(entries[0], check=False)) > 1
 
 
 def _denoise_one(

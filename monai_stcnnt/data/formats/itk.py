@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+import glob
 import importlib
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,26 +14,15 @@ import numpy as np
 
 from monai_stcnnt.data.atomic import write_aside
 from monai_stcnnt.data.checks import check_exists
-from monai_stcnnt.data.record import SeriesRecord, regular_frame_times
+from monai_stcnnt.data.formats.base import NIFTI_EXTENSION, Format, WriteOptions, refuse_series
+from monai_stcnnt.data.record import LPS_TO_RAS, SeriesRecord, regular_frame_times
 from monai_stcnnt.errors import EmptyImageError, NotAnImageError, OutputNotWritableError, UnreadableFileError
 
-__all__ = ["ITK_SUFFIXES", "is_itk_path", "read_itk", "write_itk"]
+__all__ = ["Itk", "read_itk", "write_itk"]
 
-ITK_SUFFIXES = (".mha", ".mhd", ".nrrd", ".nhdr")
-_SINGLE_FILES = (".mha", ".nrrd")
-_LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
-
-
-def is_itk_path(path: str | Path) -> bool:
-    """Tell by its name whether a file is MetaImage or NRRD.
-
-    Args:
-        path: the file.
-
-    Returns:
-        Whether the name ends in ``.mha``, ``.mhd``, ``.nrrd`` or ``.nhdr``.
-    """
-    return Path(path).name.lower().endswith(ITK_SUFFIXES)
+_SINGLE_FILES = {".mhd": ".mha", ".mha": ".mha", ".nhdr": ".nrrd", ".nrrd": ".nrrd"}
+_HEADER_BYTES = 1 << 20
+_DATA_FILE = re.compile(rb"^(?:ElementDataFile\s*=|data ?file:)\s*(.+?)\s*$", re.MULTILINE)
 
 
 def read_itk(path: str | Path) -> SeriesRecord:
@@ -97,7 +88,7 @@ def write_itk(record: SeriesRecord, path: str | Path) -> Path:
         OutputNotWritableError: if the name is another, the image is complex, or the place cannot be written to.
     """
     path = Path(path).expanduser()
-    if path.suffix.lower() not in _SINGLE_FILES or record.kind == "complex":
+    if path.suffix.lower() not in _SINGLE_FILES.values() or record.kind == "complex":
         raise OutputNotWritableError(f"{path}: magnitude images are written as .mha or .nrrd. Choose NIfTI otherwise.")
     sitk = _simple_itk(path)
     spatial = record.to_spatial()
@@ -105,7 +96,7 @@ def write_itk(record: SeriesRecord, path: str | Path) -> Path:
         spatial = spatial[..., None]  # an oblique plane has no 2D direction
     image = sitk.GetImageFromArray(np.ascontiguousarray(spatial.T), isVector=False)
     ndim = spatial.ndim
-    affine = _LPS_TO_RAS @ record.affine
+    affine = LPS_TO_RAS @ record.affine
     spacing, space = record.spacing, min(ndim, 3)
     direction, origin, steps = np.eye(ndim), np.zeros(ndim), np.ones(ndim)
     direction[:space, :space] = (affine[:3, :3] / spacing)[:space, :space]
@@ -136,4 +127,50 @@ def _affine(image: Any, ndim: int) -> np.ndarray:  # noqa: ANN401 - an untyped i
     direction = np.array(image.GetDirection()).reshape(ndim, ndim)[:space, :space]
     affine[:space, :space] = direction * np.array(image.GetSpacing()[:space])
     affine[:space, 3] = image.GetOrigin()[:space]
-    return _LPS_TO_RAS @ affine
+    return LPS_TO_RAS @ affine
+
+
+def _data_files(header: Path) -> list[Path]:
+    """Files that a detached header names: one, a list of names, or a pattern with the first and the last number."""
+    try:
+        with header.open("rb") as file:
+            text = file.read(_HEADER_BYTES)
+    except OSError as error:
+        raise UnreadableFileError(f"{header} cannot be opened: {error.strerror}. Check its permissions.") from error
+    found = _DATA_FILE.search(text)
+    if found is None:
+        return []
+    value = found.group(1).decode(errors="surrogateescape")
+    first, *numbers = value.split()
+    if first.upper() == "LIST":
+        names = [line.strip().decode(errors="surrogateescape") for line in text[found.end() :].splitlines()]
+    elif "%" in first and len(numbers) >= 2:  # a pattern, the first number and the last
+        pattern = re.sub(r"%0?\d*[diu]", "*", glob.escape(str(header.parent / first)))
+        names = sorted(glob.glob(pattern))
+    else:
+        names = [value]
+    return [header.parent / name for name in names if name and (header.parent / name).is_file()]
+
+
+class Itk(Format):
+    """MetaImage and NRRD files, with the header in the file or apart."""
+
+    name, label = "itk", "MetaImage or NRRD"
+    extensions = tuple(_SINGLE_FILES)
+
+    def files_of(self, path: Path) -> list[Path]:
+        """List the file, and the data files that a detached header names."""
+        return [path, *(_data_files(path) if path.suffix.lower() in (".mhd", ".nhdr") else [])]
+
+    def read(self, path: Path, *, series: str | int | None = None) -> SeriesRecord:
+        """Read a file, see :func:`read_itk`."""
+        refuse_series(path, series)
+        return read_itk(path)
+
+    def write(self, record: SeriesRecord, path: Path, how: WriteOptions) -> Path:
+        """Write a file, see :func:`write_itk`."""
+        return write_itk(record, path)
+
+    def result_extension(self, path: Path, kind: str) -> str:
+        """A result is one file, of the same kind as its image; NIfTI where that is complex."""
+        return NIFTI_EXTENSION if kind == "complex" else _SINGLE_FILES[path.suffix.lower()]

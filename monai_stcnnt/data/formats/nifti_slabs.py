@@ -18,14 +18,14 @@ from typing import IO
 import numpy as np
 from nibabel.arrayproxy import ArrayProxy
 
-from monai_stcnnt.data.formats.nifti import (
+from monai_stcnnt.data.formats.nifti_header import (
     NIFTI_FAILURES,
     NiftiFile,
     check_nifti_size,
     most_nifti_bytes,
     unreadable_nifti,
 )
-from monai_stcnnt.data.slabs import SeriesSlabs, outline_of
+from monai_stcnnt.data.slabs import SeriesSlabs
 from monai_stcnnt.errors import OutputNotWritableError, StcnntError
 
 __all__ = ["NiftiSlabs"]
@@ -46,7 +46,7 @@ class NiftiSlabs(SeriesSlabs):
     """
 
     def __init__(self, file: NiftiFile, scratch: str | Path | None = None) -> None:
-        super().__init__(outline_of(file.shape, file.affine, file.frame_times, file.metadata), [file.path])
+        super().__init__(file.outline, [file.path])
         self.file = file
         content, size = _unpack(file, scratch) if file.is_packed else _open(file)
         self._content = content
@@ -70,13 +70,7 @@ class NiftiSlabs(SeriesSlabs):
             self.watch.check()
             raise unreadable_nifti(self.file.path, error) from error
         self.watch.check()
-        if self.file.is_pair:
-            channels = np.stack([values[..., 0], values[..., 1]])
-        else:
-            values = values.reshape((*values.shape, 1, 1)[:4])
-            channels = np.stack([values.real, values.imag]) if np.iscomplexobj(values) else values[None]
-        with np.errstate(over="ignore"):
-            return np.array(channels.transpose(0, 4, 3, 2, 1), np.float32, order="C")
+        return self.file.channels(values)
 
     def release(self) -> None:
         """Close the file."""

@@ -9,12 +9,14 @@ unknown.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from monai_stcnnt.data.atomic import write_aside
 from monai_stcnnt.data.checks import check_exists
+from monai_stcnnt.data.formats.base import Format, WriteOptions, refuse_series
 from monai_stcnnt.data.record import SeriesRecord, regular_frame_times
 from monai_stcnnt.errors import (
     EmptyImageError,
@@ -24,22 +26,9 @@ from monai_stcnnt.errors import (
     UnreadableFileError,
 )
 
-__all__ = ["is_numpy_path", "read_numpy", "write_numpy"]
+__all__ = ["NumpyFiles", "read_numpy", "write_numpy"]
 
 _REAL, _IMAGINARY = "_real.npy", "_imag.npy"
-
-
-def is_numpy_path(path: str | Path) -> bool:
-    """Tell whether a path is a ``.npy`` file, or a folder with ``*_real.npy`` and ``*_imag.npy``.
-
-    Args:
-        path: file or folder.
-
-    Returns:
-        Whether :func:`read_numpy` takes it.
-    """
-    path = Path(path)
-    return bool(_pairs(path)) if path.is_dir() else path.suffix.lower() == ".npy"
 
 
 def read_numpy(path: str | Path) -> SeriesRecord:
@@ -135,3 +124,36 @@ def _load(path: Path) -> np.ndarray:
     if values.size == 0:
         raise EmptyImageError(f"{path} has no voxels: its shape is {values.shape}.")
     return values
+
+
+class NumpyFiles(Format):
+    """A ``.npy`` file, or a folder with ``*_real.npy`` and ``*_imag.npy``."""
+
+    name, label = "numpy", "NumPy"
+    extensions = (".npy",)
+    holds_geometry = False
+
+    def sniff(self, path: Path) -> bool:
+        """Tell whether a path is a ``.npy`` file or a folder with a pair."""
+        return bool(_pairs(path)) if path.is_dir() else self.has_name(path)
+
+    def entries_in(self, folder: Path, names: Sequence[str]) -> list[Path]:
+        """List the folder where it holds a pair; a single file may be a map or a part, and has to be named."""
+        return [folder] if _pairs(folder) else []
+
+    def files_of(self, path: Path) -> list[Path]:
+        """List the file, or both parts."""
+        return [part for pair in _pairs(path) for part in pair] if path.is_dir() else [path]
+
+    def read(self, path: Path, *, series: str | int | None = None) -> SeriesRecord:
+        """Read a file or a pair, see :func:`read_numpy`."""
+        refuse_series(path, series)
+        return read_numpy(path)
+
+    def write(self, record: SeriesRecord, path: Path, how: WriteOptions) -> Path:
+        """Write a file, see :func:`write_numpy`."""
+        return write_numpy(record, path)
+
+    def result_extension(self, path: Path, kind: str) -> str:
+        """A result is one file, also that of a pair."""
+        return ".npy"

@@ -15,7 +15,7 @@ from monai.data.meta_tensor import MetaTensor
 from monai.transforms.transform import MapTransform
 
 from monai_stcnnt.data.checks import check_exists
-from monai_stcnnt.data.series import read_series
+from monai_stcnnt.data.formats.registry import read_series
 from monai_stcnnt.errors import LabelShapeError, LabelValueError, LayoutError
 
 __all__ = [

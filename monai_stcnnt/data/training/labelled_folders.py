@@ -24,7 +24,7 @@ from typing import Any
 from monai.data.decathlon_datalist import load_decathlon_datalist
 
 from monai_stcnnt.data.checks import check_exists
-from monai_stcnnt.data.formats.nifti import NIFTI_SUFFIXES
+from monai_stcnnt.data.formats.nifti_header import NIFTI_SUFFIXES
 from monai_stcnnt.data.listing import list_series
 from monai_stcnnt.errors import EmptyImageError, MissingFileError, UnreadableFileError
 

@@ -114,7 +114,7 @@ def test_a_folder_that_did_not_change_is_not_read_again(tmp_path: Path, monkeypa
     def never(path: Path) -> None:
         raise AssertionError(f"{path} was read")
 
-    monkeypatch.setattr("monai_stcnnt.apps.batch.tasks.describe", never)
+    monkeypatch.setattr("monai_stcnnt.apps.batch.tasks.list_images", never)
     again = list_tasks(BatchFolders(source, output), Manifest(rows, frozenset(), 1), Ranks())
     assert [(t.name, t.target, t.status) for t in again] == [(t.name, t.target, t.status) for t in first]
 

@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 
 from monai_stcnnt import errors
-from monai_stcnnt.data.formats.itk import is_itk_path, read_itk, write_itk
-from monai_stcnnt.data.formats.nifti import read_nifti, write_nifti
+from monai_stcnnt.data.formats.itk import Itk, read_itk, write_itk
+from monai_stcnnt.data.formats.nifti import read_nifti
+from monai_stcnnt.data.formats.nifti_writer import write_nifti
+from monai_stcnnt.data.formats.registry import read_series
 from monai_stcnnt.data.listing import list_series
-from monai_stcnnt.data.series import read_series
 
 __all__: list[str] = []
 
@@ -77,4 +78,4 @@ def test_without_simpleitk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.mark.parametrize(("name", "expected"), [("a.mha", True), ("a.NRRD", True), ("a.mhd", True), ("a.nii", False)])
 def test_names(name: str, expected: bool) -> None:
-    assert is_itk_path(name) is expected
+    assert Itk().has_name(Path(name)) is expected

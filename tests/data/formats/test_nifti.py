@@ -17,7 +17,9 @@ import numpy as np
 import pytest
 from nibabel.openers import ImageOpener
 
-from monai_stcnnt.data.formats.nifti import OutputDtype, read_nifti, write_nifti
+from monai_stcnnt.data.formats.base import OutputDtype
+from monai_stcnnt.data.formats.nifti import read_nifti
+from monai_stcnnt.data.formats.nifti_writer import write_nifti
 from monai_stcnnt.data.record import SeriesRecord
 from monai_stcnnt.errors import (
     EmptyImageError,

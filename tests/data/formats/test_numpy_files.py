@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from monai_stcnnt import errors
-from monai_stcnnt.data.formats.numpy_files import is_numpy_path, read_numpy, write_numpy
+from monai_stcnnt.data.formats.numpy_files import NumpyFiles, read_numpy, write_numpy
+from monai_stcnnt.data.formats.registry import read_series
 from monai_stcnnt.data.gfactor import read_gfactor_map
 from monai_stcnnt.data.listing import list_series
-from monai_stcnnt.data.series import read_series
 
 __all__: list[str] = []
 
@@ -82,8 +82,8 @@ def test_damaged_and_pickled_files_are_refused(tmp_path: Path) -> None:
 
 
 def test_paths(tmp_path: Path) -> None:
-    assert is_numpy_path("a.npy")
-    assert not is_numpy_path(tmp_path)
+    assert NumpyFiles().sniff(Path("a.npy"))
+    assert not NumpyFiles().sniff(tmp_path)
     np.save(tmp_path / "in.npy", np.eye(3))
     record = read_numpy(tmp_path / "in.npy")
     with pytest.raises(errors.OutputNotWritableError, match=r"\.npy"):

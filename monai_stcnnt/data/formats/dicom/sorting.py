@@ -11,13 +11,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from monai_stcnnt.data.formats.dicom.frames import DicomFrame
+from monai_stcnnt.data.record import LPS_TO_RAS
 from monai_stcnnt.errors import GeometryError, SeriesMismatchError
 
 __all__ = ["SortedFrames", "sort_frames"]
 
 logger = logging.getLogger(__name__)
 
-_LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _SAME_PLACE = 1e-2  # millimeters
 _IRREGULAR = 0.05  # of the slice spacing
 
@@ -127,7 +127,7 @@ def _affine(stacks: list[list[DicomFrame]], name: str) -> np.ndarray:
     affine[:3, 1] = first.orientation[1] * first.spacing[1]
     affine[:3, 2] = step
     affine[:3, 3] = origin
-    return _LPS_TO_RAS @ affine
+    return LPS_TO_RAS @ affine
 
 
 def _check_steps(positions: np.ndarray, step: np.ndarray, name: str) -> None:

@@ -22,7 +22,7 @@ from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
 
 from monai_stcnnt.data.atomic import write_aside
 from monai_stcnnt.data.formats.dicom.frames import DicomFrame, frames_of, quiet_pydicom, read_header
-from monai_stcnnt.data.record import SeriesRecord
+from monai_stcnnt.data.record import LPS_TO_RAS, SeriesRecord
 from monai_stcnnt.errors import OutputNotWritableError
 
 __all__ = ["new_uid", "source_frames", "write_dicom_series"]
@@ -139,7 +139,7 @@ def source_frames(record: SeriesRecord, folder: Path) -> list[list[tuple[Dataset
 
 def _same_geometry(affine: np.ndarray, planes: Sequence[DicomFrame]) -> bool:
     """Whether an affine puts the first voxels and the axes of all slices where their headers do."""
-    lps = np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
+    lps = LPS_TO_RAS @ affine
     tolerance = 0.1 * float(planes[0].spacing.min())
     corners = lps[:3, 3] + np.arange(len(planes))[:, None] * lps[:3, 2]
     axes = planes[0].orientation * planes[0].spacing[:2, None]

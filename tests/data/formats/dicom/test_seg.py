@@ -19,9 +19,10 @@ from monai_stcnnt import errors
 from monai_stcnnt.data.formats.dicom import seg as dicom_seg
 from monai_stcnnt.data.formats.dicom.seg import write_dicom_seg
 from monai_stcnnt.data.formats.dicom.series import read_dicom
-from monai_stcnnt.data.formats.nifti import read_nifti, write_nifti
+from monai_stcnnt.data.formats.nifti import read_nifti
+from monai_stcnnt.data.formats.nifti_writer import write_nifti
+from monai_stcnnt.data.formats.registry import read_series
 from monai_stcnnt.data.record import SeriesRecord
-from monai_stcnnt.data.series import read_series
 
 __all__: list[str] = []
 

@@ -20,8 +20,8 @@ from pydicom.uid import UID, MRImageStorage
 
 from monai_stcnnt import errors
 from monai_stcnnt.data.formats.dicom.series import list_dicom_series, read_dicom
+from monai_stcnnt.data.formats.registry import format_of, read_series
 from monai_stcnnt.data.record import SeriesRecord
-from monai_stcnnt.data.series import format_of, read_series
 
 __all__: list[str] = []
 
@@ -377,7 +377,9 @@ def test_a_single_file_is_a_single_image(make_dicom: MakeFiles) -> None:
     file = sorted(make_dicom("in", VALUES).iterdir())[0]
     record = read_series(file)
     assert record.array.shape == (1, 1, 1, 4, 5)
-    assert format_of(file) == "dicom"
+    found = format_of(file)
+    assert found is not None
+    assert found.name == "dicom"
 
 
 def test_other_files_in_the_folder_are_passed_over(make_dicom: MakeFiles) -> None:

@@ -18,10 +18,11 @@ from pydicom.dataset import Dataset
 
 from monai_stcnnt.data.formats.dicom.series import read_dicom
 from monai_stcnnt.data.formats.dicom.writer import write_dicom_series
-from monai_stcnnt.data.formats.nifti import read_nifti, write_nifti
+from monai_stcnnt.data.formats.nifti import read_nifti
+from monai_stcnnt.data.formats.nifti_writer import write_nifti
+from monai_stcnnt.data.formats.registry import read_series
 from monai_stcnnt.data.reader import SeriesReader
 from monai_stcnnt.data.record import SeriesRecord
-from monai_stcnnt.data.series import read_series
 from monai_stcnnt.data.writer import SaveSeriesd
 from monai_stcnnt.errors import OutputNotWritableError
 from monai_stcnnt.transforms.layout import FileToFramesd

@@ -1,0 +1,153 @@
+# Copyright (c) monai_stcnnt contributors
+# SPDX-License-Identifier: Apache-2.0
+"""DICOM as a row among the formats: a file, or a folder that is searched with its sub folders."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydicom.uid import UID
+
+from monai_stcnnt.data.formats.base import NIFTI_EXTENSION, Format, SeriesSummary, WriteOptions, finite_times
+from monai_stcnnt.data.formats.dicom.frames import is_dicom, read_header
+from monai_stcnnt.data.formats.dicom.pixels import missing_decoder
+from monai_stcnnt.data.formats.dicom.seg import write_dicom_seg
+from monai_stcnnt.data.formats.dicom.series import (
+    DicomSeries,
+    list_dicom_series,
+    open_dicom,
+    read_dicom,
+    read_dicom_parts,
+)
+from monai_stcnnt.data.formats.dicom.slabs import DicomSlabs
+from monai_stcnnt.data.formats.dicom.sorting import sort_frames
+from monai_stcnnt.data.formats.dicom.writer import write_dicom_series
+from monai_stcnnt.data.paths import files_below
+from monai_stcnnt.data.record import SeriesRecord
+from monai_stcnnt.data.slabs import IN_MEMORY, MemorySlabs, SeriesSlabs, Watch
+from monai_stcnnt.errors import OutputNotWritableError, StcnntError
+
+__all__ = ["Dicom"]
+
+
+class Dicom(Format):
+    """DICOM files and folders."""
+
+    name, label = "dicom", "DICOM"
+    holds_references = True
+
+    def sniff(self, path: Path) -> bool:
+        """Tell by its content whether a file is DICOM, or a folder itself holds such a file."""
+        if not path.is_dir():
+            return is_dicom(path)
+        return any(is_dicom(file) for file in path.iterdir() if file.is_file() and not file.name.startswith("."))
+
+    def entries_in(self, folder: Path, names: Sequence[str]) -> list[Path]:
+        """List the folder where it holds a DICOM file."""
+        return [folder] if any(is_dicom(folder / name) for name in names) else []
+
+    def files_of(self, path: Path) -> list[Path]:
+        """List the file, or all files of a folder and its sub folders: any of them may be, or become, DICOM."""
+        return files_below(path)
+
+    def list(self, path: Path, *, check: bool = True) -> list[SeriesSummary]:
+        """Tell what a file or folder holds, from headers; pixels are read where two series may be one complex image."""
+        try:
+            found = list_dicom_series(path)
+            joined = _complex_record(path, found)
+            if joined is not None:
+                return [_of_header(path, found, self.summary_of(joined))]
+        except StcnntError as error:
+            return [SeriesSummary(str(path), self.name, refused=str(error))]
+        return [self._of_series(path, part, is_only=len(found) == 1) for part in found]
+
+    def read(self, path: Path, *, series: str | int | None = None) -> SeriesRecord:
+        """Read one series, see :func:`~monai_stcnnt.data.formats.dicom.series.read_dicom`."""
+        return read_dicom(path, series=series)
+
+    def open(
+        self, path: Path, *, series: str | int | None = None, memory: int = IN_MEMORY, scratch: str | Path | None = None
+    ) -> SeriesSlabs:
+        """Open one series; of a large one, pixels are read when they are asked for."""
+        parts = open_dicom(path, series=series)
+        if sum(math.prod(part.shape) for part in parts) * 4 > memory:
+            return DicomSlabs(parts)
+        watch = Watch([file for part in parts for file in part.files])
+        try:
+            return MemorySlabs(read_dicom_parts(parts))
+        finally:
+            watch.check()
+
+    def write(self, record: SeriesRecord, path: Path, how: WriteOptions) -> Path:
+        """Write a derived series, or segmentation objects; see the modules ``writer`` and ``seg``."""
+        if how.class_names is None:
+            return write_dicom_series(record, path, uid_seed=how.uid_seed)
+        if record.metadata.get("file_format") != self.name:
+            raise OutputNotWritableError(
+                f"{path}: only images from DICOM files have DICOM segmentations. Choose a name that ends in .nii.gz."
+            )
+        return write_dicom_seg(
+            record, path, class_names=how.class_names, algorithm_version=how.algorithm_version, uid_seed=how.uid_seed
+        )
+
+    def result_extension(self, path: Path, kind: str) -> str:
+        """A result is a folder with a derived series; a complex image becomes NIfTI."""
+        return NIFTI_EXTENSION if kind == "complex" else ""
+
+    def _of_series(self, entry: Path, part: DicomSeries, *, is_only: bool) -> SeriesSummary:
+        """Summary of one series from its headers."""
+        start = SeriesSummary(str(entry), self.name, "" if is_only else part.key, kind=part.component)
+        try:
+            start = _of_header(entry, [part], start)
+            ordered = sort_frames(part.frames, f"{entry}, series {part.key}")
+        except StcnntError as error:
+            return dataclasses.replace(start, refused=str(error))
+        rows, columns = part.frames[0].shape
+        summary = dataclasses.replace(
+            start,
+            shape=(columns, rows, len(ordered.grid[0]), len(ordered.grid)),
+            spacing=tuple(float(v) for v in (ordered.affine[:3, :3] ** 2).sum(axis=0) ** 0.5),
+            frame_times=finite_times(ordered.frame_times),
+            ordered_by=ordered.ordered_by,
+        )
+        if part.component == "magnitude":
+            return summary
+        other = {"phase": "the magnitude", "real": "the imaginary part"}.get(part.component, "the real part")
+        return dataclasses.replace(
+            summary,
+            refused=f"a {part.component} image alone cannot be worked on; ask for it together with {other} of the "
+            "same image, as KEY+KEY.",
+        )
+
+
+def _complex_record(entry: Path, found: Sequence[DicomSeries]) -> SeriesRecord | None:
+    """The complex image that all series of a folder make; None where they are several images."""
+    if len(found) < 2 or all(part.component == "magnitude" for part in found):
+        return None
+    try:
+        return read_dicom(entry)
+    except StcnntError:
+        return None
+
+
+def _of_header(entry: Path, parts: Sequence[DicomSeries], summary: SeriesSummary) -> SeriesSummary:
+    """Add what the header of the first file says."""
+    first = parts[0].frames[0]
+    header = read_header(first.path)
+    syntax = UID(str(header.file_meta.get("TransferSyntaxUID", "")))
+    missing = missing_decoder(syntax)
+    return dataclasses.replace(
+        summary,
+        vendor=_printable(first.vendor),
+        modality=_printable(str(header.get("Modality", ""))),
+        transfer_syntax=_printable(syntax.name),
+        files=len({frame.path for part in parts for frame in part.frames}),
+        refused=f"{entry} {missing}" if missing else "",
+    )
+
+
+def _printable(text: str) -> str:
+    return "".join(c for c in text if c.isprintable()).strip()[:64]
