@@ -39,7 +39,7 @@ from monai_stcnnt.data.formats.nifti_slabs import NiftiSlabs
 from monai_stcnnt.data.formats.nifti_writer import NiftiSink
 from monai_stcnnt.data.sinks import RecordSink, SeriesSink
 from monai_stcnnt.data.slabs import MemorySlabs
-from monai_stcnnt.engines.streamed_denoising import DenoiseStreamed, EstimateNoiseOfSeriesd
+from monai_stcnnt.engines import streamed_denoising
 from monai_stcnnt.inferers import FrameSlidingWindowInferer
 from monai_stcnnt.mri.noise_level import estimate_noise_level
 
@@ -48,13 +48,13 @@ __all__ = ["Clock", "Passing", "by_step", "large_series", "main", "measure", "se
 STEPS = ("reading", "noise level", "network", "stitching", "writing", "engine")
 """What the time goes to; ``engine`` is the rest of the run, such as MONAI's workflow."""
 
-WRAPPED: list[tuple[type, str, str]] = [
+WRAPPED: list[tuple[Any, str, str]] = [
     (SeriesReader, "open", "reading"),
     (MemorySlabs, "read", "reading"),
     (NiftiSlabs, "read", "reading"),
     (DicomSlabs, "read", "reading"),
-    (EstimateNoiseOfSeriesd, "__call__", "noise level"),
-    (DenoiseStreamed, "__call__", "stitching"),
+    (streamed_denoising, "estimate_series_noise", "noise level"),
+    (streamed_denoising, "denoise_series", "stitching"),
     (NiftiSink, "write", "writing"),
     (RecordSink, "write", "writing"),
     (SeriesSink, "__enter__", "writing"),
@@ -145,9 +145,10 @@ def by_step(source: Path, windows: int | None = None, **overrides: Any) -> dict[
             workflow = open_inference(
                 bundle_folder("mri_denoising"), input_file=str(source), output_dir=folder, progress=False, **overrides
             )
-            network = Passing(workflow.evaluator.network, windows)
+            engine = workflow.parser.get_parsed_content("streamed")
+            network = Passing(engine.network, windows)
             network.forward = clock.wrap(network.forward, "network")  # type: ignore[method-assign]
-            workflow.evaluator.network = network
+            engine.network = network
             before = peak_memory()
             with clock.step("engine"):
                 workflow.run()

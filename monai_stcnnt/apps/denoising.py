@@ -214,20 +214,18 @@ def _denoise_to_file(folder: Path, jobs: list[Job], overrides: dict[str, Any], s
 
 def _run(folder: Path, job: Job, overrides: dict[str, Any]) -> list[Result]:
     """Run the bundle and note what it wrote."""
-    items = {"dataset#data": job.items, "series": job.series, "suffix": _suffix(job)}
+    items = {"datalist": job.items, "series": job.series, "suffix": _suffix(job)}
     done: list[Result] = []
 
     def note(engine: Engine) -> None:
         state: Any = engine.state
-        image, saved = state.batch["image"], state.output["pred"]
-        sigma = state.batch.get("noise_sigma") or overrides["noise_sigma"]
-        source, target = Path(image.meta["source"]), Path(saved.meta["saved_to"])
+        source, saved = Path(state.output["image"].meta["source"]), state.output["pred"]
         gmap = next((item["gmap"] for item in job.items if "gmap" in item and Path(item["image"]) == source), None)
-        done.append(Result(source, target, float(sigma), job.series, None if gmap is None else Path(gmap)))
+        done.append(Result(source, saved.path, saved.noise_sigma, job.series, None if gmap is None else Path(gmap)))
 
     with plain_errors(), expected_remarks():
         workflow = open_inference(folder, **overrides, **items)
-        workflow.evaluator.add_event_handler(Events.ITERATION_COMPLETED, note)
+        workflow.parser.get_parsed_content("streamed").add_event_handler(Events.ITERATION_COMPLETED, note)
         workflow.run()
         workflow.finalize()
     return done

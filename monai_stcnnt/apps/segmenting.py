@@ -296,7 +296,7 @@ def _masks(folder: Path, item: _Item, overrides: Mapping[str, Any]) -> tuple[Ser
 
     def keep(engine: Engine) -> None:
         state: Any = engine.state
-        found.append(record_from_metatensor(state.output["pred"]))
+        found.append(record_from_metatensor(state.output[0]["pred"]))
 
     is_denoised = item.image != item.source
     options = {

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from monai_stcnnt.data.atomic import write_aside
 from monai_stcnnt.data.checks import check_exists, check_gfactor_map, check_image, check_output_folder
-from monai_stcnnt.data.collate import series_collate, series_decollate
 from monai_stcnnt.data.formats.base import Format, OutputDtype, SeriesSummary
 from monai_stcnnt.data.formats.dicom.seg import write_dicom_seg
 from monai_stcnnt.data.formats.dicom.series import DicomSeries, list_dicom_series, read_dicom
@@ -26,7 +25,7 @@ from monai_stcnnt.data.formats.registry import (
 )
 from monai_stcnnt.data.gfactor import read_gfactor_map
 from monai_stcnnt.data.listing import list_series, output_path, series_datalist
-from monai_stcnnt.data.reader import OpenSeriesD, OpenSeriesd, OpenSeriesDict, SeriesReader
+from monai_stcnnt.data.reader import SeriesReader
 from monai_stcnnt.data.record import ImageKind, SeriesRecord, record_from_channel_first, regular_frame_times
 from monai_stcnnt.data.sinks import SeriesSink
 from monai_stcnnt.data.slabs import SeriesSlabs
@@ -68,9 +67,6 @@ __all__ = [
     "LoadFrameLabelsd",
     "NumberedDataset",
     "NumberedSampler",
-    "OpenSeriesD",
-    "OpenSeriesDict",
-    "OpenSeriesd",
     "OutputDtype",
     "OutputFormat",
     "PrepareClips",
@@ -110,9 +106,7 @@ __all__ = [
     "record_from_channel_first",
     "record_from_metatensor",
     "regular_frame_times",
-    "series_collate",
     "series_datalist",
-    "series_decollate",
     "split_datalist",
     "write_aside",
     "write_dicom_seg",

@@ -4,15 +4,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from monai.config.type_definitions import KeysCollection, PathLike
+from monai.config.type_definitions import PathLike
 from monai.data.image_reader import ImageReader
-from monai.transforms.transform import MapTransform
 from monai.utils.enums import MetaKeys, SpaceKeys
 
 from monai_stcnnt.data.formats.registry import can_read, open_series, read_series
@@ -20,7 +19,7 @@ from monai_stcnnt.data.record import SeriesRecord
 from monai_stcnnt.data.slabs import IN_MEMORY, SeriesSlabs
 from monai_stcnnt.errors import SeriesMismatchError
 
-__all__ = ["OpenSeriesD", "OpenSeriesDict", "OpenSeriesd", "SeriesReader", "monai_metadata"]
+__all__ = ["SeriesReader", "monai_metadata"]
 
 
 @dataclass(frozen=True)
@@ -113,48 +112,6 @@ class SeriesReader(ImageReader):
             StcnntError: the errors of that function.
         """
         return open_series(path, series=self.series, check=self.check, memory=memory, scratch=scratch)
-
-
-class OpenSeriesd(MapTransform):
-    """Replace paths by open series that are read a slab at a time, as ``LoadImaged`` replaces them by whole images.
-
-    Args:
-        keys: keys of the paths.
-        reader: what opens them.
-        memory: largest size in bytes, as float32, of a series that is read at once.
-        scratch: folder to unpack compressed files in, default: the system's own.
-        allow_missing_keys: pass over keys that are absent.
-    """
-
-    def __init__(
-        self,
-        keys: KeysCollection,
-        reader: SeriesReader,
-        memory: int = IN_MEMORY,
-        scratch: str | Path | None = None,
-        allow_missing_keys: bool = False,
-    ) -> None:
-        super().__init__(keys, allow_missing_keys)
-        self.reader = reader
-        self.memory = memory
-        self.scratch = scratch
-
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Open every key.
-
-        Args:
-            data: paths by key.
-
-        Returns:
-            The same keys with a :class:`~monai_stcnnt.data.slabs.SeriesSlabs` each, which somebody has to close.
-        """
-        d = dict(data)
-        for key in self.key_iterator(d):
-            d[key] = self.reader.open(d[key], memory=self.memory, scratch=self.scratch)
-        return d
-
-
-OpenSeriesD = OpenSeriesDict = OpenSeriesd
 
 
 def monai_metadata(record: SeriesRecord, spatial_shape: Sequence[int]) -> dict[str, Any]:

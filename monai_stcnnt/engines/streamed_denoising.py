@@ -12,32 +12,33 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from ignite.engine import Engine
-from monai.config.type_definitions import KeysCollection
 from monai.engines.evaluator import SupervisedEvaluator
 from monai.engines.utils import IterationEvents
-from monai.transforms.transform import MapTransform
+from monai.networks.utils import eval_mode
 from monai.utils.enums import CommonKeys, MetaKeys
 from tqdm import tqdm
 
-from monai_stcnnt.data import SaveSeriesd, SeriesRecord, SeriesSlabs, check_gfactor_map
+from monai_stcnnt.data import SaveSeries, SeriesReader, SeriesRecord, SeriesSlabs, check_gfactor_map
+from monai_stcnnt.data.slabs import IN_MEMORY
 from monai_stcnnt.errors import GFactorMapError, NoiseLevelError
 from monai_stcnnt.inferers import FrameSlidingWindowInferer
 from monai_stcnnt.mri.noise_level import estimate_noise_level
 from monai_stcnnt.transforms import FrameAxis, resolve_frame_axis
 
-__all__ = ["DenoiseStreamed", "EstimateNoiseOfSeriesd", "SavedSeries", "SeriesFrames"]
+__all__ = ["SavedSeries", "SeriesFrames", "StreamedDenoiser", "denoise_series", "estimate_series_noise"]
 
 logger = logging.getLogger(__name__)
 
 _GMAP = "gmap"
-_SIGMA = "noise_sigma"
 
 
 class SeriesFrames:
@@ -101,153 +102,166 @@ class SeriesFrames:
         return values.permute(order).numpy()
 
 
-class EstimateNoiseOfSeriesd(MapTransform):
-    """Estimate the noise level of an open series, from an evenly spread part of it where it is large, and log it.
-
-    How it is estimated is said at :func:`~monai_stcnnt.mri.noise_level.estimate_noise_level`.
-
-    Args:
-        keys: the open series; the dictionary's entry ``noise_sigma`` gets the level of the first.
-        frame_axis: see :class:`SeriesFrames`.
-        allow_missing_keys: pass over keys that are absent.
-    """
-
-    def __init__(self, keys: KeysCollection, frame_axis: FrameAxis = "auto", allow_missing_keys: bool = False) -> None:
-        super().__init__(keys, allow_missing_keys)
-        self.frame_axis: FrameAxis = frame_axis
-
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Estimate the level.
-
-        Args:
-            data: open series by key; ``gmap`` may be their g-factor map.
-
-        Returns:
-            The same, with ``noise_sigma``.
-
-        Raises:
-            NoiseLevelError: if there is no noise to estimate.
-            GFactorMapError: if the map does not fit or has values that are not positive.
-        """
-        d = dict(data)
-        for key in self.key_iterator(d):
-            frames = SeriesFrames(d[key], d.get(_GMAP), frame_axis=self.frame_axis)
-            d.setdefault(_SIGMA, _estimate(frames))
-        return d
-
-
 @dataclass(frozen=True)
 class SavedSeries:
     """A result that was written.
 
     Attributes:
-        meta: the metadata of the series, with ``saved_to``.
+        path: the file or folder.
+        noise_sigma: the noise standard deviation per component that was given or estimated.
+        meta: the metadata of the series, with MONAI's ``saved_to``.
     """
 
+    path: Path
+    noise_sigma: float
     meta: dict[str, Any]
 
 
-class DenoiseStreamed:
-    """One iteration of an evaluator: denoise an open series, and save it as it comes.
-
-    The evaluator's network and inferer are used, its automatic mixed precision (``amp``, in bfloat16), and its device.
-    The batch is the dictionary of ``image``, and perhaps ``gmap`` and ``noise_sigma``; series in it are closed.
+def denoise_series(
+    image: SeriesSlabs,
+    saver: SaveSeries,
+    network: torch.nn.Module,
+    inferer: FrameSlidingWindowInferer,
+    *,
+    gmap: SeriesSlabs | None = None,
+    noise_sigma: float | None = None,
+    strength: float = 1.0,
+    frame_axis: FrameAxis = "auto",
+    device: torch.device | str = "cpu",
+    amp: bool = False,
+) -> SavedSeries:
+    """Denoise an open series and save it as it comes; it and its map are closed.
 
     Args:
-        saver: what saves the result; its first saver is used.
-        noise_sigma: noise standard deviation per component; by default that of the batch.
+        image: the series.
+        saver: what saves the result.
+        network: called with windows ``(n, C + 1, t, h, w)`` in SNR units, the last channel the g-factor map; it has to
+            lie on ``device``.
+        inferer: what cuts the windows.
+        gmap: g-factor map, each axis of the image's size or 1; ones where there is none.
+        noise_sigma: noise standard deviation per component; by default it is estimated.
         strength: factor on the noise level that the network is told.
-        frame_axis: see :class:`SeriesFrames`.
+        frame_axis: which axis of the file the frames are, see :func:`~monai_stcnnt.transforms.resolve_frame_axis`.
+        device: where windows are computed.
+        amp: compute in bfloat16 where that is safe.
+
+    Returns:
+        The result.
+
+    Raises:
+        NoiseLevelError: if the noise level or the strength is not a positive number, or there is no noise to estimate.
+        ChangedFileError: if a file was changed meanwhile; then nothing is saved.
+        StcnntError: the errors of reading, of the network and of writing.
     """
+    place = torch.device(device)
+    with contextlib.ExitStack() as stack:
+        for series in (image, gmap):
+            if series is not None:
+                stack.callback(series.release)
+        _check_positive(noise_sigma=noise_sigma, strength=strength)
+        frames = SeriesFrames(image, gmap, frame_axis=frame_axis)
+        sigma = estimate_series_noise(frames) if noise_sigma is None else float(noise_sigma)
+        frames.level = sigma * strength
+        total = frames.items * inferer.count_windows(frames.size)
+        bar = stack.enter_context(tqdm(total=total, disable=not inferer.progress))
+        stack.enter_context(eval_mode(network))
+        stack.enter_context(torch.autocast(place.type, dtype=torch.bfloat16, enabled=amp))
+        blocks = _blocks(frames, inferer, network, place, bar)
+        first = next(blocks)
+        outline = _outline_of_result(image.outline, first[2].shape[0])
+        sink = stack.enter_context(saver.open(outline))
+        for block in chain([first], blocks):
+            sink.write(*block)
+        image.close()
+    logger.debug("wrote %s", sink.path)
+    return SavedSeries(sink.path, sigma, {**outline.metadata, MetaKeys.SAVED_TO.value: str(sink.path)})
+
+
+class StreamedDenoiser(SupervisedEvaluator):
+    """MONAI's evaluator for series of any size: each item is read, denoised and written slab by slab.
+
+    Its results are those of a :class:`monai.engines.SupervisedEvaluator` whose preprocessing, inferer and
+    postprocessing work on the whole series in memory. An iteration gives the open image and a :class:`SavedSeries`, and
+    fires ``MODEL_COMPLETED`` when that is written.
+
+    Args:
+        device: where windows are computed.
+        val_data_loader: items with the paths ``image`` and perhaps ``gmap``, one series each.
+        network: see :func:`denoise_series`.
+        saver: what saves the results.
+        inferer: what cuts the windows.
+        reader: what opens the images.
+        noise_sigma: noise standard deviation per component of all series; by default each one's is estimated.
+        strength: factor on the noise level that the network is told.
+        frame_axis: see :func:`denoise_series`.
+        memory: largest size in bytes, as float32, of a series that is read at once.
+        scratch: folder to unpack compressed files in, default: the system's own.
+        kwargs: of MONAI's evaluator, such as ``val_handlers``, ``amp`` (in bfloat16) and ``compile``.
+
+    Raises:
+        NoiseLevelError: if the noise level or the strength is not a positive number.
+    """
+
+    inferer: FrameSlidingWindowInferer
 
     def __init__(
         self,
-        saver: SaveSeriesd,
+        device: torch.device | str,
+        val_data_loader: Iterable[Mapping[str, Any]],
+        network: torch.nn.Module,
+        saver: SaveSeries,
+        inferer: FrameSlidingWindowInferer,
+        reader: SeriesReader | None = None,
         noise_sigma: float | None = None,
         strength: float = 1.0,
         frame_axis: FrameAxis = "auto",
+        memory: int = IN_MEMORY,
+        scratch: str | Path | None = None,
+        **kwargs: Any,  # noqa: ANN401 - passed on
     ) -> None:
-        for name, value in (("noise level", noise_sigma), ("strength", strength)):
-            if value is not None and not 0 < value < float("inf"):
-                raise NoiseLevelError(f"The {name} must be a positive number, got {value}.")
-        self.saver = saver
-        self.noise_sigma = noise_sigma
-        self.strength = strength
-        self.frame_axis: FrameAxis = frame_axis
+        _check_positive(noise_sigma=noise_sigma, strength=strength)
+        super().__init__(torch.device(device), val_data_loader, network, inferer=inferer, decollate=False, **kwargs)
+        self.saver, self.reader = saver, reader or SeriesReader()
+        self.noise_sigma, self.strength, self.frame_axis = noise_sigma, strength, frame_axis
+        self.memory, self.scratch = memory, scratch
 
-    def __call__(self, engine: Engine, batch: Mapping[str, Any]) -> dict[str, Any]:
-        """Denoise one series.
-
-        Args:
-            engine: the evaluator, a supervised one.
-            batch: the open series.
-
-        Returns:
-            What a supervised evaluator returns: the image, no label, and a :class:`SavedSeries` for the prediction.
-
-        Raises:
-            ChangedFileError: if a file was changed meanwhile; then nothing is saved.
-            StcnntError: the errors of reading, of the network and of writing.
-        """
-        assert isinstance(engine, SupervisedEvaluator)
-        image, gmap = batch[CommonKeys.IMAGE], batch.get(_GMAP)
-        sigma = self.noise_sigma if self.noise_sigma is not None else batch.get(_SIGMA)
-        if sigma is None:
-            raise NoiseLevelError("The noise level is unknown: give noise_sigma, or estimate it before.")
-        with contextlib.ExitStack() as stack:
-            for series in (image, gmap):
-                if series is not None:
-                    stack.callback(series.release)
-            frames = SeriesFrames(image, gmap, float(sigma) * self.strength, self.frame_axis)
-            saved = self._run(engine, frames)
-        engine.state.output = {CommonKeys.IMAGE: image, CommonKeys.LABEL: None, CommonKeys.PRED: saved}
+    def _iteration(self, engine: Engine, batchdata: Mapping[str, Any]) -> dict[str, Any]:
+        """Denoise one item."""
+        path = batchdata.get(_GMAP)
+        image = self.reader.open(batchdata[CommonKeys.IMAGE], memory=self.memory, scratch=self.scratch)
+        gmap = SeriesReader(check=False).open(path, memory=self.memory, scratch=self.scratch) if path else None
+        saved = denoise_series(
+            image, self.saver, self.network, self.inferer, gmap=gmap, noise_sigma=self.noise_sigma,
+            strength=self.strength, frame_axis=self.frame_axis, device=self.state.device, amp=bool(self.amp),
+        )  # fmt: skip
+        output: dict[str, Any] = {CommonKeys.IMAGE: image, CommonKeys.LABEL: None, CommonKeys.PRED: saved}
+        engine.state.output = output  # type: ignore[assignment]  # a number in pytorch-ignite, a dictionary in MONAI
         engine.fire_event(IterationEvents.FORWARD_COMPLETED)
         engine.fire_event(IterationEvents.MODEL_COMPLETED)
-        output: dict[str, Any] = engine.state.output
         return output
 
-    def _run(self, engine: SupervisedEvaluator, frames: SeriesFrames) -> SavedSeries:
-        inferer = engine.inferer
-        assert isinstance(inferer, FrameSlidingWindowInferer)
-        device = torch.device(engine.state.device)
-        inferer.sw_device = device
-        amp = torch.autocast(device.type, dtype=torch.bfloat16, enabled=bool(engine.amp))
-        total = frames.items * inferer.count_windows(frames.size)
-        with contextlib.ExitStack() as stack:
-            bar = stack.enter_context(tqdm(total=total, disable=not inferer.progress))
-            stack.enter_context(engine.mode(engine.network))
-            stack.enter_context(torch.no_grad())
-            stack.enter_context(amp)
-            blocks = _blocks(frames, inferer, engine.network, bar)
-            item, start, block = next(blocks)
-            outline = _outline_of_result(frames.image.outline, block.shape[0])
-            sink = stack.enter_context(self.saver.savers[0].open(outline))
-            while True:
-                places = frames.places(item, start, start + block.shape[1 if frames.axis == "time" else 2])
-                sink.write(*places, block)
-                following = next(blocks, None)
-                if following is None:
-                    break
-                item, start, block = following
-            frames.image.close()
-        logger.debug("wrote %s", sink.path)
-        return SavedSeries({**outline.metadata, MetaKeys.SAVED_TO.value: str(sink.path)})
+
+def _check_positive(**values: float | None) -> None:
+    for name, value in values.items():
+        if value is not None and not 0 < value < float("inf"):
+            raise NoiseLevelError(f"{name} must be a positive number, got {value}.")
 
 
 def _blocks(
     frames: SeriesFrames,
     inferer: FrameSlidingWindowInferer,
     network: torch.nn.Module,
+    device: torch.device,
     bar: tqdm,
-) -> Iterator[tuple[int, int, np.ndarray]]:
-    """Yield the number of the item and of the first frame, and finished values of the file ``(C, t, z, Y, X)``."""
+) -> Iterator[tuple[slice, slice, np.ndarray]]:
+    """Yield frames and slices of the file, and their finished values ``(C, t, z, Y, X)``."""
     for item in range(frames.items):
 
         def read(start: int, stop: int, item: int = item) -> torch.Tensor:
-            return frames.read(item, start, stop)
+            return frames.read(item, start, stop).to(device)
 
         for start, block in inferer.stream(read, frames.size, network, advance=bar.update):
-            yield item, start, frames.to_file(block)
+            yield *frames.places(item, start, start + block.shape[2]), frames.to_file(block)
 
 
 def _outline_of_result(outline: SeriesRecord, channels: int) -> SeriesRecord:
@@ -276,8 +290,20 @@ def _read_map(gmap: SeriesSlabs, frames: slice, slices: slice) -> np.ndarray:
     return gmap.read(frames if gmap.shape[1] > 1 else whole, slices if gmap.shape[2] > 1 else whole)
 
 
-def _estimate(frames: SeriesFrames) -> float:
-    """Noise level of a series or of a part of it; see :class:`EstimateNoiseOfSeriesd`."""
+def estimate_series_noise(frames: SeriesFrames) -> float:
+    """Estimate the noise level of an open series, from an evenly spread part of it where it is large, and log it.
+
+    How it is estimated is said at :func:`~monai_stcnnt.mri.noise_level.estimate_noise_level`.
+
+    Args:
+        frames: the series, with its g-factor map if it has one.
+
+    Returns:
+        Noise standard deviation per component, for a g-factor of 1.
+
+    Raises:
+        NoiseLevelError: if there is no noise to estimate.
+    """
     places = frames.image.sample_places()
     parts = [torch.from_numpy(frames.image.read(*place)) for place in places]
     image = frames.to_item(torch.cat(parts, dim=2)).contiguous()

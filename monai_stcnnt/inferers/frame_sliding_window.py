@@ -119,17 +119,20 @@ class FrameSlidingWindowInferer(SlidingWindowInferer):
         """Run a network window by window.
 
         Args:
-            inputs: (B, C, T, H, W).
+            inputs: (B, C, T, H, W), or a batch of series (B, N, C, T, H, W) with N items of frames each.
             network: called with windows (n, C, t, h, w), returns (n, C', t, h, w).
             *args: passed to the network.
             **kwargs: passed to the network.
 
         Returns:
-            (B, C', T, H, W) in float32, with the metadata of the input where it has any.
+            (B, C', T, H, W), or (B, N, C', T, H, W), in float32, with the metadata of the input where it has any.
         """
-        if inputs.dim() != 5:
-            raise LayoutError(f"The inferer takes (B, C, T, H, W), got shape {list(inputs.shape)}.")
+        if inputs.dim() not in (5, 6):
+            raise LayoutError(f"The inferer takes ([B,] N, C, T, H, W), got shape {list(inputs.shape)}.")
         plain = inputs.as_tensor() if isinstance(inputs, MetaTensor) else inputs
+        if inputs.dim() == 6:
+            result = self(plain.flatten(0, 1), network, *args, **kwargs).unflatten(0, inputs.shape[:2])
+            return MetaTensor(result).copy_meta_from(inputs) if isinstance(inputs, MetaTensor) else result
         device = self.device or inputs.device
         size = tuple(inputs.shape[2:])
         result = torch.empty(0)

@@ -128,10 +128,10 @@ class LabelledFramesd(MapTransform):
     nobody labelled.
 
     Args:
-        pred_key: logits (B, classes, T, H, W).
-        label_key: labels (B, 1, T, H, W).
+        pred_key: logits (B, classes, T, H, W), or of a batch of series (B, N, classes, T, H, W).
+        label_key: labels of the same shape with one channel.
 
-    Result: both (N, classes, H, W) with zeros and ones, N the number of labelled frames.
+    Result: both (n, classes, H, W) with zeros and ones, n the number of labelled frames.
     """
 
     def __init__(self, pred_key: str = "pred", label_key: str = "label") -> None:
@@ -142,6 +142,8 @@ class LabelledFramesd(MapTransform):
         """Select and convert."""
         d = dict(data)
         pred, label = (_plain(d[key]) for key in (self.pred_key, self.label_key))
+        if pred.ndim == label.ndim == 6:
+            pred, label = pred.flatten(0, 1), label.flatten(0, 1)
         if pred.ndim != 5 or label.ndim != 5 or pred.shape[2:] != label.shape[2:]:
             raise LayoutError(f"The prediction {tuple(pred.shape)} does not fit the labels {tuple(label.shape)}.")
         known, classes = labelled_frames(label), pred.shape[1]

@@ -12,8 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from monai_stcnnt.data import SeriesReader, SeriesSlabs, open_series, read_series
-from monai_stcnnt.data.reader import OpenSeriesd
+from monai_stcnnt.data import SeriesReader, open_series, read_series
 from monai_stcnnt.data.slabs import MemorySlabs, outline_of
 from monai_stcnnt.data.slabs import SeriesSlabs as Slabs
 from monai_stcnnt.errors import (
@@ -94,9 +93,6 @@ def test_small_series_and_other_formats_are_read_at_once(tmp_path: Path, make_ni
         with SeriesReader().open(path) as series:
             assert isinstance(series, MemorySlabs)
             np.testing.assert_array_equal(series.read(slice(2, 4), slice(1, 2)), read_series(path).array[:, 2:4, 1:2])
-    opened = OpenSeriesd(["image", "gmap"], SeriesReader(), memory=0, allow_missing_keys=True)({"image": path})
-    assert isinstance(opened["image"], SeriesSlabs)
-    assert set(opened) == {"image"}
 
 
 @pytest.mark.parametrize(

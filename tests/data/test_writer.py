@@ -17,13 +17,13 @@ import torch
 from monai.data.dataloader import DataLoader
 from monai.data.dataset import Dataset
 from monai.data.meta_tensor import MetaTensor
+from monai.data.utils import decollate_batch
 from monai.transforms.compose import Compose
 from monai.transforms.io.dictionary import LoadImaged
 from monai.transforms.post.dictionary import Invertd
 from monai.transforms.utility.dictionary import EnsureChannelFirstd
 
 from monai_stcnnt.data import writer as module
-from monai_stcnnt.data.collate import series_collate
 from monai_stcnnt.data.formats.registry import read_series
 from monai_stcnnt.data.listing import series_datalist
 from monai_stcnnt.data.reader import SeriesReader
@@ -59,9 +59,10 @@ def test_file_to_frames_to_file_is_exact(make_nifti: Callable[..., Path], tmp_pa
     post = Compose(
         [Invertd("pred", transform=pre, orig_keys="image"), SaveSeriesd("pred", tmp_path / "out", input_root=root)]
     )
-    for batch in DataLoader(Dataset(series_datalist(root), pre), batch_size=1, collate_fn=series_collate):
-        assert batch["image"].ndim == 5
-        post({**batch, "pred": batch["image"].clone()})
+    for batch in DataLoader(Dataset(series_datalist(root), pre), batch_size=1):
+        assert batch["image"].ndim == 6
+        for item in decollate_batch({**batch, "pred": batch["image"].clone()}):
+            post(item)
     out = tmp_path / "out" / "sub" / "a_denoised.nii.gz"
     before, after = nib.load(root / "sub" / "a.nii.gz"), nib.load(out)
     assert isinstance(before, nib.Nifti1Image)

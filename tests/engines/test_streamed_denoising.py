@@ -16,13 +16,12 @@ import numpy as np
 import pytest
 import torch
 from monai.data.meta_tensor import MetaTensor
-from monai.engines.evaluator import SupervisedEvaluator
 
 from monai_stcnnt.apps import denoise
-from monai_stcnnt.apps.bundles import bundle_folder, expected_remarks, open_inference, plain_errors, windows_at_once
+from monai_stcnnt.apps.bundles import bundle_folder, expected_remarks, open_inference, windows_at_once
 from monai_stcnnt.apps.denoising import network_choices
-from monai_stcnnt.data import SaveSeriesd, open_series, read_series
-from monai_stcnnt.engines.streamed_denoising import DenoiseStreamed, EstimateNoiseOfSeriesd, SeriesFrames
+from monai_stcnnt.data import SaveSeries, open_series, read_series
+from monai_stcnnt.engines.streamed_denoising import SeriesFrames, denoise_series, estimate_series_noise
 from monai_stcnnt.errors import ChangedFileError, GFactorMapError, ImageSizeError, NoiseLevelError
 from monai_stcnnt.inferers import FrameSlidingWindowInferer
 from monai_stcnnt.transforms import AppendGFactord, EstimateNoiseLevel, FileToFramesd, FrameAxis, ToSNRUnitsd
@@ -52,18 +51,12 @@ def write_scan(path: Path, shape: tuple[int, ...], kind: str = "f4", seed: int =
 
 
 def stream(image: Path, output: Path, net: torch.nn.Module, gmap: Path | None = None, **options: Any) -> Path:  # noqa: ANN401
-    """Run one series through an evaluator, reading and writing slab by slab."""
-    batch: dict[str, Any] = {"image": open_series(image, memory=0)}
-    if gmap is not None:
-        batch["gmap"] = open_series(gmap, memory=0, check=False)
-    evaluator = SupervisedEvaluator(
-        torch.device("cpu"), [batch], net, inferer=FrameSlidingWindowInferer(WINDOW, overlap=0.25),
-        iteration_update=DenoiseStreamed(SaveSeriesd("pred", output), **options), decollate=False,
-    )  # fmt: skip
-    with plain_errors():
-        evaluator.run()
-    saved: Path = Path(evaluator.state.output["pred"].meta["saved_to"])
-    return saved
+    """Denoise one series, reading and writing slab by slab."""
+    known = None if gmap is None else open_series(gmap, memory=0, check=False)
+    inferer = FrameSlidingWindowInferer(WINDOW, overlap=0.25)
+    saved = denoise_series(open_series(image, memory=0), SaveSeries(output), net, inferer, gmap=known, **options)
+    assert saved.meta["saved_to"] == str(saved.path)
+    return saved.path
 
 
 def at_once(image: Path, net: torch.nn.Module, gmap: Path | None, sigma: float, axis: FrameAxis) -> np.ndarray:
@@ -109,29 +102,51 @@ def test_the_noise_level_is_that_of_the_whole_of_a_small_series(tmp_path: Path, 
     record = read_series(path)
     item = FileToFramesd("image")({"image": torch.from_numpy(record.to_spatial())[None]})["image"]
     with open_series(path, memory=0) as series:
-        found = EstimateNoiseOfSeriesd("image")({"image": series})["noise_sigma"]
+        found = estimate_series_noise(SeriesFrames(series))
     assert found == EstimateNoiseLevel(channel_dim=1).estimate(item)
     gmap = tmp_path / "gmap.nii"
     nib.save(nib.Nifti1Image(np.full(shape[:3], 2, "f4"), np.eye(4)), gmap)
     with open_series(path, memory=0) as series, open_series(gmap, memory=0, check=False) as known:
-        halved = EstimateNoiseOfSeriesd("image")({"image": series, "gmap": known})["noise_sigma"]
+        halved = estimate_series_noise(SeriesFrames(series, known))
     assert halved == pytest.approx(found / 2, rel=1e-6)
 
 
-def test_the_bundle_gives_the_same_in_memory_and_from_disk(tmp_path: Path) -> None:
-    image = write_scan(tmp_path / "scan.nii.gz", (24, 20, 2, 5))
+@pytest.mark.parametrize(("kind", "with_map", "sigma"), [("f4", False, None), ("c8", True, 8.0), ("f4", True, None)])
+def test_the_bundle_gives_the_same_by_transforms_and_slab_by_slab(
+    tmp_path: Path, kind: str, with_map: bool, sigma: float | None
+) -> None:
+    image = write_scan(tmp_path / "scan.nii.gz", (24, 20, 2, 5), kind)
+    gmap = tmp_path / "gmap.nii"
+    nib.save(nib.Nifti1Image(np.random.default_rng(1).uniform(1, 2, (24, 20, 2)).astype("f4"), np.eye(4)), gmap)
     contents = []
-    for name, memory in (("memory", 1 << 30), ("disk", 0)):
+    for name, memory, engine in (("memory", 1 << 30, "streamed"), ("disk", 0, "streamed"), ("monai", 0, "evaluator")):
         with expected_remarks():
             workflow = open_inference(
                 bundle_folder("mri_denoising"), input_file=str(image), output_dir=str(tmp_path / name), memory=memory,
-                progress=False, roi_size=[4, 16, 16],
+                progress=False, roi_size=[4, 16, 16], gmap=str(gmap) if with_map else None, noise_sigma=sigma,
+                run=[f"$@{engine}.run()"],
             )  # fmt: skip
             workflow.run()
             workflow.finalize()
         [saved] = (tmp_path / name).iterdir()
         contents.append(saved.read_bytes())
-    assert contents[0] == contents[1]
+    assert contents[0] == contents[1] == contents[2]
+
+
+def test_batches_of_series_give_what_single_series_give(tmp_path: Path) -> None:
+    (tmp_path / "scans").mkdir()
+    for seed in (0, 1):
+        write_scan(tmp_path / "scans" / f"{seed}.nii", (24, 20, 1, 5), seed=seed)
+    for size in (1, 2):
+        with expected_remarks():
+            workflow = open_inference(
+                bundle_folder("mri_denoising"), dataset_dir=str(tmp_path / "scans"), progress=False,
+                output_dir=str(tmp_path / f"batch{size}"), roi_size=[4, 16, 16], **{"dataloader#batch_size": size},
+            )  # fmt: skip
+            workflow.evaluator.run()
+    for name in ("0_denoised.nii", "1_denoised.nii"):
+        single, joined = (read_series(tmp_path / f"batch{size}" / name).array for size in (1, 2))
+        np.testing.assert_allclose(joined, single, rtol=1e-5)
 
 
 def test_a_file_that_changes_meanwhile_is_not_saved(tmp_path: Path) -> None:
@@ -159,8 +174,6 @@ def test_maps_and_levels_that_make_no_sense_are_refused(tmp_path: Path) -> None:
         series, known = open_series(image), open_series(gmap, check=False)
         with pytest.raises(GFactorMapError, match=message):
             SeriesFrames(series, known)
-    with pytest.raises(NoiseLevelError, match="unknown"):
-        stream(image, tmp_path / "out", Mix(1))
     wrong: list[dict[str, Any]] = [{"noise_sigma": 0.0}, {"strength": float("inf")}]
     for options in wrong:
         with pytest.raises(NoiseLevelError, match="positive"):
@@ -220,20 +233,16 @@ import resource, sys
 from pathlib import Path
 import numpy as np
 import torch
-from monai.engines.evaluator import SupervisedEvaluator
-from monai_stcnnt.engines.streamed_denoising import DenoiseStreamed, EstimateNoiseOfSeriesd
-from monai_stcnnt.data import SaveSeriesd, open_series
+from monai_stcnnt.engines.streamed_denoising import denoise_series
+from monai_stcnnt.data import SaveSeries, open_series
 from monai_stcnnt.inferers import FrameSlidingWindowInferer
 
 class Take(torch.nn.Module):
     def forward(self, x):
         return x[:, :1] * 0.5
 
-batch = EstimateNoiseOfSeriesd("image")({"image": open_series(sys.argv[1])})
-SupervisedEvaluator(
-    torch.device("cpu"), [batch], Take(), inferer=FrameSlidingWindowInferer((16, 128, 128)),
-    iteration_update=DenoiseStreamed(SaveSeriesd("pred", Path(sys.argv[1]).parent / "out")), decollate=False,
-).run()
+saver = SaveSeries(Path(sys.argv[1]).parent / "out")
+denoise_series(open_series(sys.argv[1]), saver, Take(), FrameSlidingWindowInferer((16, 128, 128)))
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 

@@ -70,6 +70,15 @@ def test_more_channels_out_than_in() -> None:
     assert y.shape == (1, 3, 5, 9, 9)
 
 
+def test_a_batch_of_series_is_each_series_by_itself() -> None:
+    batch, net = torch.rand(2, 3, 1, 5, 9, 7), torch.nn.Conv3d(1, 2, 3, padding=1)
+    inferer = FrameSlidingWindowInferer((4, 8, 8))
+    out = inferer(MetaTensor(batch, meta={"source": "a"}), net)
+    assert isinstance(out, MetaTensor)
+    assert out.meta["source"] == "a"
+    torch.testing.assert_close(out.as_tensor(), torch.stack([inferer(series, net) for series in batch]))
+
+
 def test_reflection_folds_as_often_as_it_must() -> None:
     x = torch.arange(3.0).reshape(1, 1, 3, 1, 1)
     assert pad_to_window(x, (8, 1, 2))[0, 0, :, 0, 1].tolist() == [0, 1, 2, 1, 0, 1, 2, 1]

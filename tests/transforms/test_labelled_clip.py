@@ -55,5 +55,7 @@ def test_metrics_get_labelled_frames_as_images(series: dict[Hashable, Any]) -> N
     assert out["label"][1, 2].sum() == 1
     torch.testing.assert_close(out["pred"].sum(1), torch.ones(2, 20, 18))
     torch.testing.assert_close(out["pred"].argmax(1), logits[:, :, 2].argmax(1))
+    batch = LabelledFramesd()({"pred": logits[None], "label": series["label"][None]})
+    assert all(torch.equal(batch[key], out[key]) for key in ("pred", "label"))
     with pytest.raises(LayoutError, match="does not fit"):
         LabelledFramesd()({"pred": logits, "label": series["label"][..., 1:]})

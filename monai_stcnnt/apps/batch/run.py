@@ -23,8 +23,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from monai.data.dataset import Dataset
-from monai.engines.evaluator import SupervisedEvaluator
 from torch import nn
 
 from monai_stcnnt import __version__
@@ -48,13 +46,13 @@ from monai_stcnnt.data import (
     OutputDtype,
     OutputFormat,
     SaveSeries,
-    SaveSeriesd,
     SeriesReader,
     check_output_folder,
     read_series,
 )
 from monai_stcnnt.data.slabs import IN_MEMORY
 from monai_stcnnt.engines.ranks import open_ranks
+from monai_stcnnt.engines.streamed_denoising import StreamedDenoiser
 from monai_stcnnt.errors import ChangedFileError, NoiseLevelError, StcnntError
 
 __all__ = ["BatchInference", "BatchResult", "denoise_many"]
@@ -133,10 +131,8 @@ class BatchInference:
     """The inference of a bundle, series by series, with a manifest.
 
     Args:
-        evaluator: the bundle's; it loads, runs and saves the items of ``dataset``.
+        evaluator: the bundle's; it opens, denoises and saves its items.
         reader: what reads images; it is told which series to take.
-        saver: the last step of the postprocessing; it is told where to save.
-        dataset: what the evaluator loads from.
         inputs: file or folder of images.
         output_dir: folder of the results.
         gmap: g-factor map of all images, or a folder with one for each.
@@ -151,10 +147,8 @@ class BatchInference:
 
     def __init__(
         self,
-        evaluator: SupervisedEvaluator,
+        evaluator: StreamedDenoiser,
         reader: SeriesReader,
-        saver: SaveSeriesd,
-        dataset: Dataset,
         inputs: str | Path,
         output_dir: str | Path,
         gmap: str | Path | None = None,
@@ -168,8 +162,6 @@ class BatchInference:
     ) -> None:
         self.evaluator = evaluator
         self.reader = reader
-        self.saver = saver
-        self.dataset = dataset
         maps = None if gmap is None else Path(gmap).expanduser()
         output = Path(output_dir).expanduser()
         self.folders = BatchFolders(Path(inputs).expanduser(), output, maps, suffix, output_format)
@@ -293,19 +285,17 @@ class BatchInference:
         """Run the bundle on one series, with the results in a folder of their own; tell what it says about quality."""
         suffix = f"{task.series}_{self.folders.suffix}" if task.series else self.folders.suffix
         self.reader.series = task.series or None
-        self.saver.savers = [SaveSeries(folder, None, suffix, self.dtype, self.folders.output_format, uid_seed)]
-        self.dataset.data = [{"image": task.path, "gmap": task.gmap} if task.gmap else {"image": task.path}]
+        self.evaluator.saver = SaveSeries(folder, None, suffix, self.dtype, self.folders.output_format, uid_seed)
+        self.evaluator.data_loader = [{"image": task.path, "gmap": task.gmap} if task.gmap else {"image": task.path}]
         self.evaluator.state.epoch_length = 1
         self.evaluator.interrupt_resume_enabled = False  # a run that failed is not gone on with
         self.evaluator.run()
         state = self.evaluator.state
-        sigma = self.options.get("noise_sigma") or state.batch.get("noise_sigma")
-        saved, shape = state.output["pred"].meta["saved_to"], state.batch["image"].shape
+        saved, shape = state.output["pred"], state.output["image"].shape
         state.batch = state.output = None
-        self.dataset.data = []
-        qc: dict[str, Any] = {"noise_sigma": float(sigma)}
+        qc: dict[str, Any] = {"noise_sigma": saved.noise_sigma}
         if self.qc and 4 * math.prod(shape) <= self.memory:
-            qc |= _quality(task, Path(saved), float(sigma))
+            qc |= _quality(task, saved.path, saved.noise_sigma)
         return qc
 
     def _result(self, tasks: Sequence[SeriesTask], plan: _Plan, rows: Sequence[SeriesRow]) -> BatchResult:
