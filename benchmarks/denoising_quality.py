@@ -37,7 +37,7 @@ from benchmarks.classical_denoisers import block_matching, marchenko_pastur, non
 from benchmarks.compared_denoisers import COMPARED, compared_network, window_inferer
 from benchmarks.quality_report import Row, draw_examples, tables, write_readme, write_results
 from monai_stcnnt.apps.denoising import denoise
-from monai_stcnnt.apps.review.quality import add_series_noise, image_quality, magnitude_record, magnitude_values
+from monai_stcnnt.apps.review.quality import add_series_noise, image_quality, magnitude_record
 from monai_stcnnt.data import SeriesRecord, read_series, write_nifti
 from monai_stcnnt.mri.rician import rician_signal
 from monai_stcnnt.mri.snr import foreground_mask
@@ -278,7 +278,7 @@ def crop_series(series: SeriesRecord, size: Sequence[int]) -> SeriesRecord:
     """
     frames, rows, columns, slices = size
     _, times, depth, height, width = series.array.shape
-    inside = foreground_mask(torch.tensor(magnitude_values(series))).numpy()
+    inside = foreground_mask(torch.tensor(series.magnitude)).numpy()
     center_y, center_x = (
         float((inside.sum(axis=axes) * np.arange(n)).sum()) / max(1, inside.sum())
         for axes, n in (((0, 1, 3), height), ((0, 1, 2), width))
@@ -360,7 +360,7 @@ def _draw(methods: Sequence[Method], options: argparse.Namespace) -> None:
 
 def _middle(record: SeriesRecord) -> np.ndarray:
     """Magnitudes of the slice in the middle, (Y, X)."""
-    values = magnitude_values(record)
+    values = record.magnitude
     return values[values.shape[0] // 2, values.shape[1] // 2]
 
 

@@ -22,8 +22,8 @@ import typer
 from scipy import ndimage
 
 from monai_stcnnt.apps.bundles import bundle_folder
-from monai_stcnnt.apps.review.qc import quality_control
-from monai_stcnnt.apps.review.quality import add_series_noise, magnitude_values
+from monai_stcnnt.apps.review.quality import add_series_noise
+from monai_stcnnt.apps.review.review import review_series
 from monai_stcnnt.checkpoints import load_weights
 from monai_stcnnt.data import SeriesRecord, read_series
 from monai_stcnnt.inferers import FrameSlidingWindowInferer
@@ -63,7 +63,7 @@ def clean_parts(data: Path) -> Iterator[tuple[str, np.ndarray]]:
     for name in SCANS:
         if not (data / name).exists():
             continue
-        values = magnitude_values(read_series(data / name))
+        values = read_series(data / name).magnitude
         depth = LENGTH if len(values) == 1 else 1
         middle = [slice(max(0, (n - m) // 2), max(0, (n - m) // 2) + m)
                   for n, m in zip(values.shape[1:], (depth, SIZE, SIZE), strict=True)]  # fmt: skip
@@ -114,11 +114,11 @@ def main(
         inside = foreground_mask(torch.from_numpy(clean)).numpy()
         for snr in SNRS:
             series = add_series_noise(record_of(clean), snr, seed=0)
-            noisy = magnitude_values(series.noisy)
+            noisy = series.noisy.magnitude
             sigma = estimate_noise_level(torch.from_numpy(noisy.transpose(1, 0, 2, 3)[:, None]), 1).sigma
             for way, given, made in candidates(network, clean, noisy, series.sigma, sigma):
                 error = float(np.sqrt(np.square(made - clean)[inside].mean())) / series.sigma
-                found = quality_control(record_of(given), record_of(made), sigma=sigma)
+                found = review_series(record_of(given), record_of(made), sigma=sigma)
                 is_good = way in ("network", "oracle", "oracle, smooth noise")
                 kind = "good" if is_good else "error above the noise" if error > 1 else "between"
                 counts[kind, bool(found.flags)] += 1

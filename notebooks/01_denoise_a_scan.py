@@ -27,9 +27,10 @@ from pydicom.data import get_testdata_file
 from scipy import ndimage
 
 from monai_stcnnt.apps import denoise
-from monai_stcnnt.apps.review.qc import LIMITS, quality_control
+from monai_stcnnt.apps.review.figures import limits
 from monai_stcnnt.apps.review.quality import add_series_noise, image_quality, magnitude_record
-from monai_stcnnt.apps.review.views import plane_view, removed_signal
+from monai_stcnnt.apps.review.review import review_series
+from monai_stcnnt.apps.review.views import plane_view, residual_signal
 from monai_stcnnt.data import read_series, write_nifti
 
 use_style()
@@ -40,9 +41,9 @@ with as_file(files("nibabel") / "tests" / "data" / "example4d.nii.gz") as path:
 # %% [markdown]
 # ## One command
 #
-# `stcnnt denoise INPUT OUTPUT` takes a file, or a folder of NIfTI files or DICOM series. The noise level is estimated and
-# said. `--report` draws what was done; the name decides how: `.png` for a picture, `.gif` for a movie, `.html` for a page
-# with a slider, which opens offline.
+# `stcnnt denoise INPUT OUTPUT` takes a file, or a folder of NIfTI files or DICOM series. It estimates the noise level
+# and prints it. `--report` shows what was done; the ending of its name decides how: `.png` for a picture, `.gif` for
+# an animation, `.html` for a page with a slider, which opens offline.
 
 # %%
 # !cd {work} && stcnnt denoise scan.nii.gz denoised.nii.gz --report report.png --qc qc.json
@@ -51,31 +52,31 @@ with as_file(files("nibabel") / "tests" / "data" / "example4d.nii.gz") as path:
 Image(work / "report.png", width=1000)
 
 # %% [markdown]
-# Left and middle are the scan before and after. On the right is what was removed, in units of the noise level: it should
-# look like noise, with no trace of anatomy but the place where the head is. Here it does.
+# Left and middle show the scan before and after. On the right is the residual, before minus after, in units of the noise
+# level: it should look like noise, with no trace of anatomy except where the head is. Here it does.
 #
-# The command looks at the same in figures, and *flags* a result that breaks a limit. A flag is no verdict; it says where to
-# look. One figure is how much neighbors in what was removed resemble each other (`whiteness`), as they do in lost detail:
+# The command also measures the residual, and *flags* a result that breaks a limit. A flag is not a verdict; it says where
+# to look. One figure, `whiteness`, tells how little neighbors in the residual resemble each other; in lost detail they do:
 
 # %%
 for name, value in json.loads((work / "qc.json").read_text())["series"][0].items():
     if name not in ("source", "series", "result", "report"):
-        print(f"{name:<16} {value}")
+        print(f"{name:<20} {value}")
 
-removed_part = removed_signal(read_series(work / "scan.nii.gz"), read_series(work / "denoised.nii.gz"))
+residual = residual_signal(read_series(work / "scan.nii.gz"), read_series(work / "denoised.nii.gz"))
 for axis, name in ((0, "volumes"), (2, "rows"), (3, "columns")):
-    one, other = np.moveaxis(removed_part, axis, 0)[1:], np.moveaxis(removed_part, axis, 0)[:-1]
+    one, other = np.moveaxis(residual, axis, 0)[1:], np.moveaxis(residual, axis, 0)[:-1]
     print(f"correlation of neighboring {name:<8} {np.corrcoef(one.ravel(), other.ravel())[0, 1]:+.2f}")
 
 # %% [markdown]
-# Between neighboring pixels there is next to nothing. The two volumes are alike, with opposite sign: the network blends
-# them, so what it takes from one it gives to the other. With only two volumes that is as it should be, and the figure
-# compares neighbors in time only where there are four frames or more.
+# Neighboring pixels are hardly correlated. The two volumes are, with a negative sign: the network blends them, so what
+# it takes from one it gives to the other. With only two volumes that is expected, so the figure compares neighbors in
+# time only where there are four frames or more.
 
 # %% [markdown]
 # ## The same in Python, where the truth is known
 #
-# To measure what denoising brings, the scan is now taken for the truth, and noise is added so that its SNR falls to 4.
+# To measure how much denoising helps, the scan is now taken as the truth, and noise is added so that its SNR falls to 4.
 # Eight slices are enough.
 
 # %%
@@ -94,8 +95,8 @@ for name, series in (("noisy", noisy), ("Gaussian smoothing", smooth), ("monai_s
     print(f"{name:<20} PSNR {quality.psnr:5.2f} dB   SSIM {quality.ssim:.3f}")
 
 # %% [markdown]
-# The figures are those of whole images, air included, where the network also takes off the bias that noise gives to
-# magnitudes ([notebook 3](03_snr_units_and_noise.ipynb)), and smoothing does not.
+# The figures are those of whole images including air, where the network also removes the bias that noise gives to
+# magnitudes ([notebook 3](03_snr_units_and_noise.ipynb)); smoothing does not.
 
 # %%
 view = plane_view(scan.affine)
@@ -116,18 +117,17 @@ panels(
 plt.show()
 
 # %% [markdown]
-# ## What was removed
+# ## The residual
 #
-# Without the truth there is one thing to look at: the difference of before and after. Smoothing removes noise too, but
-# the outline of every structure shows in what it removed. That is anatomy that is now missing.
+# Without the truth there is one thing to look at: the difference between before and after. Smoothing removes noise too,
+# but the outline of every structure shows in its residual. That is anatomy that is now missing.
 
 # %%
 sigma = added.sigma
-removed = {name: removed_signal(noisy, series) for name, series in (("smoothing", smooth), ("monai_stcnnt", denoised))}
-true_noise = removed_signal(noisy, truth)
+residuals = [residual_signal(noisy, series) for series in (truth, smooth, denoised)]
 panels(
-    [view.apply(values[0, 3]) / sigma for values in (true_noise, removed["smoothing"], removed["monai_stcnnt"])],
-    ["the noise that was added", "removed by smoothing", "removed by monai_stcnnt"],
+    [view.apply(values[0, 3]) / sigma for values in residuals],
+    ["the noise that was added", "residual of smoothing", "residual of monai_stcnnt"],
     window=(-4, 4),
     bar="noise levels",
     height=4.2,
@@ -138,39 +138,40 @@ plt.show()
 # ## Reading the quality report
 #
 # `--qc` puts this comparison in numbers, again without the truth. Each figure has a limit, set by experiment
-# (`benchmarks/qc_calibration.py`), and a result that breaks one is *flagged*: the command says so, and the result wants
-# to be looked at.
+# (`benchmarks/qc_calibration.py`), and a result that breaks one is *flagged*: the command says so, and the result
+# should be looked at.
 
 # %%
-good, bad = (quality_control(noisy, series, sigma=sigma) for series in (denoised, smooth))
+good, bad = (review_series(noisy, series, sigma=sigma) for series in (denoised, smooth))
 rows = [
-    ("removed_std", "removed, in noise levels", "noise alone: below 1"),
-    ("removed_mean", "change of brightness", "noise alone: near 0"),
-    ("edge_ratio", "edges over flat parts", "noise alone: 1"),
+    ("residual_std", "residual, in noise levels", "noise alone: below 1"),
+    ("residual_mean", "change of brightness", "noise alone: near 0"),
+    ("edge_ratio", "edges over flat regions", "noise alone: 1"),
     ("whiteness", "whiteness", "white noise: 1"),
     ("changed_percent", "% changed by more than 5 σ", "noise alone: near 0"),
 ]
 figure, axes = plt.subplots(1, len(rows), figsize=(14, 3.6))
 for one, (name, label, note) in zip(axes, rows, strict=True):
-    values = [abs(getattr(quality, name)) for quality in (good, bad)]
+    values = [abs(review.values[name]) for review in (good, bad)]
+    limit = limits()[name]
     one.bar(["monai_stcnnt", "smoothing"], values, color=[BLUE, RED], width=0.55)
-    one.axhline(LIMITS[name], color=GRAY, linestyle="--", linewidth=1.6)
-    one.set_ylim(0, 1.25 * max(*values, LIMITS[name]))
+    one.axhline(limit, color=GRAY, linestyle="--", linewidth=1.6)
+    one.set_ylim(0, 1.25 * max(*values, limit))
     one.set_title(label, fontsize=12)
     one.set_xlabel(note, fontsize=11, color="#555555")
     one.tick_params(labelsize=11)
 plt.show()
-for name, quality in (("monai_stcnnt", good), ("smoothing", bad)):
-    print(f"{name}: {len(quality.flags)} flagged")
-    for flag in quality.flags:
+for name, review in (("monai_stcnnt", good), ("smoothing", bad)):
+    print(f"{name}: {len(review.flags)} flagged")
+    for flag in review.flags:
         print(f"    {flag.message}")
 
 # %% [markdown]
-# The dashed line is the limit; for whiteness a result is flagged below it, for the others above. Smoothing is caught:
-# what it removed is too strong along edges.
+# The dashed line is the limit; whiteness is flagged below it, the others above it. Smoothing is caught: its residual is
+# too strong along edges.
 #
-# A result that passes can still be wrong, for a change that is smaller than the noise cannot be told from it. Look at
-# the page (`--report report.html`), not at the numbers alone.
+# A result that passes can still be wrong, because a change smaller than the noise cannot be told from it. Look at the
+# page (`--report report.html`), not only at the numbers.
 #
 # ## DICOM in, DICOM out
 #

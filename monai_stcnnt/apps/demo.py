@@ -19,15 +19,15 @@ import torch
 import typer
 
 from monai_stcnnt.apps.denoising import denoise
-from monai_stcnnt.apps.review.png import denoising_report
+from monai_stcnnt.apps.review.png import png_report
 from monai_stcnnt.apps.review.quality import (
     ImageQuality,
     add_series_noise,
     image_quality,
     magnitude_record,
-    magnitude_values,
 )
-from monai_stcnnt.apps.review.views import removed_signal, residual_statistics
+from monai_stcnnt.apps.review.review import review_series
+from monai_stcnnt.apps.review.views import foreground, residual_signal
 from monai_stcnnt.data import SeriesRecord, check_output_folder, read_series, write_nifti
 from monai_stcnnt.errors import StcnntError
 from monai_stcnnt.mri.noise_level import estimate_noise_level
@@ -54,7 +54,7 @@ class DemoResult:
     Attributes:
         scan_sigma: noise level that is estimated for the scan as it is.
         scan_snr: mean magnitude of its foreground over that.
-        removed: standard deviation of what was removed from the scan's foreground, over that noise level.
+        residual: standard deviation of the residual in the scan's foreground, over that noise level.
         snr: SNR of the noisy scan.
         true_sigma: noise level that was added.
         estimated_sigma: noise level that is estimated for the noisy scan.
@@ -65,7 +65,7 @@ class DemoResult:
 
     scan_sigma: float
     scan_snr: float
-    removed: float
+    residual: float
     snr: float
     true_sigma: float
     estimated_sigma: float
@@ -75,7 +75,7 @@ class DemoResult:
 
     @property
     def picture(self) -> Path:
-        """Truth, noisy, denoised, what was removed, and the error that is left."""
+        """Truth, noisy, denoised, the residual, and the error that is left."""
         return self.folder / "demo.png"
 
 
@@ -119,11 +119,11 @@ def run_demo(
     denoiser(folder / "noisy.nii.gz", folder / "denoised.nii.gz")
     denoised, scan_denoised = (read_series(folder / f"{name}.nii.gz") for name in ("denoised", "scan_denoised"))
     scan_sigma = _estimated_sigma(truth)
-    removed = residual_statistics(removed_signal(truth, scan_denoised), magnitude_values(truth), scan_sigma)
+    residual = residual_signal(truth, scan_denoised)[foreground(truth.magnitude)]
     result = DemoResult(
         scan_sigma=scan_sigma,
-        scan_snr=image_snr(torch.tensor(magnitude_values(truth)), scan_sigma),
-        removed=removed.std,
+        scan_snr=image_snr(torch.tensor(truth.magnitude), scan_sigma),
+        residual=float(residual.std()) / scan_sigma,
         snr=snr,
         true_sigma=added.sigma,
         estimated_sigma=_estimated_sigma(noisy),
@@ -132,7 +132,7 @@ def run_demo(
         folder=folder,
     )
     title = f"A brain scan with noise added (SNR {snr:g}), and denoised"
-    denoising_report(noisy, denoised, result.picture, truth=truth, title=title, sigma=added.sigma)
+    png_report(review_series(noisy, denoised, sigma=added.sigma, title=title), result.picture, truth)
     return result
 
 
@@ -155,7 +155,7 @@ def summary(result: DemoResult) -> str:
             "",
             "The scan as it is",
             f"  estimated noise level    {result.scan_sigma:.1f} (SNR {result.scan_snr:.0f})",
-            f"  removed from foreground  {result.removed:.2f} noise levels (standard deviation)",
+            f"  residual in foreground   {result.residual:.2f} noise levels (standard deviation)",
             "",
             f"The scan with noise added at SNR {result.snr:g}, compared with the scan",
             f"  noise level              {result.true_sigma:.1f} added, {result.estimated_sigma:.1f} estimated",

@@ -14,8 +14,9 @@ import torch
 from ignite.engine import Engine, Events
 
 from monai_stcnnt.apps.bundles import bundle_folder, expected_remarks, open_inference, plain_errors
-from monai_stcnnt.apps.review.qc import QualityControl
-from monai_stcnnt.apps.review.reports import Result, check_report_name, review
+from monai_stcnnt.apps.review.names import check_report_name
+from monai_stcnnt.apps.review.reports import Result, review
+from monai_stcnnt.apps.review.review import Review
 from monai_stcnnt.data import (
     OutputFormat,
     list_images,
@@ -59,7 +60,7 @@ def denoise(
     batch: int | None = None,
     report: str | Path | None = None,
     qc: str | Path | None = None,
-    on_result: Callable[[Result, QualityControl | None], None] | None = None,
+    on_result: Callable[[Result, Review | None], None] | None = None,
     progress: bool = True,
 ) -> list[Path]:
     """Denoise a file, or every series of a folder, with a denoising bundle.
@@ -89,7 +90,7 @@ def denoise(
             not enough memory, it is halved until it has, and the log says so.
         report: what was done, to look at: a picture (``.png``), an animated picture (``.gif``) or a page (``.html``);
             with several series, one each with the series' name added.
-        qc: JSON with the figures of quality control of all series, see :mod:`monai_stcnnt.apps.review.qc`. With a
+        qc: JSON with the figures of quality control of all series, see :mod:`monai_stcnnt.apps.review.figures`. With a
             report or this, a result whose residual does not look like noise is flagged by a logged warning.
         on_result: called with every result, and with its figures where there is a report or ``qc``.
         progress: show a bar.

@@ -26,7 +26,7 @@ from monai_stcnnt.apps.batch.publish import is_lack_of_room
 from monai_stcnnt.apps.batch.tasks import error_text
 from monai_stcnnt.apps.bundles import bundle_folder, expected_remarks, open_inference, plain_errors
 from monai_stcnnt.apps.denoising import denoise as denoise_files
-from monai_stcnnt.apps.review.png import check_report_path
+from monai_stcnnt.apps.review.names import check_report_name
 from monai_stcnnt.apps.review.segmentation import segmentation_report
 from monai_stcnnt.apps.review.volume_plot import volume_plot
 from monai_stcnnt.apps.volumes import MaskMeasures, check_table_path, measure_masks, write_table
@@ -171,7 +171,7 @@ def segment(
             without contrast, weights that do not fit, an output that cannot be written.
     """
     table = None if csv is None else check_table_path(csv)
-    picture = None if report is None else check_report_path(report)
+    picture = None if report is None else check_report_name(report, (".png",))
     source, out = check_exists(input), Path(output).expanduser()
     folder = bundle_folder("cine_segmentation", bundle)
     items = _items(source, series)

@@ -91,6 +91,11 @@ class SeriesRecord:
         return "complex" if self.array.shape[0] == 2 else "magnitude"
 
     @property
+    def magnitude(self) -> np.ndarray:
+        """Magnitudes ``(T, Z, Y, X)``; those of a magnitude image as they are."""
+        return self.array[0] if self.kind == "magnitude" else np.hypot(self.array[0], self.array[1])
+
+    @property
     def frame_time(self) -> float:
         """Median time from frame to frame in milliseconds; NaN for one frame or unknown times."""
         return float(np.median(np.diff(self.frame_times))) if len(self.frame_times) > 1 else float("nan")

@@ -56,14 +56,17 @@ def magnitude_psnr(image: Tensor, clean: Tensor) -> float:
         image: ``(..., C, T, H, W)``.
         clean: the truth, same shape.
 
+    Returns:
+        The ratio; infinity for the truth itself.
+
     Raises:
         LayoutError: when the shapes do not fit.
         ConstantImageError: when the clean image is zero.
     """
     _check(image, clean)
     truth = image_magnitude(clean, _CHANNEL)
-    peak = _peak(truth)
-    return float(peak_snr(image_magnitude(image, _CHANNEL) / peak, truth / peak, 1.0))
+    error = (image_magnitude(image, _CHANNEL) - truth).double().square().mean()
+    return float(10 * torch.log10(_peak(truth) ** 2 / error))
 
 
 def magnitude_ssim(image: Tensor, clean: Tensor, win_size: int = 11) -> float:

@@ -13,6 +13,7 @@ import pytest
 
 from monai_stcnnt.apps.cli.app import main
 from monai_stcnnt.apps.review.html import html_page
+from monai_stcnnt.apps.review.review import review_series
 from monai_stcnnt.data import read_series
 from tests.apps.dicom_files import PATIENT, moving_disc, write_series
 
@@ -36,7 +37,7 @@ def folder(tmp_path: Path) -> Path:
 
 def test_the_page_of_a_report_has_none_of_a_header_s_words(folder: Path) -> None:
     record = read_series(folder)
-    page = html_page(record, record.with_array(record.array * 0.9), title=folder.name, sigma=2.0)
+    page = html_page(review_series(record, record.with_array(record.array * 0.9), title=folder.name, sigma=2.0))
     assert "scan" in page
     assert [mark for mark in MARKS if mark in page] == []
 

@@ -41,7 +41,7 @@ from monai_stcnnt.apps.batch.result import BatchResult
 from monai_stcnnt.apps.batch.tasks import BatchFolders, SeriesTask, error_text, list_tasks, share_out
 from monai_stcnnt.apps.bundles import bundle_folder, expected_remarks, open_inference, plain_errors
 from monai_stcnnt.apps.denoising import network_choices
-from monai_stcnnt.apps.review.qc import quality_control
+from monai_stcnnt.apps.review.review import review_series
 from monai_stcnnt.data import (
     OutputDtype,
     OutputFormat,
@@ -141,7 +141,7 @@ class BatchInference:
         dtype: type of the voxels in a NIfTI file.
         options: what changes a result, for the manifest: a series that was done with other options is done again.
         redo: do again what is done.
-        qc: put the quality of every result into the manifest, see :func:`~monai_stcnnt.apps.review.qc.quality_control`.
+        qc: put the figures of quality control of every result into the manifest.
         memory: largest size in bytes, as float32, of a series whose quality is looked at, which needs all of it.
     """
 
@@ -361,13 +361,12 @@ def weights_checksum(network: nn.Module) -> str:
 def _quality(task: SeriesTask, saved: Path, sigma: float) -> dict[str, Any]:
     """Compare a result with its image; what cannot be compared says why."""
     try:
-        gmap = read_series(task.gmap, check=False).array[0] if task.gmap else None
+        gmap = read_series(task.gmap, check=False).magnitude if task.gmap else None
         before, after = read_series(task.path, series=task.series or None), read_series(saved, check=False)
-        found = quality_control(before, after, sigma=sigma, gmap=gmap).as_dict()
+        found = review_series(before, after, sigma=sigma, gmap=gmap).as_dict()
     except StcnntError as error:
         return {"flags": [], "error": type(error).__name__}
-    plain: dict[str, Any] = json.loads(json.dumps(found), parse_constant=lambda _: None)
-    return {name: value for name, value in plain.items() if name != "sigma"}
+    return {name: value for name, value in found.items() if name != "sigma"}
 
 
 def _joint_checksum(paths: Sequence[str]) -> str:

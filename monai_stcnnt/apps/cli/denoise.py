@@ -25,8 +25,8 @@ from monai_stcnnt.apps.cli.common import (
 if TYPE_CHECKING:
     from monai_stcnnt.apps.batch.manifest import SeriesRow
     from monai_stcnnt.apps.batch.run import BatchResult
-    from monai_stcnnt.apps.review.qc import QualityControl
     from monai_stcnnt.apps.review.reports import Result
+    from monai_stcnnt.apps.review.review import Review
 
 __all__ = ["DENOISE_EXAMPLES", "denoise"]
 
@@ -107,7 +107,7 @@ def _denoise_one(
 
     entries: list[dict[str, Any]] = []
 
-    def note(result: Result, figures: QualityControl | None) -> None:
+    def note(result: Result, figures: Review | None) -> None:
         entries.append(_entry(result, figures))
         if not json:
             typer.echo(str(result.saved))
@@ -125,7 +125,8 @@ def _denoise_folder(
     report: Path | None, qc: Path | None, redo: bool, json: bool, quiet: bool,
 ) -> None:  # fmt: skip
     from monai_stcnnt.apps.batch.run import denoise_many
-    from monai_stcnnt.apps.review.reports import check_report_name, review
+    from monai_stcnnt.apps.review.names import check_report_name
+    from monai_stcnnt.apps.review.reports import review
 
     if report is not None:
         check_report_name(report)
@@ -133,7 +134,7 @@ def _denoise_folder(
         check_report_name(qc, (".json",))
     done = denoise_many(path, output, **how, redo=redo, progress=not quiet)
     results = _results(done, path, how["gmap"])
-    figures: dict[Path, QualityControl] = {}
+    figures: dict[Path, Review] = {}
     if report is not None or qc is not None:
         figures = {one.saved: found for one, found in review(results, report=report, qc=qc, progress=not quiet)}
     entries = _entries(done, results, figures)
@@ -182,7 +183,7 @@ def _results(done: BatchResult, path: Path, gmap: Path | None) -> list[Result]:
     ]  # fmt: skip
 
 
-def _entry(result: Result, figures: QualityControl | None) -> dict[str, Any]:
+def _entry(result: Result, figures: Review | None) -> dict[str, Any]:
     """One series for JSON."""
     return {
         "source": str(result.source), "series": result.series, "status": "done", "result": str(result.saved),
@@ -190,9 +191,7 @@ def _entry(result: Result, figures: QualityControl | None) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _entries(
-    done: BatchResult, results: Sequence[Result], figures: Mapping[Path, QualityControl]
-) -> list[dict[str, Any]]:
+def _entries(done: BatchResult, results: Sequence[Result], figures: Mapping[Path, Review]) -> list[dict[str, Any]]:
     """Every series of a folder for JSON, in the order of names."""
     waiting = iter(results)
     entries: list[dict[str, Any]] = []
@@ -211,24 +210,20 @@ def _entries(
 
 def _noted_figures(row: SeriesRow) -> dict[str, Any] | None:
     """Figures that the manifest has of a result; None where there are none."""
-    if "removed_std" not in row.qc:
+    if "residual_std" not in row.qc:
         return None
     return {"sigma": row.qc["noise_sigma"], **{name: value for name, value in row.qc.items() if name != "noise_sigma"}}
 
 
 def _table(entries: Sequence[Mapping[str, Any]], root: Path) -> str:
     """What became of every series below a folder, a line each."""
-    rows = [("series", "status", "noise level", "SNR before", "after", "flagged")]
+    from monai_stcnnt.apps.review.figures import FIGURES
+
+    shown = [figure for figure in FIGURES if figure.column]
+    rows = [("series", "status", *(figure.column for figure in shown), "flagged")]
     for entry in entries:
-        found = entry.get("qc") or {}
-        rows.append(
-            (
-                series_name(entry, root),
-                entry["status"],
-                f"{entry['noise_sigma']:.4g}" if "noise_sigma" in entry else "",
-                f"{found['snr_before']:.1f}" if found else "",
-                f"{found['snr_after']:.1f}" if found.get("snr_after") else "",
-                ", ".join(flag["name"] for flag in found.get("flags", ())) or ("no" if found else ""),
-            )
-        )
+        found = entry.get("qc") or {"sigma": entry.get("noise_sigma")}
+        values = [figure.text(found[figure.name]) if found.get(figure.name) else "" for figure in shown]
+        flagged = ", ".join(flag["name"] for flag in found.get("flags", ())) or ("no" if "flags" in found else "")
+        rows.append((series_name(entry, root), entry["status"], *values, flagged))
     return text_table(rows)

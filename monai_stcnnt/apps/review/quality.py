@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """How good a denoised image is: noise on a scan whose truth is then known, PSNR and SSIM.
 
-Both figures are those of magnitudes, over the whole image, with the largest clean magnitude as the data range, computed
-by scikit-image. SSIM follows Wang et al. (2004, doi:10.1109/TIP.2003.819861): Gaussian windows with a standard
-deviation of 1.5 pixels in every two-dimensional image, then the mean over all slices and frames.
+Both figures are those of magnitudes, over the whole image, with the largest clean magnitude as the data range. SSIM
+follows Wang et al. (2004, doi:10.1109/TIP.2003.819861): Gaussian windows with a standard deviation of 1.5 pixels in
+every two-dimensional image, then the mean over all slices and frames.
 """
 
 from __future__ import annotations
@@ -13,17 +13,16 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from monai_stcnnt.data import SeriesRecord
 from monai_stcnnt.errors import ConstantImageError, ImageSizeError, LayoutError, NoiseLevelError
+from monai_stcnnt.metrics import magnitude_psnr, magnitude_ssim
 from monai_stcnnt.mri.noise import complex_noise
 from monai_stcnnt.mri.phase import smooth_phase
 from monai_stcnnt.mri.snr import foreground_mean
 
-__all__ = ["ImageQuality", "NoisySeries", "add_series_noise", "image_quality", "magnitude_record", "magnitude_values"]
+__all__ = ["ImageQuality", "NoisySeries", "add_series_noise", "image_quality", "magnitude_record"]
 
-_SSIM_SIGMA = 1.5
 _SSIM_WINDOW = 11  # pixels that the Gaussian window covers
 
 
@@ -55,21 +54,9 @@ class NoisySeries:
     sigma: float
 
 
-def magnitude_values(record: SeriesRecord) -> np.ndarray:
-    """Magnitudes of a record.
-
-    Args:
-        record: complex, or magnitude, which is returned as it is.
-
-    Returns:
-        float32 array ``(T, Z, Y, X)``.
-    """
-    return record.array[0] if record.kind == "magnitude" else np.hypot(record.array[0], record.array[1])
-
-
 def magnitude_record(record: SeriesRecord) -> SeriesRecord:
     """Record of the magnitudes ``(1, T, Z, Y, X)`` of a record, with the same geometry, times and metadata."""
-    return replace(record, array=magnitude_values(record)[None], metadata={**record.metadata, "kind": "magnitude"})
+    return replace(record, array=record.magnitude[None], metadata={**record.metadata, "kind": "magnitude"})
 
 
 def add_series_noise(record: SeriesRecord, snr: float, seed: int) -> NoisySeries:
@@ -93,7 +80,7 @@ def add_series_noise(record: SeriesRecord, snr: float, seed: int) -> NoisySeries
     """
     if not (np.isfinite(snr) and snr > 0):
         raise NoiseLevelError(f"The SNR is {snr}. Give a positive number.")
-    signal = foreground_mean(torch.tensor(magnitude_values(record)))
+    signal = foreground_mean(torch.tensor(record.magnitude))
     if signal <= 0:
         raise ConstantImageError(f"{record.metadata.get('source', 'The image')} has no signal to compare noise with.")
     rng = np.random.RandomState(seed)
@@ -119,33 +106,17 @@ def image_quality(truth: SeriesRecord, image: SeriesRecord) -> ImageQuality:
         ConstantImageError: if the truth is zero everywhere.
         ImageSizeError: if rows or columns are fewer than the 11 pixels of SSIM's window.
     """
-    clean, other = magnitude_values(truth), magnitude_values(image)
-    if clean.shape != other.shape:
-        raise LayoutError(f"The image has (T, Z, Y, X) = {other.shape}, the truth {clean.shape}. Give two of one size.")
-    data_range = float(clean.max())
-    if data_range <= 0:
-        raise ConstantImageError("The truth is zero everywhere, so that there is nothing to compare with.")
-    if min(clean.shape[-2:]) < _SSIM_WINDOW:
-        raise ImageSizeError(
-            f"SSIM needs {_SSIM_WINDOW} rows and columns at least, and the image has (Y, X) = {clean.shape[-2:]}."
+    if truth.array.shape[1:] != image.array.shape[1:]:
+        raise LayoutError(
+            f"The image has (T, Z, Y, X) = {image.array.shape[1:]}, the truth {truth.array.shape[1:]}. "
+            "Give two of one size."
         )
-    if np.array_equal(clean, other):
-        return ImageQuality(float("inf"), 1.0)
-    planes = zip(_planes(clean), _planes(other), strict=True)
-    ssim = np.mean(
-        [
-            structural_similarity(
-                one, two, data_range=data_range, gaussian_weights=True, sigma=_SSIM_SIGMA, use_sample_covariance=False
-            )
-            for one, two in planes
-        ]
-    )
-    return ImageQuality(float(peak_signal_noise_ratio(clean, other, data_range=data_range)), float(ssim))
-
-
-def _planes(values: np.ndarray) -> np.ndarray:
-    """All two-dimensional images of ``(T, Z, Y, X)``."""
-    return values.reshape(-1, *values.shape[-2:]).astype(np.float64)
+    if min(truth.array.shape[-2:]) < _SSIM_WINDOW:
+        raise ImageSizeError(
+            f"SSIM needs at least {_SSIM_WINDOW} rows and columns, and the image has (Y, X) = {truth.array.shape[-2:]}."
+        )
+    other, clean = (torch.tensor(series.magnitude)[:, None] for series in (image, truth))
+    return ImageQuality(magnitude_psnr(other, clean), magnitude_ssim(other, clean))
 
 
 def _with_phase(magnitude: np.ndarray, rng: np.random.RandomState) -> np.ndarray:

@@ -1,33 +1,31 @@
 # Copyright (c) monai_stcnnt contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What is written beside a result: a picture, an animated picture or a page, and the figures of quality control."""
+"""What is written beside a result: a page, a picture or an animated picture, and the figures of quality control."""
 
 from __future__ import annotations
 
+import json
 import logging
-import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from tqdm import tqdm
 
+from monai_stcnnt.apps.review.figures import limits
 from monai_stcnnt.apps.review.gif import gif_report
 from monai_stcnnt.apps.review.html import html_report
-from monai_stcnnt.apps.review.png import denoising_report
-from monai_stcnnt.apps.review.qc import QualityControl, quality_control, write_qc
-from monai_stcnnt.apps.review.quality import magnitude_values
-from monai_stcnnt.data import read_series
-from monai_stcnnt.errors import GFactorMapError, OutputNotWritableError
+from monai_stcnnt.apps.review.names import check_report_name, report_names
+from monai_stcnnt.apps.review.png import png_report
+from monai_stcnnt.apps.review.review import Review, review_series
+from monai_stcnnt.data import read_series, write_aside
 
-__all__ = ["Result", "check_report_name", "report_names", "review"]
-
-KINDS = {".png": "picture", ".gif": "animated picture", ".html": "page"}
-"""Endings of reports."""
+__all__ = ["Result", "review", "write_qc", "write_report"]
 
 logger = logging.getLogger(__name__)
+
+WRITERS = {".html": html_report, ".png": png_report, ".gif": gif_report}
 
 
 @dataclass(frozen=True)
@@ -49,57 +47,13 @@ class Result:
     gmap: Path | None = None
 
 
-def check_report_name(path: str | Path, endings: Iterable[str] = tuple(KINDS)) -> Path:
-    """Make sure of a report's name, before the work that it is about.
-
-    Args:
-        path: the report to write; ``~`` is the home folder.
-        endings: those that the name may have.
-
-    Returns:
-        The path.
-
-    Raises:
-        OutputNotWritableError: if the name has another ending, or is that of a folder.
-    """
-    path, endings = Path(path).expanduser(), tuple(endings)
-    if path.suffix.lower() not in endings or path.is_dir():
-        raise OutputNotWritableError(f"{path} is no name for this. Choose one that ends in {' or '.join(endings)}.")
-    return path
-
-
-def report_names(results: list[Result], report: Path) -> list[Path]:
-    """Names of the reports of several series: each with the result's name added, and its folders' where two are alike.
-
-    Args:
-        results: the series.
-        report: name of the report of a single one.
-
-    Returns:
-        A path for each series.
-    """
-    if len(results) == 1:
-        return [report]
-    stems = [result.saved.name.split(".")[0] for result in results]
-    common = Path(os.path.commonpath([result.saved.parent for result in results]))
-    names: list[Path] = []
-    for result, stem in zip(results, stems, strict=True):
-        folders = result.saved.parent.relative_to(common).parts if stems.count(stem) > 1 else ()
-        place = "_".join((report.stem, *folders, stem))
-        path, number = report.with_name(place + report.suffix), 2
-        while path in names:
-            path, number = report.with_name(f"{place}_{number}{report.suffix}"), number + 1
-        names.append(path)
-    return names
-
-
 def review(
     results: list[Result],
     *,
     report: str | Path | None = None,
     qc: str | Path | None = None,
     progress: bool = False,
-) -> Iterator[tuple[Result, QualityControl]]:
+) -> Iterator[tuple[Result, Review]]:
     """Compare results with what they came from, one after the other, and write reports about them.
 
     What is flagged is logged as a warning. The figures are written when all series are through.
@@ -116,43 +70,62 @@ def review(
     Raises:
         StcnntError: if a file cannot be read or written.
     """
-    names: Sequence[Path | None] = (
-        [None] * len(results) if report is None else report_names(results, check_report_name(report))
-    )
+    saved = [result.saved for result in results]
+    names = [None] * len(results) if report is None else report_names(saved, check_report_name(report))
     entries: list[dict[str, Any]] = []
     pairs = list(zip(results, names, strict=True))
     for result, name in tqdm(pairs, desc="Reviewing", unit="series", delay=2, disable=not progress, leave=False):
-        figures = _review_one(result, name)
-        saved = {"source": str(result.source), "series": result.series, "result": str(result.saved)}
-        entries.append({**saved, "report": None if name is None else str(name), **figures.as_dict()})
-        for flag in figures.flags:
+        found = _review_files(result)
+        if name is not None:
+            write_report(found, name)
+        said = {"source": str(result.source), "series": result.series, "result": str(result.saved)}
+        entries.append({**said, "report": None if name is None else str(name), **found.as_dict()})
+        for flag in found.flags:
             logger.warning("%s is flagged: %s", result.saved, flag.message)
-        yield result, figures
+        yield result, found
     if qc is not None:
-        write_qc(entries, check_report_name(qc, (".json",)))
+        write_qc(entries, qc)
 
 
-def _review_one(result: Result, report: Path | None) -> QualityControl:
+def _review_files(result: Result) -> Review:
     before, after = read_series(result.source, series=result.series), read_series(result.saved, check=False)
-    gmap = None if result.gmap is None else _map_values(result.gmap, after.array.shape)
-    figures = quality_control(before, after, sigma=result.sigma, gmap=gmap)
-    if report is None:
-        return figures
+    gmap = None if result.gmap is None else read_series(result.gmap, check=False).magnitude
     title = result.source.name if result.series is None else f"{result.source.name}, series {result.series}"
-    if report.suffix.lower() == ".html":
-        html_report(before, after, report, title=title, sigma=result.sigma, qc=figures)
-    elif report.suffix.lower() == ".gif":
-        gif_report(before, after, report, sigma=result.sigma)
-    else:
-        note = f"   {len(figures.flags)} flagged" if figures.flags else ""
-        denoising_report(before, after, report, title=title + note, sigma=result.sigma)
-    return figures
+    return review_series(before, after, sigma=result.sigma, gmap=gmap, title=title)
 
 
-def _map_values(path: Path, shape: tuple[int, ...]) -> np.ndarray:
-    values = magnitude_values(read_series(path, check=False))
-    if any(extent not in (1, wanted) for extent, wanted in zip(values.shape, shape[1:], strict=True)):
-        raise GFactorMapError(
-            f"{path} has the size (T, Z, Y, X) = {values.shape}, the image {shape[1:]}. Give a map of its size."
-        )
-    return values
+def write_report(review: Review, path: str | Path) -> Path:
+    """Write a report of the kind that its name says.
+
+    Args:
+        review: the series before and after, with its figures.
+        path: ``.html``, ``.png`` or ``.gif``; missing folders are made, and an existing report is replaced.
+
+    Returns:
+        The path.
+
+    Raises:
+        OutputNotWritableError: if the name has another ending, or the report cannot be written.
+    """
+    path = check_report_name(path)
+    return WRITERS[path.suffix.lower()](review, path)
+
+
+def write_qc(entries: Sequence[Mapping[str, Any]], path: str | Path) -> Path:
+    """Write the figures of several series as JSON: ``{"limits": {...}, "series": [...]}``.
+
+    Args:
+        entries: one object per series, such as :meth:`Review.as_dict` with the series' name.
+        path: the file, ``.json``; an existing one is replaced.
+
+    Returns:
+        The path.
+
+    Raises:
+        OutputNotWritableError: if the name has another ending, or the file cannot be written.
+    """
+    path = check_report_name(path, (".json",))
+    text = json.dumps({"limits": limits(), "series": [dict(entry) for entry in entries]}, indent=2, allow_nan=False)
+    with write_aside(path) as aside:
+        aside.write_text(text + "\n", encoding="utf-8")
+    return path

@@ -13,20 +13,17 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from monai_stcnnt.apps.review.png import check_report_path
-from monai_stcnnt.apps.review.quality import magnitude_values
-from monai_stcnnt.apps.review.views import PlaneView, display_window, plane_view
+from monai_stcnnt.apps.review.names import check_report_name
+from monai_stcnnt.apps.review.sheet import QUIET, Sheet, mark_directions, show_image
+from monai_stcnnt.apps.review.views import display_window, plane_view
 from monai_stcnnt.apps.review.volume_plot import class_colors, draw_curves
 from monai_stcnnt.apps.volumes import MaskMeasures
-from monai_stcnnt.data import SeriesRecord, write_aside
+from monai_stcnnt.data import SeriesRecord
 from monai_stcnnt.errors import LayoutError
 
 __all__ = ["chosen_planes", "segmentation_report"]
@@ -35,8 +32,6 @@ MOST_COLUMNS = 8
 FEWEST_FOR_A_CURVE = 3
 
 _SURROUNDINGS_MM = 25.0
-_DPI = 150
-_DARK, _QUIET, _ACCENT = "#222222", "#666666", "#e69f00"
 # Lengths in inches.
 _ALL_IMAGES = 13.0  # width of all images together
 _WIDEST = 3.4  # of an image
@@ -102,16 +97,13 @@ def segmentation_report(
         LayoutError: if the mask is not of the images' size.
         OutputNotWritableError: if the name does not end in ``.png`` or the picture cannot be written.
     """
-    path = check_report_path(path)
+    path = check_report_name(path, (".png",))
     if labels.array.shape != (1, *images.array.shape[1:]):
         raise LayoutError(
             f"The mask has (1, T, Z, Y, X) = {labels.array.shape}, and the images {images.array.shape}. "
             "Give two of one size."
         )
-    figure = _draw(images, labels.array[0], measures, class_values, title)
-    with write_aside(path) as aside:
-        figure.savefig(aside, format="png", dpi=_DPI)
-    return path
+    return _draw(images, labels.array[0], measures, class_values, title).save(path)
 
 
 def chosen_planes(measures: MaskMeasures, mask: np.ndarray) -> list[tuple[int, int]]:
@@ -171,9 +163,9 @@ def _frame_name(measures: MaskMeasures, frame: int) -> str:
 
 def _draw(
     images: SeriesRecord, mask: np.ndarray, measures: MaskMeasures, class_values: Sequence[int], title: str
-) -> Figure:
+) -> Sheet:
     grid, view = _grid(measures, mask), plane_view(images.affine)
-    values = magnitude_values(images)
+    values = images.magnitude
     height, width = view.pixel_size(images.spacing)
     crop = _surroundings(view.apply(mask.max(axis=(0, 1)) > 0), _SURROUNDINGS_MM / height, _SURROUNDINGS_MM / width)
     shape = (crop[0].stop - crop[0].start) * height / ((crop[1].stop - crop[1].start) * width)
@@ -184,16 +176,12 @@ def _draw(
     has_curve = mask.shape[0] >= FEWEST_FOR_A_CURVE
     lower = _text_height(measures) if not has_curve else _CURVE + _AXIS_NAMES
     total = max(2 * _MARGIN + names + columns * (wide + _GAP), 9.0)
-    figure = Figure(
-        figsize=(total, _HEADING + _COLUMN_NAMES + rows * (high + _GAP) + lower + 2 * _MARGIN),
-        dpi=_DPI, facecolor="white",
-    )  # fmt: skip
-    FigureCanvasAgg(figure)
+    sheet = Sheet(total, _HEADING + _COLUMN_NAMES + rows * (high + _GAP) + lower + 2 * _MARGIN)
     bottom = _MARGIN + lower
     for plane in grid.planes:
         left = _MARGIN + names + plane.column * (wide + _GAP)
         up = bottom + (rows - 1 - plane.row) * (high + _GAP) + _GAP
-        axes = _axes(figure, left, up, wide, high)
+        axes = sheet.axes(left, up, wide, high)
         limits = display_window(view.apply(values[:, plane.place])[(..., *crop)])
         _overlay(
             axes,
@@ -203,15 +191,15 @@ def _draw(
             list(zip(class_values, class_colors(measures.names), strict=True)),
         )
         if plane.column == 0 and plane.row == 0:
-            _mark_directions(axes, view)
+            mark_directions(axes, view)
         if plane.row == 0:
-            _text(figure, left + wide / 2, up + high + 0.07, grid.columns[plane.column], ha="center", color=_QUIET)
+            sheet.text(left + wide / 2, up + high + 0.07, grid.columns[plane.column], ha="center", color=QUIET)
     for row, name in enumerate(grid.rows):
         up = bottom + (rows - 1 - row) * (high + _GAP) + _GAP + high / 2
-        _text(figure, _MARGIN, up, name.replace(", ", "\n"), va="center", color=_DARK)
-    _write_heading(figure, measures, title)
-    _draw_lower(figure, measures, has_curve, lower)
-    return figure
+        sheet.text(_MARGIN, up, name.replace(", ", "\n"), va="center")
+    _write_heading(sheet, measures, title)
+    _draw_lower(sheet, measures, has_curve, lower)
+    return sheet
 
 
 def _surroundings(present: np.ndarray, rows: float, columns: float) -> tuple[slice, slice]:
@@ -235,69 +223,39 @@ def _overlay(
 ) -> None:
     """An image with every class as a veil with an outline along the edges of its pixels."""
     rows, columns = image.shape
-    extent = (0.0, float(columns), float(rows), 0.0)
-    axes.imshow(image, cmap="gray", vmin=limits[0], vmax=limits[1], aspect="auto", extent=extent)
+    centers = np.arange(columns) + 0.5, np.arange(rows) + 0.5
+    show_image(axes, image, limits)
     for value, color in classes:
         inside = mask == value
         if not inside.any():
             continue
-        axes.contourf(*_centers(rows, columns), inside.astype(float), levels=[0.5, 1.5], colors=[color], alpha=0.22)
-        axes.contour(*_centers(rows, columns), inside.astype(float), levels=[0.5], colors=[color], linewidths=1.3)
+        axes.contourf(*centers, inside.astype(float), levels=[0.5, 1.5], colors=[color], alpha=0.22)
+        axes.contour(*centers, inside.astype(float), levels=[0.5], colors=[color], linewidths=1.3)
     axes.set_xlim(0, columns)
     axes.set_ylim(rows, 0)
 
 
-def _centers(rows: int, columns: int) -> tuple[np.ndarray, np.ndarray]:
-    return np.arange(columns) + 0.5, np.arange(rows) + 0.5
-
-
-def _axes(figure: Figure, left: float, bottom: float, width: float, height: float) -> Axes:
-    """Bare axes at a place in inches."""
-    wide, high = figure.get_size_inches()
-    axes = figure.add_axes((left / wide, bottom / high, width / wide, height / high))
-    axes.set_axis_off()
-    return axes
-
-
-def _text(figure: Figure, left: float, bottom: float, text: str, **style: Any) -> None:  # noqa: ANN401
-    """Text at a place in inches; ``style`` goes to matplotlib."""
-    wide, high = figure.get_size_inches()
-    figure.text(left / wide, bottom / high, text, **{"fontsize": 10.5, **style})
-
-
-def _mark_directions(axes: Axes, view: PlaneView) -> None:
-    """Letters of the patient's directions, as on a viewer."""
-    style: dict[str, Any] = {"transform": axes.transAxes, "color": _ACCENT, "fontsize": 10, "weight": "bold"}
-    axes.text(0.02, 0.5, view.left, ha="left", va="center", **style)
-    axes.text(0.5, 0.985, view.top, ha="center", va="top", **style)
-
-
-def _write_heading(figure: Figure, measures: MaskMeasures, title: str) -> None:
+def _write_heading(sheet: Sheet, measures: MaskMeasures, title: str) -> None:
     """Title and legend."""
-    wide, high = figure.get_size_inches()
-    _text(figure, _MARGIN, high - 0.36, title or measures.scan, fontsize=14, weight="bold", color=_DARK)
+    sheet.title(_MARGIN, sheet.height - 0.36, title or measures.scan)
     lines = [Line2D([], [], color=color, linewidth=4) for color in class_colors(measures.names)]
-    figure.legend(
-        lines, measures.names, loc="upper left", bbox_to_anchor=((_MARGIN - 0.08) / wide, (high - 0.44) / high),
-        ncols=len(lines), frameon=False, fontsize=10.5, handlelength=1.2, columnspacing=1.6, labelcolor=_DARK,
-        borderpad=0.2,
+    sheet.figure.legend(
+        lines, measures.names, loc="upper left", bbox_to_anchor=sheet.share(_MARGIN - 0.08, sheet.height - 0.44),
+        ncols=len(lines), frameon=False, fontsize=10.5, handlelength=1.2, columnspacing=1.6, borderpad=0.2,
     )  # fmt: skip
 
 
-def _draw_lower(figure: Figure, measures: MaskMeasures, has_curve: bool, lower: float) -> None:
+def _draw_lower(sheet: Sheet, measures: MaskMeasures, has_curve: bool, lower: float) -> None:
     """Volumes over time at the left, what they come to at the right."""
-    wide, _ = figure.get_size_inches()
     left = _MARGIN
     if has_curve:
-        width = wide - 2 * _MARGIN - 0.55 - _TEXT
-        axes = _axes(figure, _MARGIN + 0.55, _MARGIN + _AXIS_NAMES - 0.1, width, _CURVE - 0.25)
+        width = sheet.width - 2 * _MARGIN - 0.55 - _TEXT
+        axes = sheet.axes(_MARGIN + 0.55, _MARGIN + _AXIS_NAMES - 0.1, width, _CURVE - 0.25)
         axes.set_axis_on()
         draw_curves(axes, measures)
         left = _MARGIN + 0.55 + width + 0.35
-    top = _MARGIN + lower - 0.4
-    for line in _lines(measures):
-        _text(figure, left, top, line, color=_DARK, va="baseline")
-        top -= _LINE
+    for n, line in enumerate(_lines(measures)):
+        sheet.text(left, _MARGIN + lower - 0.4 - n * _LINE, line, va="baseline")
 
 
 def _lines(measures: MaskMeasures) -> list[str]:

@@ -1,6 +1,6 @@
 # Copyright (c) monai_stcnnt contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What a picture of a series shows: the plane as radiologists look at it, its gray scale, what was removed from it."""
+"""What a picture of a series shows: the plane as radiologists look at it, its gray scale, its residual."""
 
 from __future__ import annotations
 
@@ -10,21 +10,16 @@ import nibabel as nib
 import numpy as np
 import torch
 
-from monai_stcnnt.apps.review.quality import magnitude_values
 from monai_stcnnt.data import SeriesRecord
 from monai_stcnnt.mri.snr import foreground_mask
 
-__all__ = [
-    "PlaneView",
-    "ResidualStatistics",
-    "display_window",
-    "moving_row",
-    "plane_view",
-    "removed_signal",
-    "residual_statistics",
-]
+__all__ = ["RESIDUAL_RANGE", "PlaneView", "display_window", "foreground", "moving_row", "plane_view", "residual_signal"]
+
+RESIDUAL_RANGE = 4.0
+"""Noise levels at which the gray scale of residuals ends."""
 
 _WINDOW_PERCENTILES = (1.0, 99.5)
+_OPPOSITE = {"R": "L", "L": "R", "A": "P", "P": "A", "S": "I", "I": "S"}
 
 
 @dataclass(frozen=True)
@@ -45,6 +40,11 @@ class PlaneView:
     left: str
     top: str
 
+    @property
+    def letters(self) -> dict[str, str]:
+        """Directions of the patient at the four edges: left, right, top, bottom."""
+        return {"left": self.left, "right": _OPPOSITE[self.left], "top": self.top, "bottom": _OPPOSITE[self.top]}
+
     def apply(self, plane: np.ndarray) -> np.ndarray:
         """Turn ``(..., Y, X)`` into ``(..., rows, columns)`` of the screen, the first row on top."""
         turned = plane.swapaxes(-1, -2) if self.transpose else plane
@@ -55,26 +55,6 @@ class PlaneView:
         """Height and width of a pixel on the screen in mm, of the spacing along x, y, z."""
         x, y = float(spacing[0]), float(spacing[1])
         return (x, y) if self.transpose else (y, x)
-
-
-@dataclass(frozen=True)
-class ResidualStatistics:
-    """What was removed, in numbers, each in units of the noise where its level is known.
-
-    Attributes:
-        mean: mean over the foreground.
-        std: standard deviation over the foreground, where the magnitude exceeds a tenth of its 99th percentile.
-        std_image: standard deviation over everything, air included.
-    """
-
-    mean: float
-    std: float
-    std_image: float
-
-    @property
-    def rms(self) -> float:
-        """Root mean square over the foreground, which counts a bias as well."""
-        return float(np.hypot(self.mean, self.std))
 
 
 def plane_view(affine: np.ndarray) -> PlaneView:
@@ -99,8 +79,8 @@ def plane_view(affine: np.ndarray) -> PlaneView:
     return PlaneView(transpose, down_sign > 0, across_sign > 0, names[across][1], names[down][1])
 
 
-def removed_signal(before: SeriesRecord, after: SeriesRecord) -> np.ndarray:
-    """What denoising removed, as real numbers.
+def residual_signal(before: SeriesRecord, after: SeriesRecord) -> np.ndarray:
+    """The residual, before minus after, as real numbers.
 
     For magnitudes: before minus after. For complex images: the part of the complex difference that is in phase with the
     denoised image. Noise then keeps the standard deviation of a component, and a lost edge shows in full.
@@ -113,29 +93,25 @@ def removed_signal(before: SeriesRecord, after: SeriesRecord) -> np.ndarray:
         ``(T, Z, Y, X)``.
     """
     if before.kind != after.kind or after.kind == "magnitude":
-        return magnitude_values(before) - magnitude_values(after)
+        return before.magnitude - after.magnitude
     difference = before.array - after.array
-    magnitude = magnitude_values(after)
+    magnitude = after.magnitude
     has_phase = magnitude > 0
     direction = after.array / np.where(has_phase, magnitude, 1)
     return np.where(has_phase, (difference * direction).sum(axis=0), difference[0])
 
 
-def residual_statistics(residual: np.ndarray, reference: np.ndarray, sigma: float | None = None) -> ResidualStatistics:
-    """Put a residual in numbers.
+def foreground(magnitude: np.ndarray) -> np.ndarray:
+    """Where an image exceeds a tenth of its 99th percentile.
 
     Args:
-        residual: what was removed, any shape.
-        reference: magnitudes that tell the foreground, of that shape: the truth where known, else the result.
-        sigma: noise standard deviation per component, or None where it is unknown.
+        magnitude: any shape.
 
     Returns:
-        Mean and standard deviations.
+        Mask of that shape; everything, where there is no foreground.
     """
-    unit = 1.0 if sigma is None else sigma
-    inside = foreground_mask(torch.tensor(np.ascontiguousarray(reference))).numpy()
-    values = residual[inside] if inside.any() else residual.ravel()
-    return ResidualStatistics(float(values.mean()) / unit, float(values.std()) / unit, float(residual.std()) / unit)
+    inside = foreground_mask(torch.from_numpy(np.ascontiguousarray(magnitude))).numpy()
+    return inside if inside.any() else np.ones_like(inside)
 
 
 def display_window(magnitude: np.ndarray) -> tuple[float, float]:

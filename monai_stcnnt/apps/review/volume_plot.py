@@ -10,20 +10,16 @@ from pathlib import Path
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from monai_stcnnt.apps.review.png import check_report_path
+from monai_stcnnt.apps.review.names import check_report_name
+from monai_stcnnt.apps.review.sheet import DARK, QUIET, Sheet
 from monai_stcnnt.apps.volumes import MaskMeasures, kind_of_structure
-from monai_stcnnt.data import write_aside
 
 __all__ = ["class_colors", "draw_curves", "frame_axis", "volume_plot"]
 
 # Okabe and Ito's colors, which all eyes tell apart.
 _COLORS = {"RV": "#56b4e9", "MYO": "#009e73", "LV": "#e66100"}
-_DARK, _QUIET = "#222222", "#666666"
-_DPI = 150
 
 
 def class_colors(names: Sequence[str]) -> list[str]:
@@ -72,13 +68,12 @@ def draw_curves(axes: Axes, measures: MaskMeasures) -> None:
             axes.plot(along[ends], curves[ends, k], "o", color=color, markersize=7, zorder=3)
     axes.set_ylim(0, max(float(curves.max()) * 1.08, 1.0))
     axes.yaxis.set_major_locator(MaxNLocator(nbins=8, integer=True))
-    axes.set_xlabel(label, fontsize=10.5, color=_QUIET)
-    axes.set_ylabel("volume (ml)" if measures.has_volumes else "area (cm²)", fontsize=10.5, color=_QUIET)
+    axes.set_xlabel(label, fontsize=10.5, color=QUIET)
+    axes.set_ylabel("volume (ml)" if measures.has_volumes else "area (cm²)", fontsize=10.5, color=QUIET)
     axes.grid(axis="y", color="#e6e6e6", linewidth=0.8)
     axes.set_axisbelow(True)
-    axes.tick_params(labelsize=10, color=_QUIET, labelcolor=_DARK)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
+    axes.tick_params(labelsize=10, color=QUIET, labelcolor=DARK)
+    axes.spines[["top", "right"]].set_visible(False)
 
 
 def volume_plot(measures: MaskMeasures, path: str | Path) -> Path:
@@ -94,18 +89,15 @@ def volume_plot(measures: MaskMeasures, path: str | Path) -> Path:
     Raises:
         OutputNotWritableError: if the name does not end in ``.png`` or the picture cannot be written.
     """
-    path = check_report_path(path)
-    figure = Figure(figsize=(7.5, 4.6), dpi=_DPI, facecolor="white", layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
+    path = check_report_name(path, (".png",))
+    sheet = Sheet(7.5, 4.6, layout="constrained")
+    axes = sheet.figure.add_subplot()
     draw_curves(axes, measures)
-    axes.set_title(measures.scan, loc="left", fontsize=13, weight="bold", color=_DARK)
+    axes.set_title(measures.scan, loc="left", fontsize=13, weight="bold", color=DARK)
     handles, names = axes.get_legend_handles_labels()
     labels = [_with_fraction(name, measures) for name in names]
-    figure.legend(handles, labels, loc="outside lower left", frameon=False, fontsize=10.5, ncols=1)
-    with write_aside(path) as aside:
-        figure.savefig(aside, format="png", dpi=_DPI)
-    return path
+    sheet.figure.legend(handles, labels, loc="outside lower left", frameon=False, fontsize=10.5, ncols=1)
+    return sheet.save(path)
 
 
 def _with_fraction(name: str, measures: MaskMeasures) -> str:

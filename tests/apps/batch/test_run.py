@@ -107,7 +107,7 @@ def test_the_manifest_says_what_was_done_and_nothing_of_the_patient(scans: Path,
     assert row.options["roi_size"] == [2, 16, 16]
     assert row.qc["noise_sigma"] == 20
     assert row.qc["flags"] == [] or {"name", "message"} == set(row.qc["flags"][0])
-    assert 0 < row.qc["removed_std"] < 2
+    assert 0 < row.qc["residual_std"] < 2
     assert set(run(scans, tmp_path / "no", qc=False).rows[0].qc) == {"noise_sigma"}
     assert row.seconds > 0
     assert (row.status, row.device, row.version) == ("done", "cpu", __version__)

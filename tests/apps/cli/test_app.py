@@ -134,7 +134,7 @@ def test_a_folder_says_what_is_flagged(tmp_path: Path, run: Run, capsys: pytest.
     assert run("denoise", tmp_path / "scans", tmp_path / "out", "--noise-sigma", 10, "--strength", 6) == 0
     said = capsys.readouterr().err
     assert "a_denoised.nii is flagged: " in said
-    assert re.search(r"^b.nii +done +10 .*removed_", said, re.MULTILINE)
+    assert re.search(r"^b.nii +done +10 .*residual_", said, re.MULTILINE)
 
 
 def test_a_flagged_result_says_so(tmp_path: Path, run: Run, capsys: pytest.CaptureFixture[str]) -> None:
@@ -145,7 +145,7 @@ def test_a_flagged_result_says_so(tmp_path: Path, run: Run, capsys: pytest.Captu
     assert run(*arguments, "--json") == 0
     [entry] = json.loads(capsys.readouterr().out)["series"]
     assert entry["result"] == str(tmp_path / "out.nii")
-    assert entry["qc"]["removed_std"] > 0.5
+    assert entry["qc"]["residual_std"] > 0.5
 
 
 @pytest.mark.parametrize("command", ["denoise", "segment", "convert", "info"])

@@ -19,7 +19,7 @@ import pytest
 from PIL import Image
 
 from monai_stcnnt.apps.review.html import MAX_VOXELS, choose_shown, html_page, html_report
-from monai_stcnnt.apps.review.qc import quality_control
+from monai_stcnnt.apps.review.review import review_series
 from monai_stcnnt.data import SeriesRecord
 from monai_stcnnt.errors import LayoutError
 from monai_stcnnt.mri.phantom import cine_phantom
@@ -63,33 +63,33 @@ def unpack(packed: dict[str, Any], shape: tuple[int, ...]) -> np.ndarray:
 @pytest.mark.parametrize("sigma", [None, SIGMA, 1e-3])
 def test_values_are_kept_finer_than_the_noise(sigma: float | None) -> None:
     before, after = noisy(), series(CLEAN)
-    data = payload(html_page(before, after, sigma=sigma))
+    data = payload(html_page(review_series(before, after, sigma=sigma)))
     for name, record in (("before", before), ("after", after)):
         found = unpack(data[name], (6, 1, 72, 64))
         step = data[name]["step"]
         assert step <= max((sigma or 0) / 16, np.ptp(record.array) / 65535 * 1.001)
         np.testing.assert_allclose(found, record.array[0], atol=0.501 * step)  # the view of this affine is its own
-    assert data["removed"] is None
+    assert data["residual"] is None
 
 
-def test_removed_signal_of_complex_images_is_in_the_page() -> None:
+def test_residual_of_complex_images_is_in_the_page() -> None:
     clean = np.stack([CLEAN, np.zeros_like(CLEAN)])
     noise = SIGMA * np.random.default_rng(0).standard_normal(clean.shape)
-    data = payload(html_page(series(clean + noise), series(clean), sigma=SIGMA))
-    found = unpack(data["removed"], (6, 1, 72, 64))
+    data = payload(html_page(review_series(series(clean + noise), series(clean), sigma=SIGMA)))
+    found = unpack(data["residual"], (6, 1, 72, 64))
     inside = CLEAN > 0
     np.testing.assert_allclose(found[inside], noise[0][inside], atol=SIGMA / 30)
 
 
 def test_page_has_no_word_about_the_patient_and_its_strings_are_escaped() -> None:
-    page = html_page(noisy(), series(CLEAN), title=TITLE, sigma=SIGMA)
+    page = html_page(review_series(noisy(), series(CLEAN), title=TITLE, sigma=SIGMA))
     assert "JANE" not in re.sub(r"[A-Za-z0-9+/=]{200,}", "", page)
     assert "<script>alert" not in page
     assert "&lt;script&gt;alert(1)&lt;/script&gt; &amp; scan" in page
 
 
 def test_policy_forbids_all_but_the_page_s_own_script_and_style() -> None:
-    page = html_page(noisy(), series(CLEAN), sigma=SIGMA)
+    page = html_page(review_series(noisy(), series(CLEAN), sigma=SIGMA))
     policy = re.search(r'Content-Security-Policy" content="([^"]*)"', page)
     assert policy is not None
     assert "default-src 'none'" in policy[1]
@@ -103,14 +103,13 @@ def test_policy_forbids_all_but_the_page_s_own_script_and_style() -> None:
 
 def test_figures_and_flags_are_in_the_table() -> None:
     before, after = noisy(), series(0.9 * CLEAN)
-    qc = quality_control(before, after, sigma=SIGMA)
-    page = html_page(before, after, sigma=SIGMA, qc=qc)
-    assert qc.flags
-    assert f"{len(qc.flags)} flagged" in page
-    assert page.count('<span class="mark warn">') == len(qc.flags)
-    assert page.count("<li>") == len(qc.flags)
-    fine = quality_control(before, series(CLEAN), sigma=SIGMA)
-    assert "Nothing flagged" in html_page(before, series(CLEAN), sigma=SIGMA, qc=fine)
+    found = review_series(before, after, sigma=SIGMA)
+    page = html_page(found)
+    assert found.flags
+    assert f"{len(found.flags)} flagged" in page
+    assert page.count('<span class="mark warn">') == len(found.flags)
+    assert page.count("<li>") == len(found.flags)
+    assert "Nothing flagged" in html_page(review_series(before, series(CLEAN), sigma=SIGMA))
 
 
 @pytest.mark.parametrize(
@@ -138,14 +137,14 @@ def test_a_cine_of_a_slice_makes_a_small_page(tmp_path: Path) -> None:
     clean = clean[:4]
     before = series(clean + SIGMA * rng.standard_normal(clean.shape))
     after = series(clean + 0.3 * SIGMA * rng.standard_normal(clean.shape))
-    path = html_report(before, after, tmp_path / "new" / "page.html", sigma=SIGMA)
+    path = html_report(review_series(before, after, sigma=SIGMA), tmp_path / "new" / "page.html")
     assert path.stat().st_size < 4e6
     assert path.stat().st_size < 4.5 * clean.size  # so that MAX_VOXELS stay within some 15 MB
 
 
 def test_series_of_different_size_are_refused() -> None:
     with pytest.raises(LayoutError, match="one size"):
-        html_page(noisy(), series(CLEAN[:3]))
+        review_series(noisy(), series(CLEAN[:3]))
 
 
 @pytest.fixture(scope="module")
@@ -154,8 +153,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Page, Seri
         pytest.skip("Chromium is not installed")
     folder = tmp_path_factory.mktemp("page")
     before, after = noisy(), series(CLEAN)
-    qc = quality_control(before, after, sigma=SIGMA)
-    path = html_report(before, after, folder / "page.html", title=TITLE, sigma=SIGMA, qc=qc)
+    path = html_report(review_series(before, after, title=TITLE, sigma=SIGMA), folder / "page.html")
     with open_page(CHROMIUM, path, folder / "profile") as page:
         page.wait("document.body && document.body.dataset.ready === 'true'")
         yield page, before, folder

@@ -1,6 +1,6 @@
 # Copyright (c) monai_stcnnt contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Planes as radiologists look at them, gray scales, and what was removed."""
+"""Planes as radiologists look at them, gray scales, and residuals."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from monai_stcnnt.apps.review.views import display_window, moving_row, plane_view, removed_signal, residual_statistics
+from monai_stcnnt.apps.review.views import display_window, foreground, moving_row, plane_view, residual_signal
 from monai_stcnnt.data import SeriesRecord
 
 __all__: list[str] = []
@@ -57,6 +57,8 @@ def test_patient_stands_as_radiologists_expect(codes: str) -> None:
     expected = {("LR", "AP"): ("R", "A"), ("LR", "IS"): ("R", "S"), ("AP", "IS"): ("A", "S")}
     assert (left, top) == expected[("LR" if "LR" in plane else "AP", "IS" if "IS" in plane else "AP")]
     assert (view.left, view.top) == (left, top)
+    assert {view.letters[edge] for edge in ("left", "right")} == {left, OPPOSITE[left]}
+    assert {view.letters[edge] for edge in ("top", "bottom")} == {top, OPPOSITE[top]}
 
 
 @pytest.mark.parametrize(("codes", "size"), [("RAS", (3.0, 2.0)), ("ARS", (2.0, 3.0)), ("SAR", (2.0, 3.0))])
@@ -97,7 +99,7 @@ def test_moving_row_finds_the_motion() -> None:
 
 def test_magnitude_residual_is_the_difference() -> None:
     before, after = np.full((1, 2, 3, 4, 5), 7.0), np.full((1, 2, 3, 4, 5), 5.0)
-    np.testing.assert_array_equal(removed_signal(series(before), series(after)), np.full((2, 3, 4, 5), 2.0))
+    np.testing.assert_array_equal(residual_signal(series(before), series(after)), np.full((2, 3, 4, 5), 2.0))
 
 
 @pytest.mark.parametrize("phase", [0.0, 1.0, 2.5, -3.0])
@@ -105,7 +107,7 @@ def test_complex_residual_does_not_depend_on_phase(phase: float) -> None:
     direction = np.array([np.cos(phase), np.sin(phase)]).reshape(2, 1, 1, 1, 1)
     after = series(np.full((1, 1, 1, 4, 4), 10.0) * direction)
     before = series(np.full((1, 1, 1, 4, 4), 13.0) * direction)
-    np.testing.assert_allclose(removed_signal(before, after), 3.0, rtol=1e-5)
+    np.testing.assert_allclose(residual_signal(before, after), 3.0, rtol=1e-5)
 
 
 def test_complex_noise_stays_at_unit_level_in_air_and_signal() -> None:
@@ -113,7 +115,7 @@ def test_complex_noise_stays_at_unit_level_in_air_and_signal() -> None:
     after = np.zeros((2, 1, 1, 100, 100))
     after[0, ..., :50, :] = 30
     after[0, ..., 75:, :] = 1e-3
-    removed = removed_signal(series(after + rng.standard_normal(after.shape)), series(after))
+    removed = residual_signal(series(after + rng.standard_normal(after.shape)), series(after))
     for part in (removed[..., :50, :], removed[..., 50:75, :], removed[..., 75:, :]):
         assert part.std() == pytest.approx(1, rel=0.05)
         assert part.mean() == pytest.approx(0, abs=0.05)
@@ -122,17 +124,12 @@ def test_complex_noise_stays_at_unit_level_in_air_and_signal() -> None:
 def test_mixed_kinds_compare_magnitudes() -> None:
     after = np.zeros((2, 1, 1, 4, 4))
     after[0], after[1] = 3, 4
-    removed = removed_signal(series(np.full((1, 1, 1, 4, 4), 7.0)), series(after))
+    removed = residual_signal(series(np.full((1, 1, 1, 4, 4), 7.0)), series(after))
     np.testing.assert_allclose(removed, 2.0)
 
 
-def test_statistics_are_of_the_foreground_and_in_sigmas() -> None:
-    rng = np.random.default_rng(0)
-    after = np.zeros((40, 40))
-    after[:20] = 100
-    residual = rng.standard_normal((40, 40)) * np.where(after > 0, 4.0, 1.0) + 2
-    found = residual_statistics(residual, after, sigma=2.0)
-    assert (found.mean, found.std) == pytest.approx((residual[:20].mean() / 2, residual[:20].std() / 2))
-    assert found.rms == pytest.approx(np.sqrt((residual[:20] ** 2).mean()) / 2)
-    assert found.std_image == pytest.approx(residual.std() / 2)
-    assert residual_statistics(residual, after).std == pytest.approx(2 * found.std)
+def test_foreground_is_where_there_is_signal_and_everything_where_there_is_none() -> None:
+    image = np.zeros((40, 40))
+    image[:20] = 100
+    np.testing.assert_array_equal(foreground(image), image > 0)
+    assert foreground(np.zeros((4, 4))).all()

@@ -22,10 +22,10 @@
     return { levels, offset: packed.offset, step: packed.step };
   }
   const [before, after, given] = await Promise.all([
-    decode(data.before), decode(data.after), data.removed ? decode(data.removed) : null,
+    decode(data.before), decode(data.after), data.residual ? decode(data.residual) : null,
   ]);
   const valueOf = (image, i) => image.offset + image.step * image.levels[i];
-  const removedAt = (i) => (given ? valueOf(given, i) : valueOf(before, i) - valueOf(after, i));
+  const residualAt = (i) => (given ? valueOf(given, i) : valueOf(before, i) - valueOf(after, i));
   const unit = data.sigma || 1;
   const reach = data.reach;
 
@@ -71,7 +71,7 @@
     return { canvas, fit, context: canvas.getContext("2d") };
   }
   const compare = stage("compare");
-  const removed = stage("removed");
+  const residual = stage("residual");
   function put(target, picture, left, right) {
     const { width, height } = target.canvas;
     target.context.imageSmoothingEnabled = true;
@@ -105,11 +105,11 @@
     cross(compare);
     if (state.map) {
       const [base, map] = [state.slice * plane, rmsMap()];
-      put(removed, paint((i) => map[base + i] * (255 / (reach / 2))), 0, 1);
+      put(residual, paint((i) => map[base + i] * (255 / (reach / 2))), 0, 1);
     } else {
-      put(removed, paint((i) => 127.5 + removedAt(start + i) / unit * (127.5 / reach)), 0, 1);
+      put(residual, paint((i) => 127.5 + residualAt(start + i) / unit * (127.5 / reach)), 0, 1);
     }
-    cross(removed);
+    cross(residual);
     tell();
     curve();
   }
@@ -118,7 +118,7 @@
     if (rms) return rms;
     rms = new Float32Array(slices * plane);
     for (let t = 0; t < frames; t++) {
-      for (let i = 0; i < rms.length; i++) rms[i] += removedAt(t * rms.length + i) ** 2;
+      for (let i = 0; i < rms.length; i++) rms[i] += residualAt(t * rms.length + i) ** 2;
     }
     for (let i = 0; i < rms.length; i++) rms[i] = Math.sqrt(rms[i] / frames) / unit;
     return rms;
@@ -137,12 +137,12 @@
     if (data.view.flipColumns) column = columns - 1 - column;
     const [x, y] = data.view.transpose ? [row, column] : [column, row];
     const place = [x * data.stride.pixel, y * data.stride.pixel, state.slice * data.stride.slice, state.frame];
-    const difference = removedAt(i);
+    const difference = residualAt(i);
     const items = [
       ["voxel (x, y, z, t)", place.join(", ")],
       ["before", valueOf(before, i).toFixed(decimals)],
       ["after", valueOf(after, i).toFixed(decimals)],
-      ["removed", difference.toFixed(decimals) + (data.sigma ? ` (${(difference / unit).toFixed(2)} \u03c3)` : "")],
+      ["residual", difference.toFixed(decimals) + (data.sigma ? ` (${(difference / unit).toFixed(2)} \u03c3)` : "")],
     ];
     byId("readout").replaceChildren(...items.map(([name, value]) => {
       const span = document.createElement("span");
@@ -235,7 +235,7 @@
     if (state.playing) requestAnimationFrame(tick);
   }
 
-  for (const target of [compare, removed]) {
+  for (const target of [compare, residual]) {
     target.canvas.addEventListener("pointermove", (event) => {
       const box = target.canvas.getBoundingClientRect();
       setCursor(Math.floor(((event.clientY - box.top) / box.height) * rows), Math.floor(((event.clientX - box.left) / box.width) * columns));
@@ -285,7 +285,7 @@
   function scaleText() {
     const name = data.sigma ? " \u03c3" : "";
     const text = (v) => Number(v.toPrecision(3)) + name;
-    byId("removed-name").textContent = state.map ? "Removed, RMS over frames" : "Removed";
+    byId("residual-name").textContent = state.map ? "Residual, RMS over frames" : "Residual";
     byId("ramp-low").textContent = state.map ? `0${name}` : `\u2212${text(reach)}`;
     byId("ramp-high").textContent = state.map ? text(reach / 2) : `+${text(reach)}`;
   }
@@ -297,7 +297,7 @@
   byId("slice").max = slices - 1;
   byId("frame-box").hidden = byId("play").hidden = byId("mode").parentElement.hidden = frames < 2;
   byId("slice-box").hidden = slices < 2;
-  const fit = () => { compare.fit(); removed.fit(); redraw(); };
+  const fit = () => { compare.fit(); residual.fit(); redraw(); };
   addEventListener("resize", fit);
   fit();
   scaleText();
