@@ -24,6 +24,7 @@ NESTS = ("state_dict", "model_state_dict", "model", "network", "net")
 """Names under which training programs keep the weights beside epochs and optimizers."""
 ZIP_MAGIC, PICKLE_MAGIC = b"PK\x03\x04", b"\x80"
 SHOWN = 10
+_DAMAGE = (EOFError, LookupError, TypeError, ValueError, AttributeError, AssertionError, struct.error)
 
 load_safetensors, has_safetensors = optional_import("safetensors.torch", name="load_file")
 
@@ -58,18 +59,18 @@ def read_state_dict(weights: str | Path | Mapping[str, Any]) -> dict[str, torch.
 
 def _read_file(path: Path) -> object:
     if not path.is_file():
-        raise MissingFileError(f"there is no file {path}; give the path of a checkpoint.")
+        raise MissingFileError(f"There is no file {path}; give the path of a checkpoint.")
     if path.suffix == ".safetensors":
         return _read_safetensors(path)
     with path.open("rb") as file:
         start = file.read(len(ZIP_MAGIC))
     if start != ZIP_MAGIC and not start.startswith(PICKLE_MAGIC):
-        raise UnreadableFileError(f"{path} is no checkpoint of torch.save: it starts with {start!r}.")
+        raise UnreadableFileError(f"{path} was not written by torch.save: it starts with {start!r}.")
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*looks like a TorchScript archive")  # it is refused below
             return torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError) as error:
+    except (pickle.UnpicklingError, RuntimeError, *_DAMAGE) as error:
         found = re.search(r"GLOBAL (\S+)", str(error))
         if found or "TorchScript" in str(error):
             what = found[1] if found else "TorchScript"
@@ -78,9 +79,7 @@ def _read_file(path: Path) -> object:
                 "you trust it, load it where it was made and save its state dict alone: "
                 "torch.save(net.state_dict(), path)."
             ) from error
-        raise UnreadableFileError(f"{path} cannot be read by torch.load; it is damaged or no checkpoint.") from error
-    except (EOFError, LookupError, TypeError, ValueError, AttributeError, AssertionError, struct.error) as error:
-        raise UnreadableFileError(f"{path} cannot be read by torch.load; it is damaged or no checkpoint.") from error
+        raise UnreadableFileError(f"{path} cannot be read by torch.load; it is damaged or not a checkpoint.") from error
 
 
 def _read_safetensors(path: Path) -> object:

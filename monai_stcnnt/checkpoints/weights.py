@@ -1,6 +1,6 @@
 # Copyright (c) monai_stcnnt contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Loading the weights of a bundle, and starting a training from weights of a kin."""
+"""Loading the weights of a bundle, and starting a training from related weights."""
 
 from __future__ import annotations
 

@@ -16,6 +16,7 @@ from monai.utils import BlendMode
 from tqdm import tqdm
 
 from monai_stcnnt.errors import DeviceMemoryError, ImageSizeError, LayoutError
+from monai_stcnnt.indices import reflect_index
 
 __all__ = ["FrameSlidingWindowInferer", "pad_to_window"]
 
@@ -30,12 +31,8 @@ def pad_to_window(x: torch.Tensor, window: Sequence[int]) -> torch.Tensor:
     The image is reflected, several times where the window is much larger; an extent of 1 is repeated.
     """
     for axis, wanted in enumerate(window, start=2):
-        extent = x.shape[axis]
-        if extent >= wanted:
-            continue
-        period = max(2 * (extent - 1), 1)
-        place = torch.arange(wanted, device=x.device) % period
-        x = x.index_select(axis, torch.minimum(place, period - place) if extent > 1 else torch.zeros_like(place))
+        if x.shape[axis] < wanted:
+            x = x.index_select(axis, reflect_index(x.shape[axis], wanted, x.device))
     return x
 
 
@@ -54,7 +51,7 @@ class FrameSlidingWindowInferer(SlidingWindowInferer):
 
     Args:
         roi_size: window (t, h, w); an entry of -1 takes the whole extent.
-        sw_batch_size: windows per call of the network; it is lowered where the device's memory does not do.
+        sw_batch_size: windows per call of the network; fewer where the device runs out of memory.
         overlap: share of the window that neighbors have in common, one number or one per axis.
         mode: ``gaussian`` or ``constant`` blending.
         sigma_scale: width of the Gaussian as a share of the window.

@@ -14,6 +14,7 @@ from torch.utils.checkpoint import checkpoint
 from monai_stcnnt.errors import NetworkConfigError
 from monai_stcnnt.networks.block_string import parse_block_string
 from monai_stcnnt.networks.cells import AttentionCell
+from monai_stcnnt.networks.layers.frames import Triple
 
 __all__ = ["CELL_OPTIONS", "CellBlock"]
 
@@ -74,7 +75,7 @@ class CellBlock(nn.Module):
         block_string: str,
         in_channels: int,
         out_channels: int,
-        size: tuple[int, int, int],
+        size: Triple,
         *,
         dense: bool = False,
         checkpointing: bool = False,
@@ -99,7 +100,7 @@ class CellBlock(nn.Module):
         for i, cell in enumerate(self.cells):
             if self.dense:
                 x = total
-            if torch.jit.is_scripting():  # type: ignore[attr-defined]
+            if torch.jit.is_scripting():
                 x = cell(x)
             elif self.checkpointing and self.training and torch.is_grad_enabled():
                 x = recomputed(cell, x)

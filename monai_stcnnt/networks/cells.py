@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Cells: a normalization, an attention (or a convolution), a mixer, and residual connections around them."""
 
-from typing import Any, Literal, Optional
+from typing import Any, Literal
 
 import torch
 from monai.networks.layers.drop_path import DropPath
@@ -11,14 +11,16 @@ from torch import nn
 
 from monai_stcnnt.errors import NetworkConfigError
 from monai_stcnnt.networks.block_string import CellSpec
-from monai_stcnnt.networks.layers.attention import PositionBias, Similarity, check_choice, check_probability
+from monai_stcnnt.networks.checks import check_choice, check_probability
+from monai_stcnnt.networks.layers.attention import PositionBias, Similarity
 from monai_stcnnt.networks.layers.frames import (
     FrameConv,
+    PieceByPiece,
+    Triple,
     add_frames,
     crop_frames,
-    empty_frames,
-    frames_at_once,
     pad_frames,
+    round_up,
     to_triple,
 )
 from monai_stcnnt.networks.layers.norms import NormName, build_norm
@@ -39,7 +41,7 @@ class ConvNormAct(nn.Module):
         self,
         in_channels: int,
         out_channels: int,
-        size: tuple[int, int, int],
+        size: Triple,
         *,
         spatial_dims: int,
         norm: NormName,
@@ -58,7 +60,7 @@ class ConvNormAct(nn.Module):
         return add_frames(y, x) if self.residual else y
 
 
-class ConvMixer(nn.Module):
+class ConvMixer(PieceByPiece):
     """Two 3x3 convolutions with an activation between; ``ratio`` times ``out_channels`` channels in the middle.
 
     Shapes: (B, T, in_channels, H, W) to (B, T, out_channels, H, W).
@@ -78,21 +80,16 @@ class ConvMixer(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Mix the channels of (B, T, C, H, W)."""
-        frames = x.flatten(0, 1).unsqueeze(0)
-        count = frames.shape[1]
-        step = frames_at_once(x, count, self.hidden)
-        y = self.conv2(self.act(self.conv1(frames[:, :step])))
-        if step < count:
-            first, y = y, empty_frames(y, 1, count)
-            y[:, :step] = first
-            for start in range(step, count, step):
-                part = self.conv2(self.act(self.conv1(frames[:, start : start + step])))
-                y[:, start : start + step] = part
-        return y.flatten(0, 1).unflatten(0, (x.shape[0], x.shape[1]))
+        y = self.by_pieces(x.flatten(0, 1).unsqueeze(0), self.hidden)[0]
+        return y.squeeze(0).unflatten(0, (x.shape[0], x.shape[1])).permute(0, 1, 4, 2, 3)
+
+    def piece(self, x: torch.Tensor) -> list[torch.Tensor]:
+        """Mix the channels of (B, T, C, H, W); channels come out last."""
+        return [self.conv2(self.act(self.conv1(x))).permute(0, 1, 3, 4, 2)]
 
 
 class PatchMixer(nn.Module):
-    """A two-layer perceptron on the flattened patches of an image, whose size must not fit: it is padded and cropped.
+    """A two-layer perceptron on the flattened patches of an image, which is padded to whole patches and cropped again.
 
     Shapes: (B, T, in_channels, H, W) to (B, T, out_channels, H, W).
     """
@@ -103,7 +100,7 @@ class PatchMixer(nn.Module):
         out_channels: int,
         ratio: float,
         act: str | tuple[str, dict[str, Any]],
-        patch: tuple[int, int, int],
+        patch: Triple,
     ) -> None:
         super().__init__()
         self.patch = patch
@@ -118,15 +115,14 @@ class PatchMixer(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Mix the patches of (B, T, C, H, W)."""
         size = (x.shape[1], x.shape[3], x.shape[4])
-        n = [-(-size[i] // self.patch[i]) for i in range(3)]
-        padded = (n[0] * self.patch[0], n[1] * self.patch[1], n[2] * self.patch[2])
+        padded = round_up(size, self.patch)
         tokens = split_tokens(pad_frames(x, padded).permute(0, 1, 3, 4, 2), self.patch, self.patch, True)
         tokens = self.linear2(self.act(self.linear1(tokens)))
         y = merge_tokens(tokens, padded, self.patch, self.patch, True)
         return crop_frames(y.permute(0, 1, 4, 2, 3), size)
 
 
-def cell_windows(spec: CellSpec, size: tuple[int, int, int], wanted: WindowSize) -> WindowSize:
+def cell_windows(spec: CellSpec, size: Triple, wanted: WindowSize) -> WindowSize:
     """Window and patch that a cell of a block works with.
 
     The wanted sizes are fitted to the image; a 2D global cell then halves its window (never below its patch), so that
@@ -185,7 +181,7 @@ class AttentionCell(nn.Module):
         spec: CellSpec,
         in_channels: int,
         out_channels: int,
-        size: tuple[int, int, int],
+        size: Triple,
         *,
         window_size: tuple[int, ...] | int = (2, 8, 8),
         patch_size: tuple[int, ...] | int = (1, 4, 4),
@@ -223,14 +219,9 @@ class AttentionCell(nn.Module):
         }
         if spec.kind == "conv":
             self.attn: nn.Module = ConvNormAct(
-                in_channels,
-                out_channels,
-                size,
-                spatial_dims=spec.spatial_dims,
-                norm=norm,
-                act=act,
+                in_channels, out_channels, size, spatial_dims=spec.spatial_dims, norm=norm, act=act,
                 kernel_size=kernel_size,
-            )
+            )  # fmt: skip
         elif spec.kind == "temporal":
             self.attn = TemporalAttention(
                 in_channels, out_channels, num_heads, heads=temporal_heads, causal=causal, **shared
@@ -243,8 +234,8 @@ class AttentionCell(nn.Module):
         self.norm1 = build_norm(norm, in_channels, size)
         self.proj = FrameConv(in_channels, out_channels) if in_channels != out_channels else nn.Identity()
         self.drop = DropPath(drop_path) if drop_path > 0.0 else nn.Identity()
-        self.mixer: Optional[nn.Module] = None  # noqa: UP045 - torch.jit.script wants Optional
-        self.norm2: Optional[nn.Module] = None  # noqa: UP045
+        self.mixer: nn.Module | None = None
+        self.norm2: nn.Module | None = None
         if spec.mixer:
             mixed = in_channels if self.parallel else out_channels
             patch = getattr(self.attn, "patch", None)

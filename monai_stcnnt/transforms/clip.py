@@ -14,6 +14,7 @@ from monai.transforms import MapTransform, Randomizable, RandomizableTransform, 
 from monai.utils import convert_to_dst_type, convert_to_tensor
 
 from monai_stcnnt.errors import LayoutError
+from monai_stcnnt.indices import reflect_index
 from monai_stcnnt.mri.snr import foreground_mean
 
 __all__ = [
@@ -71,13 +72,6 @@ class RandClipd(MapTransform, RandomizableTransform):
         return d
 
 
-def reflected_range(start: int, length: int, extent: int) -> torch.Tensor:
-    """Positions start .. start + length - 1, folded back into 0 .. extent - 1 by reflection."""
-    period = max(2 * (extent - 1), 1)
-    place = torch.arange(start, start + length) % period
-    return torch.minimum(place, period - place) if extent > 1 else torch.zeros_like(place)
-
-
 class RandFrameClip(Randomizable, Transform):
     """Cut a random clip out of a series.
 
@@ -124,7 +118,7 @@ class RandFrameClip(Randomizable, Transform):
         """The clip at the place that was drawn."""
         clip = series[self.place[0]]
         for axis in range(3):
-            index = reflected_range(self.place[axis + 1], self.clip_size[axis], clip.shape[axis + 1])
+            index = reflect_index(clip.shape[axis + 1], self.clip_size[axis], clip.device, self.place[axis + 1])
             clip = clip.index_select(axis + 1, index)
         return clip[:, :1].expand_as(clip) if self.still else clip
 

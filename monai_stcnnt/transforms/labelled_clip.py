@@ -18,7 +18,7 @@ from monai.transforms.transform import MapTransform, Randomizable
 from monai.utils.type_conversion import convert_to_dst_type, convert_to_tensor
 
 from monai_stcnnt.errors import LayoutError
-from monai_stcnnt.transforms.clip import reflected_range
+from monai_stcnnt.indices import reflect_index
 
 __all__ = [
     "LabelledFramesD",
@@ -115,7 +115,7 @@ class RandLabelledClipd(MapTransform, Randomizable):
         for key in self.key_iterator(d):
             clip = convert_to_tensor(d[key], track_meta=False)[self.place[0]]
             for axis, size in enumerate(self.clip_size):
-                index = reflected_range(self.place[axis + 1], size, clip.shape[axis + 1])
+                index = reflect_index(clip.shape[axis + 1], size, clip.device, self.place[axis + 1])
                 clip = clip.index_select(axis + 1, index)
             d[key] = convert_to_dst_type(clip, d[key])[0]
         return d

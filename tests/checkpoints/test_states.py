@@ -87,7 +87,7 @@ def test_torchscript_is_refused_by_name(tmp_path: Path) -> None:
 
 
 def test_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(MissingFileError, match=r"there is no file .*absent\.pth"):
+    with pytest.raises(MissingFileError, match=r"There is no file .*absent\.pth"):
         read_state_dict(tmp_path / "absent.pth")
 
 
@@ -107,7 +107,7 @@ def test_truncated_file_is_named(tmp_path: Path) -> None:
         save(tmp_path / "weights.pth")
         content = (tmp_path / "weights.pth").read_bytes()
         (tmp_path / "weights.pth").write_bytes(content[: len(content) * 2 // 3])
-        with pytest.raises(UnreadableFileError, match="damaged or no checkpoint"):
+        with pytest.raises(UnreadableFileError, match="damaged or not a checkpoint"):
             read_state_dict(tmp_path / "weights.pth")
 
 

@@ -63,12 +63,12 @@ def check_scripted_and_traced(net: nn.Module, x: torch.Tensor, other: torch.Tens
     net.eval()
     wanted = net(x)
     torch.testing.assert_close(net(x), wanted, rtol=0, atol=0)
-    with torch.jit.optimized_execution(False):  # type: ignore[attr-defined]
+    with torch.jit.optimized_execution(False):
         scripted = torch.jit.script(net)
         torch.testing.assert_close(scripted(x), wanted, rtol=1e-5, atol=1e-5)
         torch.testing.assert_close(scripted(other), net(other), rtol=1e-5, atol=1e-5)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", torch.jit.TracerWarning)  # type: ignore[attr-defined]  # meant for one size
+            warnings.simplefilter("ignore", torch.jit.TracerWarning)  # meant for one size
             traced = torch.jit.trace(net, x, check_trace=False)
         torch.testing.assert_close(traced(x), wanted, rtol=1e-5, atol=1e-5)
 

@@ -132,5 +132,5 @@ def test_supervision_in_training_only() -> None:
 def test_options_survive_script_and_trace(options: dict[str, Any]) -> None:
     net = make("soanet", "classifier", "T1L1", **options)
     check_scripted_and_traced(net, torch.randn(1, 3, 4, 16, 16), torch.randn(1, 3, 3, 12, 18))
-    with torch.jit.optimized_execution(False):  # type: ignore[attr-defined]
+    with torch.jit.optimized_execution(False):
         assert torch.jit.script(net.train())(torch.randn(2, 3, 4, 16, 16)).shape == (2, 2)

@@ -10,8 +10,16 @@ from torch import nn
 
 from monai_stcnnt.errors import ImageSizeError, NetworkConfigError
 from monai_stcnnt.networks.blocks import CellBlock
-from monai_stcnnt.networks.layers.attention import check_choice
-from monai_stcnnt.networks.layers.frames import FrameConv, add_frames, check_frames, level_size, pad_frames, to_triple
+from monai_stcnnt.networks.checks import check_choice
+from monai_stcnnt.networks.layers.frames import (
+    FrameConv,
+    add_frames,
+    check_frames,
+    level_size,
+    pad_frames,
+    round_up,
+    to_triple,
+)
 from monai_stcnnt.networks.layers.norms import fixes_image_size
 from monai_stcnnt.networks.layers.resample import FramePatchMerging, InterpolateFrames, Interpolation
 from monai_stcnnt.networks.layers.windows import WindowSize, level_windows
@@ -53,18 +61,19 @@ class FrameBackbone(nn.Module):
 
     Args:
         in_channels: channels of the input.
+        levels: number of resolutions.
         img_size: (T, H, W) that windows and bias tables are built for; another size works too, unless ``norm`` fixes
             it.
-        levels: number of resolutions.
         window_size: window (t, h, w) at full resolution.
-        patch_size: patch (t, h, w) at full resolution.
+        patch_size: patch (t, h, w) inside a window, at full resolution.
         window_sizing: how windows follow the levels, see :func:`~monai_stcnnt.networks.layers.windows.level_windows`.
         resample: ``merge`` goes down by patch merging and up by interpolation and convolution (the published form);
             ``conv`` interpolates and convolves both ways; ``attention`` interpolates and applies a block of cells.
         resample_kernel_size: 1 or 3, of the convolutions that follow an interpolation.
         resample_block_string: cells of the ``attention`` resampling.
         interpolation: ``bilinear`` or ``nearest``.
-        cell_options: keywords of :class:`~monai_stcnnt.networks.blocks.CellBlock` for all blocks.
+        **cell_options: keywords of :class:`~monai_stcnnt.networks.blocks.CellBlock` and
+            :class:`~monai_stcnnt.networks.cells.AttentionCell`, for all blocks.
 
     Raises:
         NetworkConfigError: for options that do not fit.
@@ -77,27 +86,27 @@ class FrameBackbone(nn.Module):
     def __init__(
         self,
         in_channels: int,
-        img_size: Sequence[int],
         levels: int,
+        /,
         *,
-        window_size: Sequence[int] | int,
-        patch_size: Sequence[int] | int,
-        window_sizing: str,
-        resample: Resampling,
-        resample_kernel_size: int,
-        resample_block_string: str,
-        interpolation: Interpolation,
-        cell_options: dict[str, Any],
+        img_size: Sequence[int] = (16, 64, 64),
+        window_size: Sequence[int] | int = (2, 8, 8),
+        patch_size: Sequence[int] | int = (1, 4, 4),
+        window_sizing: str = "mixed",
+        resample: Resampling = "merge",
+        resample_kernel_size: int = 3,
+        resample_block_string: str = "T1L1G1",
+        interpolation: Interpolation = "bilinear",
+        **cell_options: Any,  # noqa: ANN401 - checked by the cell's constructor
     ) -> None:
         super().__init__()
         check_choice("resample", resample, Resampling)
-        if resample_kernel_size not in (1, 3):
-            raise NetworkConfigError(f"resample_kernel_size must be 1 or 3, got {resample_kernel_size}.")
+        check_choice("resample_kernel_size", resample_kernel_size, (1, 3))
         self.in_channels = in_channels
         self.img_size = to_triple(img_size, "img_size")
         self.multiple = 2 ** (levels - 1)
-        padded = tuple(-(-extent // self.multiple) * self.multiple for extent in self.img_size[1:])
-        self.sizes = [level_size((self.img_size[0], padded[0], padded[1]), 2**i) for i in range(levels)]
+        padded = round_up(self.img_size, (1, self.multiple, self.multiple))
+        self.sizes = [level_size(padded, 2**i) for i in range(levels)]
         wanted = WindowSize(to_triple(window_size, "window_size"), to_triple(patch_size, "patch_size"))
         self.first_windows, self.later_windows = level_windows(self.sizes, wanted, window_sizing)
         self.fixed_time, self.fixed_image = fixes_image_size(cell_options.get("norm", "layer"))
@@ -115,23 +124,20 @@ class FrameBackbone(nn.Module):
 
     def build_down(self, in_channels: int, out_channels: int, level: int, steps: int) -> nn.Sequential:
         """Go down ``steps`` levels from ``level``; the first step changes the channels. Each step halves H and W."""
-        modules: list[nn.Module] = []
-        for step in range(steps):
-            channels = in_channels if step == 0 else out_channels
-            if self._resample == "merge":
-                modules.append(FramePatchMerging(channels, out_channels))
-            else:
-                modules.append(InterpolateFrames(0.5, self._interpolation))
-                modules.append(self._after_resampling(channels, out_channels, level + step + 1))
-        return nn.Sequential(*modules)
+        if self._resample != "merge":
+            return self._interpolated(0.5, in_channels, out_channels, range(level + 1, level + 1 + steps))
+        widths = [in_channels, *[out_channels] * steps]
+        return nn.Sequential(*(FramePatchMerging(width, out_channels) for width in widths[:-1]))
 
     def build_up(self, in_channels: int, out_channels: int, level: int, steps: int) -> nn.Sequential:
         """Go up ``steps`` levels from ``level``; the first step changes the channels. Each step doubles H and W."""
+        return self._interpolated(2.0, in_channels, out_channels, range(level - 1, level - 1 - steps, -1))
+
+    def _interpolated(self, scale: float, in_channels: int, out_channels: int, levels: range) -> nn.Sequential:
         modules: list[nn.Module] = []
-        for step in range(steps):
-            channels = in_channels if step == 0 else out_channels
-            modules.append(InterpolateFrames(2.0, self._interpolation))
-            modules.append(self._after_resampling(channels, out_channels, level - step - 1))
+        for step, level in enumerate(levels):
+            modules.append(InterpolateFrames(scale, self._interpolation))
+            modules.append(self._after_resampling(out_channels if step else in_channels, out_channels, level))
         return nn.Sequential(*modules)
 
     def _after_resampling(self, in_channels: int, out_channels: int, level: int) -> nn.Module:
@@ -154,8 +160,7 @@ class FrameBackbone(nn.Module):
                 f"This network was built for (T, H, W) = {built} and its layer normalization fixes that size, got "
                 f"{(t, h, w)}. Run it through a sliding window of the built size, or build it with another norm."
             )
-        m = self.multiple
-        return pad_frames(x, (t, -(-h // m) * m, -(-w // m) * m))
+        return pad_frames(x, round_up((t, h, w), (1, self.multiple, self.multiple)))
 
     def leave(self, features: list[torch.Tensor], height: int, width: int) -> list[torch.Tensor]:
         """Crop the returned tensors to an input of ``height`` x ``width``."""

@@ -9,9 +9,8 @@ import torch
 from torch import nn
 
 from monai_stcnnt.errors import NetworkConfigError
-from monai_stcnnt.networks.backbones.base import FrameBackbone, Resampling, extend_strings, frame_sum
+from monai_stcnnt.networks.backbones.base import FrameBackbone, extend_strings, frame_sum
 from monai_stcnnt.networks.layers.frames import cat_frames
-from monai_stcnnt.networks.layers.resample import Interpolation
 
 __all__ = ["STCNNTHRNet"]
 
@@ -35,11 +34,8 @@ class _Stage(nn.Module):
 
     def forward(self, sums: list[torch.Tensor], last: list[torch.Tensor]) -> list[torch.Tensor]:
         new: list[torch.Tensor] = []
-        # torch.jit.script knows no strict zip.
-        for i, (block, downs) in enumerate(zip(self.blocks, self.downs)):  # noqa: B905
-            terms = sums[i : i + 1]
-            for k, down in enumerate(downs):
-                terms.append(down(last[k]))
+        for i, (block, downs) in enumerate(zip(self.blocks, self.downs)):
+            terms = sums[i : i + 1] + [down(last[k]) for k, down in enumerate(downs)]
             new.append(block(frame_sum(terms)))
         return new
 
@@ -61,19 +57,13 @@ class _Fusion(nn.Module):
 
     def forward(self, x: list[torch.Tensor]) -> list[torch.Tensor]:
         outputs: list[torch.Tensor] = []
-        for i, (block, downs, ups) in enumerate(zip(self.blocks, self.downs, self.ups)):  # noqa: B905
-            terms = [x[i]]
-            for k, down in enumerate(downs):
-                terms.append(down(x[k]))
-            for k, up in enumerate(ups):
-                terms.append(up(x[i + 1 + k]))
-            outputs.append(block(frame_sum(terms)))
+        for i, (block, downs, ups) in enumerate(zip(self.blocks, self.downs, self.ups)):
+            above = [down(x[k]) for k, down in enumerate(downs)]
+            below = [up(x[i + 1 + k]) for k, up in enumerate(ups)]
+            outputs.append(block(frame_sum([x[i]] + above + below)))
         if len(self.finals) == 0:
             return outputs
-        full: list[torch.Tensor] = []
-        for i, final in enumerate(self.finals):
-            full.append(final(outputs[i]))
-        return outputs + [cat_frames(full)]  # noqa: RUF005 - torch.jit.script unpacks no lists
+        return outputs + [cat_frames([final(outputs[i]) for i, final in enumerate(self.finals)])]
 
 
 class STCNNTHRNet(FrameBackbone):
@@ -91,18 +81,8 @@ class STCNNTHRNet(FrameBackbone):
         levels: number of resolutions (and of stages), 2 to 5.
         aggregate: also return all levels brought to full resolution by learned upsampling and concatenated; a head that
             combines the levels by itself does without.
-        img_size: (T, H, W) that windows and bias tables are built for; another size works too, unless ``norm`` fixes
-            it.
-        window_size: window (t, h, w) at full resolution.
-        patch_size: patch (t, h, w) inside a window.
-        window_sizing: ``mixed``, ``keep_window_size`` or ``keep_num_window``.
-        resample: ``merge``, ``conv`` or ``attention``, see
-            :class:`~monai_stcnnt.networks.backbones.base.FrameBackbone`.
-        resample_kernel_size: 1 or 3.
-        resample_block_string: cells of the ``attention`` resampling.
-        interpolation: ``bilinear`` or ``nearest``.
-        **cell_options: keywords of :class:`~monai_stcnnt.networks.blocks.CellBlock` and
-            :class:`~monai_stcnnt.networks.cells.AttentionCell`.
+        **options: keywords of :class:`~monai_stcnnt.networks.backbones.base.FrameBackbone`, of
+            :class:`~monai_stcnnt.networks.blocks.CellBlock` and of :class:`~monai_stcnnt.networks.cells.AttentionCell`.
 
     Shapes: (B, T, in_channels, H, W) to ``[y_0, ..., y_J, y]``: y_i is (B, T, channels * 2^i, ceil(H / 2^i),
         ceil(W / 2^i)), y (if ``aggregate``) holds all levels at full resolution, (B, T, channels * (2^levels - 1), H,
@@ -126,23 +106,11 @@ class STCNNTHRNet(FrameBackbone):
         levels: int = 2,
         *,
         aggregate: bool = True,
-        img_size: Sequence[int] = (16, 64, 64),
-        window_size: Sequence[int] | int = (2, 8, 8),
-        patch_size: Sequence[int] | int = (1, 4, 4),
-        window_sizing: str = "mixed",
-        resample: Resampling = "merge",
-        resample_kernel_size: int = 3,
-        resample_block_string: str = "T1L1G1",
-        interpolation: Interpolation = "bilinear",
-        **cell_options: Any,  # noqa: ANN401 - checked by the cell's constructor
+        **options: Any,  # noqa: ANN401 - checked by the base and the cell's constructor
     ) -> None:
         if not 2 <= levels <= 5:
             raise NetworkConfigError(f"STCNNTHRNet has 2 to 5 levels, got {levels}.")
-        super().__init__(
-            in_channels, img_size, levels, window_size=window_size, patch_size=patch_size, window_sizing=window_sizing,
-            resample=resample, resample_kernel_size=resample_kernel_size, interpolation=interpolation,
-            resample_block_string=resample_block_string, cell_options=cell_options,
-        )  # fmt: skip
+        super().__init__(in_channels, levels, **options)
         c = [channels * 2**i for i in range(levels)]
         strings = extend_strings(block_strings, levels)
         self.out_channels = (*c, sum(c)) if aggregate else tuple(c)

@@ -9,8 +9,7 @@ import torch
 from torch import nn
 
 from monai_stcnnt.errors import NetworkConfigError
-from monai_stcnnt.networks.backbones.base import FrameBackbone, Resampling, extend_strings
-from monai_stcnnt.networks.layers.resample import Interpolation
+from monai_stcnnt.networks.backbones.base import FrameBackbone, extend_strings
 
 __all__ = ["STCNNTSOANet"]
 
@@ -28,18 +27,9 @@ class STCNNTSOANet(FrameBackbone):
         block_strings: one string per stage, the last repeats.
         stages: number of stages; by default as many as there are block strings.
         downsample: halve H and W between stages.
-        img_size: (T, H, W) that windows and bias tables are built for; another size works too, unless ``norm`` fixes
-            it.
-        window_size: window (t, h, w) at full resolution.
-        patch_size: patch (t, h, w) inside a window.
-        window_sizing: ``keep_window_size`` (``mixed`` is the same here) or ``keep_num_window``.
-        resample: ``merge``, ``conv`` or ``attention``, see
-            :class:`~monai_stcnnt.networks.backbones.base.FrameBackbone`.
-        resample_kernel_size: 1 or 3.
-        resample_block_string: cells of the ``attention`` resampling.
-        interpolation: ``bilinear`` or ``nearest``.
-        **cell_options: keywords of :class:`~monai_stcnnt.networks.blocks.CellBlock` and
-            :class:`~monai_stcnnt.networks.cells.AttentionCell`.
+        **options: keywords of :class:`~monai_stcnnt.networks.backbones.base.FrameBackbone`, of
+            :class:`~monai_stcnnt.networks.blocks.CellBlock` and of :class:`~monai_stcnnt.networks.cells.AttentionCell`;
+            with ``window_sizing="mixed"`` windows keep their size.
 
     Shapes: (B, T, in_channels, H, W) to one tensor per stage, first stage first: (B, T, channels * 2^i, ceil(H / 2^i),
         ceil(W / 2^i)), or all at full resolution without downsampling.
@@ -63,26 +53,15 @@ class STCNNTSOANet(FrameBackbone):
         stages: int | None = None,
         *,
         downsample: bool = True,
-        img_size: Sequence[int] = (16, 64, 64),
-        window_size: Sequence[int] | int = (2, 8, 8),
-        patch_size: Sequence[int] | int = (1, 4, 4),
-        window_sizing: str = "mixed",
-        resample: Resampling = "merge",
-        resample_kernel_size: int = 3,
-        resample_block_string: str = "T1L1G1",
-        interpolation: Interpolation = "bilinear",
-        **cell_options: Any,  # noqa: ANN401 - checked by the cell's constructor
+        **options: Any,  # noqa: ANN401 - checked by the base and the cell's constructor
     ) -> None:
         if stages is None:
             stages = 1 if isinstance(block_strings, str) else len(block_strings)
         if stages < 1:
             raise NetworkConfigError(f"STCNNTSOANet has at least one stage, got {stages}.")
-        super().__init__(
-            in_channels, img_size, stages if downsample else 1, window_size=window_size, patch_size=patch_size,
-            window_sizing="keep_window_size" if window_sizing == "mixed" else window_sizing, resample=resample,
-            resample_kernel_size=resample_kernel_size, resample_block_string=resample_block_string,
-            interpolation=interpolation, cell_options=cell_options,
-        )  # fmt: skip
+        if options.get("window_sizing") in (None, "mixed"):
+            options["window_sizing"] = "keep_window_size"
+        super().__init__(in_channels, stages if downsample else 1, **options)
         strings = extend_strings(block_strings, stages)
         c = [channels * 2**i for i in range(stages)]
         levels = [i if downsample else 0 for i in range(stages)]
@@ -101,7 +80,7 @@ class STCNNTSOANet(FrameBackbone):
         height, width = x.shape[-2], x.shape[-1]
         x = self.enter(x)
         outputs: list[torch.Tensor] = []
-        for down, block in zip(self.downs, self.blocks):  # noqa: B905 - torch.jit.script knows no strict
+        for down, block in zip(self.downs, self.blocks):
             x = block(down(x))
             outputs.append(x)
         return self.leave(outputs, height, width)

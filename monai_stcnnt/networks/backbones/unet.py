@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from monai_stcnnt.errors import NetworkConfigError
-from monai_stcnnt.networks.backbones.base import FrameBackbone, Resampling, extend_strings
+from monai_stcnnt.networks.backbones.base import FrameBackbone, extend_strings
 from monai_stcnnt.networks.layers.frames import cat_frames
-from monai_stcnnt.networks.layers.resample import AttentionGate, Interpolation
+from monai_stcnnt.networks.layers.resample import AttentionGate
 from monai_stcnnt.networks.layers.windows import keep_window_size
 
 __all__ = ["STCNNTUNet"]
@@ -44,18 +44,8 @@ class STCNNTUNet(FrameBackbone):
             string of its level.
         levels: number of encoder levels, 1 to 5.
         gated: scale the skip connections by an attention gate.
-        img_size: (T, H, W) that windows and bias tables are built for; another size works too, unless ``norm`` fixes
-            it.
-        window_size: window (t, h, w) at full resolution.
-        patch_size: patch (t, h, w) inside a window.
-        window_sizing: ``mixed``, ``keep_window_size`` or ``keep_num_window``.
-        resample: ``merge``, ``conv`` or ``attention``, see
-            :class:`~monai_stcnnt.networks.backbones.base.FrameBackbone`.
-        resample_kernel_size: 1 or 3.
-        resample_block_string: cells of the ``attention`` resampling.
-        interpolation: ``bilinear`` or ``nearest``.
-        **cell_options: keywords of :class:`~monai_stcnnt.networks.blocks.CellBlock` and
-            :class:`~monai_stcnnt.networks.cells.AttentionCell`.
+        **options: keywords of :class:`~monai_stcnnt.networks.backbones.base.FrameBackbone`, of
+            :class:`~monai_stcnnt.networks.blocks.CellBlock` and of :class:`~monai_stcnnt.networks.cells.AttentionCell`.
 
     Shapes: (B, T, in_channels, H, W) to ``[u_0]`` with u_0 (B, T, channels[0], H, W).
 
@@ -79,26 +69,14 @@ class STCNNTUNet(FrameBackbone):
         levels: int = 2,
         *,
         gated: bool = True,
-        img_size: Sequence[int] = (16, 64, 64),
-        window_size: Sequence[int] | int = (2, 8, 8),
-        patch_size: Sequence[int] | int = (1, 4, 4),
-        window_sizing: str = "mixed",
-        resample: Resampling = "merge",
-        resample_kernel_size: int = 3,
-        resample_block_string: str = "T1L1G1",
-        interpolation: Interpolation = "bilinear",
-        **cell_options: Any,  # noqa: ANN401 - checked by the cell's constructor
+        **options: Any,  # noqa: ANN401 - checked by the base and the cell's constructor
     ) -> None:
         if not 1 <= levels <= 5:
             raise NetworkConfigError(f"STCNNTUNet has 1 to 5 levels, got {levels}.")
         c = [channels * 2**i for i in range(levels)] if isinstance(channels, int) else [int(v) for v in channels]
         if len(c) != levels:
             raise NetworkConfigError(f"channels names {len(c)} levels ({c}), but levels={levels}.")
-        super().__init__(
-            in_channels, img_size, levels + 1, window_size=window_size, patch_size=patch_size,
-            window_sizing=window_sizing, resample=resample, resample_kernel_size=resample_kernel_size,
-            resample_block_string=resample_block_string, interpolation=interpolation, cell_options=cell_options,
-        )  # fmt: skip
+        super().__init__(in_channels, levels + 1, **options)
         strings = extend_strings(block_strings, levels + 1)
         self.out_channels, self.strides = (c[0],), (1,)
         incoming = [in_channels, *c]
@@ -121,7 +99,7 @@ class STCNNTUNet(FrameBackbone):
         height, width = x.shape[-2], x.shape[-1]
         x = self.enter(x)
         skips: list[torch.Tensor] = []
-        for block, down in zip(self.encoder, self.downs):  # noqa: B905 - torch.jit.script knows no strict
+        for block, down in zip(self.encoder, self.downs):
             skips.append(block(x))
             x = down(skips[-1])
         x = self.bridge(x)

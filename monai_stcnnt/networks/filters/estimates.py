@@ -46,7 +46,7 @@ class ShrinkageEstimates(nn.Module):
             Estimates (B, T, 3, C, H, W), and the mean squared error that each expects of itself, (B, T, 3, 1, H, W).
         """
         with torch.no_grad():
-            if torch.jit.is_scripting():  # type: ignore[attr-defined]
+            if torch.jit.is_scripting():
                 return self.estimated(x.float())
             with torch.autocast(x.device.type, enabled=False):
                 return self.estimated(x.float())

@@ -93,7 +93,7 @@ class GroupedShrinkage(nn.Module):
         pieces = both.index_select(1, index.flatten()).unflatten(1, index.shape).flatten(0, 1)
         waves = torch.matmul(over_time, pieces.flatten(2)).view_as(pieces)  # (pieces, frames, 2C, H, W)
         results: list[torch.Tensor] = []
-        for piece, found in zip(waves, places):  # noqa: B905 - not in TorchScript
+        for piece, found in zip(waves, places):
             results.append(self.filtered(piece, found))
         planes = torch.stack(results)
         images = torch.matmul(over_time.t(), planes[:, :-2].unflatten(1, (-1, c)).flatten(2)).unflatten(2, (c, -1))

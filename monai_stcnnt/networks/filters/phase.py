@@ -51,7 +51,7 @@ class SmoothPhase(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Find the phase of complex frames (B, T, 2, H, W), always in single precision."""
-        if torch.jit.is_scripting():  # type: ignore[attr-defined]
+        if torch.jit.is_scripting():
             return self.found(x.float())
         with torch.autocast(x.device.type, enabled=False):
             return self.found(x.float())

@@ -9,7 +9,7 @@ import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from torch import nn
 
 from monai_stcnnt.errors import NetworkConfigError
-from monai_stcnnt.networks.layers.frames import reflect_index
+from monai_stcnnt.indices import reflect_index
 
 __all__ = [
     "BlockShrinkage",
@@ -175,7 +175,7 @@ class BlockShrinkage(nn.Module):
         weights: list[torch.Tensor] = []
         errors: list[torch.Tensor] = []
         at_once = self.at_once(images)
-        for part, steered in zip(images.split(at_once), steering.split(at_once)):  # noqa: B905 - not in TorchScript
+        for part, steered in zip(images.split(at_once), steering.split(at_once)):
             gain = wiener_gain(self.coefficients(steered).square_())
             weights.append(sparseness(gain.flatten(1, 2), [1]))
             errors.append(gain.flatten(1, 2).mean(1, keepdim=True) * weights[-1])
@@ -246,5 +246,4 @@ class BlockShrinkage(nn.Module):
 
     def reflected(self, extent: int, device: torch.device) -> torch.Tensor:
         """Positions of an axis with its margins, folded back into it."""
-        first = (-(self.size - self.stride)) % (2 * max(extent - 1, 1))
-        return reflect_index(extent, first + self.padded_extent(extent), device)[first:]
+        return reflect_index(extent, self.padded_extent(extent), device, self.stride - self.size)

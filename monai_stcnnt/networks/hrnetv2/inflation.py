@@ -9,12 +9,13 @@ https://doi.org/10.1109/CVPR.2017.502
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from torch import nn
 
-from monai_stcnnt.errors import CheckpointMismatchError, NetworkConfigError
+from monai_stcnnt.errors import CheckpointMismatchError
+from monai_stcnnt.networks.checks import check_choice
 
 __all__ = ["InflationMode", "inflate_2d_to_3d"]
 
@@ -48,8 +49,7 @@ def inflate_2d_to_3d(
         CheckpointMismatchError: when the names differ, or a shape is not that of an inflated 2D kernel.
         NetworkConfigError: for another mode.
     """
-    if mode not in get_args(InflationMode):
-        raise NetworkConfigError(f"mode must be one of {get_args(InflationMode)}, got {mode!r}.")
+    check_choice("mode", mode, InflationMode)
     targets = net.state_dict()
     differing = sorted(set(targets) ^ set(state_dict))
     if differing:

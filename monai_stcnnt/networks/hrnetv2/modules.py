@@ -22,12 +22,12 @@ from monai.networks.layers.utils import get_norm_layer
 from torch import nn
 
 from monai_stcnnt.errors import NetworkConfigError
+from monai_stcnnt.networks.checks import check_choice
 
 __all__ = [
     "BlockName",
     "FuseMode",
-    "HRNetBasicBlock",
-    "HRNetBottleneck",
+    "HRNetBlock",
     "HRNetFuse",
     "HRNetInstanceNorm",
     "HRNetStage",
@@ -143,9 +143,7 @@ def resize(x: torch.Tensor, size: list[int], mode: str, align_corners: bool) -> 
         mode: ``nearest``, ``bilinear`` or ``trilinear``.
         align_corners: whether the centers of the corner pixels stay where they are; no meaning for ``nearest``.
     """
-    if mode == "nearest":
-        return F.interpolate(x, size=size, mode=mode)
-    return F.interpolate(x, size=size, mode=mode, align_corners=align_corners)
+    return F.interpolate(x, size=size, mode=mode, align_corners=None if mode == "nearest" else align_corners)
 
 
 def interpolation_name(mode: str, spatial_dims: int) -> str:
@@ -154,82 +152,8 @@ def interpolation_name(mode: str, spatial_dims: int) -> str:
     Raises:
         NetworkConfigError: for another mode than ``nearest`` or ``bilinear``.
     """
-    if mode not in ("nearest", "bilinear"):
-        raise NetworkConfigError(f"fuse_mode must be 'nearest' or 'bilinear' (trilinear in 3D), got {mode!r}.")
+    check_choice("fuse_mode", mode, FuseMode)
     return "trilinear" if mode == "bilinear" and spatial_dims == 3 else mode
-
-
-class HRNetBasicBlock(nn.Module):
-    """Two 3x3 convolutions and a skip connection.
-
-    Args:
-        spatial_dims: 2 or 3.
-        in_channels: channels of the input.
-        channels: channels of both convolutions and of the output.
-        norm: normalization as :func:`make_norm` takes it.
-
-    Shapes: (N, in_channels, *spatial) to (N, channels, *spatial).
-    """
-
-    expansion = 1
-
-    def __init__(self, spatial_dims: int, in_channels: int, channels: int, norm: NormSpec) -> None:
-        super().__init__()
-        self.conv1 = make_conv(spatial_dims, in_channels, channels, 3)
-        self.bn1 = make_norm(norm, spatial_dims, channels)
-        self.conv2 = make_conv(spatial_dims, channels, channels, 3)
-        self.bn2 = make_norm(norm, spatial_dims, channels)
-        self.relu = nn.ReLU(inplace=True)
-        self.downsample = _skip(spatial_dims, in_channels, channels, norm)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Transform (N, in_channels, *spatial)."""
-        y = self.relu(self.bn1(self.conv1(x)))
-        y = self.bn2(self.conv2(y))
-        return self.relu(y + self.downsample(x))
-
-
-class HRNetBottleneck(nn.Module):
-    """A 1x1, a 3x3 and a widening 1x1 convolution, and a skip connection.
-
-    Args:
-        spatial_dims: 2 or 3.
-        in_channels: channels of the input.
-        channels: channels of the first two convolutions; the output has four times as many.
-        norm: normalization as :func:`make_norm` takes it.
-
-    Shapes: (N, in_channels, *spatial) to (N, 4 * channels, *spatial).
-    """
-
-    expansion = 4
-
-    def __init__(self, spatial_dims: int, in_channels: int, channels: int, norm: NormSpec) -> None:
-        super().__init__()
-        widened = channels * self.expansion
-        self.conv1 = make_conv(spatial_dims, in_channels, channels, 1)
-        self.bn1 = make_norm(norm, spatial_dims, channels)
-        self.conv2 = make_conv(spatial_dims, channels, channels, 3)
-        self.bn2 = make_norm(norm, spatial_dims, channels)
-        self.conv3 = make_conv(spatial_dims, channels, widened, 1)
-        self.bn3 = make_norm(norm, spatial_dims, widened)
-        self.relu = nn.ReLU(inplace=True)
-        self.downsample = _skip(spatial_dims, in_channels, widened, norm)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Transform (N, in_channels, *spatial)."""
-        y = self.relu(self.bn1(self.conv1(x)))
-        y = self.relu(self.bn2(self.conv2(y)))
-        y = self.bn3(self.conv3(y))
-        return self.relu(y + self.downsample(x))
-
-
-BLOCKS: dict[str, type[HRNetBasicBlock | HRNetBottleneck]] = {"basic": HRNetBasicBlock, "bottleneck": HRNetBottleneck}
-
-
-def _skip(spatial_dims: int, in_channels: int, out_channels: int, norm: NormSpec) -> nn.Module:
-    if in_channels == out_channels:
-        return nn.Identity()
-    return make_conv_norm(spatial_dims, in_channels, out_channels, 1, norm=norm, relu=False)
 
 
 def block_expansion(block: str) -> int:
@@ -238,18 +162,51 @@ def block_expansion(block: str) -> int:
     Raises:
         NetworkConfigError: for another name than ``basic`` or ``bottleneck``.
     """
-    if block not in BLOCKS:
-        raise NetworkConfigError(f"block must be one of {tuple(BLOCKS)}, got {block!r}.")
-    return BLOCKS[block].expansion
+    check_choice("block", block, BlockName)
+    return 4 if block == "bottleneck" else 1
+
+
+class HRNetBlock(nn.Module):
+    """Convolutions and a skip connection: two 3x3 (``basic``), or a 1x1, a 3x3 and a widening 1x1 (``bottleneck``).
+
+    Args:
+        block: ``basic`` or ``bottleneck``.
+        spatial_dims: 2 or 3.
+        in_channels: channels of the input.
+        channels: channels of the first two convolutions; the output has as many (basic) or four times as many.
+        norm: normalization as :func:`make_norm` takes it.
+
+    Shapes: (N, in_channels, *spatial) to (N, channels * expansion, *spatial).
+    """
+
+    def __init__(self, block: BlockName, spatial_dims: int, in_channels: int, channels: int, norm: NormSpec) -> None:
+        super().__init__()
+        widened, wide = channels * block_expansion(block), block == "bottleneck"
+        self.conv1 = make_conv(spatial_dims, in_channels, channels, 1 if wide else 3)
+        self.bn1 = make_norm(norm, spatial_dims, channels)
+        self.conv2 = make_conv(spatial_dims, channels, channels, 3)
+        self.bn2 = make_norm(norm, spatial_dims, channels)
+        self.conv3 = make_conv(spatial_dims, channels, widened, 1) if wide else None
+        self.bn3 = make_norm(norm, spatial_dims, widened) if wide else None
+        self.relu = nn.ReLU(inplace=True)
+        self.downsample: nn.Module = nn.Identity()
+        if in_channels != widened:
+            self.downsample = make_conv_norm(spatial_dims, in_channels, widened, 1, norm=norm, relu=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Transform (N, in_channels, *spatial)."""
+        y = self.bn2(self.conv2(self.relu(self.bn1(self.conv1(x)))))
+        if self.conv3 is not None and self.bn3 is not None:
+            y = self.bn3(self.conv3(self.relu(y)))
+        return self.relu(y + self.downsample(x))
 
 
 def make_layer(
     block: BlockName, spatial_dims: int, in_channels: int, channels: int, num_blocks: int, norm: NormSpec
 ) -> nn.Sequential:
     """Build ``num_blocks`` residual blocks in a row, the first of which changes the channels."""
-    widened = channels * block_expansion(block)
-    widths = [in_channels] + [widened] * (num_blocks - 1)
-    return nn.Sequential(*(BLOCKS[block](spatial_dims, width, channels, norm) for width in widths))
+    widths = [in_channels] + [channels * block_expansion(block)] * (num_blocks - 1)
+    return nn.Sequential(*(HRNetBlock(block, spatial_dims, width, channels, norm) for width in widths))
 
 
 class HRNetTransition(nn.ModuleList):
@@ -283,10 +240,7 @@ class HRNetTransition(nn.ModuleList):
 
     def forward(self, xs: list[torch.Tensor]) -> list[torch.Tensor]:
         """Transform the branches ``xs``, finest first."""
-        ys: list[torch.Tensor] = []
-        for i, layer in enumerate(self):
-            ys.append(layer(xs[min(i, len(xs) - 1)]))
-        return ys
+        return [layer(xs[min(i, len(xs) - 1)]) for i, layer in enumerate(self)]
 
 
 class HRNetFuse(nn.ModuleList):
@@ -400,13 +354,8 @@ class HighResolutionModule(nn.Module):
 
     def forward(self, xs: list[torch.Tensor]) -> list[torch.Tensor]:
         """Transform the branches ``xs``, finest first."""
-        ys: list[torch.Tensor] = []
-        for i, branch in enumerate(self.branches):
-            ys.append(branch(xs[i]))
-        fused: list[torch.Tensor] = []
-        for fuse in self.fuse_layers:
-            fused.append(fuse(ys))
-        return fused
+        ys = [branch(xs[i]) for i, branch in enumerate(self.branches)]
+        return [fuse(ys) for fuse in self.fuse_layers]
 
 
 class HRNetStage(nn.ModuleList):
@@ -418,10 +367,8 @@ class HRNetStage(nn.ModuleList):
         channels: channels per branch inside the blocks.
         spatial_dims: 2 or 3.
         block: ``basic`` or ``bottleneck``.
-        norm: see :class:`HighResolutionModule`, as for the next two.
-        fuse_mode: interpolation of coarse branches.
-        align_corners: see :func:`resize`.
         multi_scale_output: return all branches; False returns the finest of the last module only.
+        **options: further keywords of :class:`HighResolutionModule`.
 
     Shapes: a list of (N, in_channels[i], *spatial / 2**i) to a list of (N, out_channels[i], *spatial / 2**i); both are
     attributes.
@@ -435,27 +382,17 @@ class HRNetStage(nn.ModuleList):
         *,
         spatial_dims: int,
         block: BlockName = "basic",
-        norm: NormSpec = "batch",
-        fuse_mode: FuseMode = "bilinear",
-        align_corners: bool = False,
         multi_scale_output: bool = True,
+        **options: Any,  # noqa: ANN401 - checked by the module's constructor
     ) -> None:
         super().__init__()
         self.in_channels = [width * block_expansion(block) for width in channels]
         self.out_channels = self.in_channels if multi_scale_output else self.in_channels[:1]
         for index in range(num_modules):
             module = HighResolutionModule(
-                spatial_dims,
-                len(channels),
-                num_blocks,
-                self.in_channels,
-                channels,
-                block=block,
-                norm=norm,
-                fuse_mode=fuse_mode,
-                align_corners=align_corners,
-                multi_scale_output=multi_scale_output or index < num_modules - 1,
-            )
+                spatial_dims, len(channels), num_blocks, self.in_channels, channels, block=block,
+                multi_scale_output=multi_scale_output or index < num_modules - 1, **options,
+            )  # fmt: skip
             self.append(module)
 
     def forward(self, xs: list[torch.Tensor]) -> list[torch.Tensor]:

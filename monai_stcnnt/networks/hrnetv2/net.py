@@ -20,6 +20,7 @@ import torch
 from torch import nn
 
 from monai_stcnnt.errors import LayoutError, NetworkConfigError
+from monai_stcnnt.networks.checks import check_choice, check_positive
 from monai_stcnnt.networks.hrnetv2.modules import (
     BlockName,
     FuseMode,
@@ -144,10 +145,10 @@ class HRNetV2(nn.Module):
         layout: Literal["BCTHW", "BTCHW"] = "BCTHW",
     ) -> None:
         super().__init__()
-        _check_choice("spatial_dims", spatial_dims, (2, 3))
-        _check_choice("layout", layout, ("BCTHW", "BTCHW"))
-        _check_positive(in_channels=in_channels, out_channels=out_channels, stem_channels=stem_channels)
-        _check_positive(layer1_channels=layer1_channels, layer1_blocks=layer1_blocks)
+        check_choice("spatial_dims", spatial_dims, (2, 3))
+        check_choice("layout", layout, ("BCTHW", "BTCHW"))
+        check_positive(in_channels=in_channels, out_channels=out_channels, stem_channels=stem_channels)
+        check_positive(layer1_channels=layer1_channels, layer1_blocks=layer1_blocks)
         self.spatial_dims = spatial_dims
         self.in_channels = in_channels
         self.out_channels = out_channels
@@ -191,7 +192,7 @@ class HRNetV2(nn.Module):
     ) -> None:
         dims, merged, classes = self.spatial_dims, sum(self.feature_channels), self.out_channels
         if not self.ocr:
-            _check_choice("final_kernel_size", final_kernel_size, (1, 3))
+            check_choice("final_kernel_size", final_kernel_size, (1, 3))
             self.last_layer = make_conv_norm(dims, merged, merged, 1, norm=norm, bias=True)
             self.last_layer.append(make_conv(dims, merged, classes, final_kernel_size, bias=True))
             return
@@ -201,7 +202,7 @@ class HRNetV2(nn.Module):
                 f"out_channels={classes} and final_kernel_size={final_kernel_size}."
             )
         pixels, keys = ocr_channels
-        _check_positive(ocr_channels=min(ocr_channels))
+        check_positive(ocr_channels=min(ocr_channels))
         self.aux_head = make_conv_norm(dims, merged, merged, 1, norm=norm, bias=True)
         self.aux_head.append(make_conv(dims, merged, classes, 1, bias=True))
         self.conv3x3_ocr = make_conv_norm(dims, merged, pixels, 3, norm=norm, bias=True)
@@ -314,19 +315,8 @@ def _make_stages(
     return stages
 
 
-def _check_choice(name: str, value: object, choices: tuple[object, ...]) -> None:
-    if value not in choices:
-        raise NetworkConfigError(f"{name} must be one of {choices}, got {value!r}.")
-
-
-def _check_positive(**numbers: int) -> None:
-    for name, number in numbers.items():
-        if number < 1:
-            raise NetworkConfigError(f"{name} must be at least 1, got {number}.")
-
-
 def _norm_spec(norm: str, bn_momentum: float | None) -> NormSpec:
-    _check_choice("norm", norm, ("batch", "instance"))
+    check_choice("norm", norm, ("batch", "instance"))
     if norm == "instance":
         if bn_momentum is not None:
             raise NetworkConfigError(f"bn_momentum={bn_momentum} belongs to norm='batch'; leave it out.")

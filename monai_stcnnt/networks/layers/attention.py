@@ -3,50 +3,19 @@
 """The one attention core, and the projections to queries, keys and values that all attentions share."""
 
 import math
-from typing import Literal, Optional, get_args
+from typing import Literal
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from torch import nn
 
-from monai_stcnnt.errors import NetworkConfigError
+from monai_stcnnt.networks.checks import check_positive
 from monai_stcnnt.networks.layers.frames import FrameConv, widen
 
-__all__ = ["PositionBias", "QKVConv", "Similarity", "attend", "check_choice", "check_heads", "check_probability"]
+__all__ = ["PositionBias", "QKVConv", "Similarity", "attend"]
 
 Similarity = Literal["cosine", "dot", "normalized"]
 PositionBias = Literal["none", "before_softmax", "after_softmax"]
-
-
-def check_choice(name: str, value: str, choices: object) -> None:
-    """Refuse a value that is not among the choices of a ``Literal``.
-
-    Raises:
-        NetworkConfigError: with the value and the choices.
-    """
-    allowed = get_args(choices)
-    if value not in allowed:
-        raise NetworkConfigError(f"{name} must be one of {allowed}, got {value!r}.")
-
-
-def check_probability(name: str, value: float) -> None:
-    """Refuse what is no probability below one.
-
-    Raises:
-        NetworkConfigError: with the value.
-    """
-    if not 0.0 <= value < 1.0:
-        raise NetworkConfigError(f"{name} must be at least 0 and below 1, got {value}.")
-
-
-def check_heads(features: int, num_heads: int, what: str) -> None:
-    """Refuse a number of heads that does not divide the token's features.
-
-    Raises:
-        NetworkConfigError: with both numbers.
-    """
-    if num_heads < 1 or features % num_heads:
-        raise NetworkConfigError(f"{features} features of {what} cannot be shared by num_heads={num_heads}.")
 
 
 def standardize(x: torch.Tensor) -> torch.Tensor:
@@ -60,8 +29,8 @@ def attend(
     k: torch.Tensor,
     v: torch.Tensor,
     similarity: str,
-    logit_bias: Optional[torch.Tensor],  # noqa: UP045 - torch.jit.script wants Optional
-    weight_bias: Optional[torch.Tensor],  # noqa: UP045
+    logit_bias: torch.Tensor | None,
+    weight_bias: torch.Tensor | None,
     dropout: float,
 ) -> torch.Tensor:
     r"""Attention of tokens, \\(( \mathrm{softmax}(s(q, k) + b_l) + b_w ) v\\).
@@ -115,8 +84,8 @@ def attend_fused(
     k: torch.Tensor,
     v: torch.Tensor,
     similarity: str,
-    logit_bias: Optional[torch.Tensor],  # noqa: UP045 - torch.jit.script wants Optional
-    weight_bias: Optional[torch.Tensor],  # noqa: UP045
+    logit_bias: torch.Tensor | None,
+    weight_bias: torch.Tensor | None,
 ) -> torch.Tensor:
     """What :func:`attend` does, without storing the weights: they are many where there are many tokens.
 
@@ -151,8 +120,7 @@ class QKVConv(nn.Module):
     ) -> None:
         super().__init__()
         self.strided = qk_stride > 1
-        if qk_stride < 1:
-            raise NetworkConfigError(f"qk_stride must be at least 1, got {qk_stride}.")
+        check_positive(qk_stride=qk_stride)
         if self.strided:
             self.qk: nn.Module = FrameConv(
                 in_channels, 2 * out_channels, kernel_size, stride=qk_stride, spatial_dims=spatial_dims

@@ -10,24 +10,32 @@ import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from torch import nn
 
 from monai_stcnnt.errors import LayoutError, NetworkConfigError
+from monai_stcnnt.indices import reflect_index
+from monai_stcnnt.networks.checks import check_choice
 
 __all__ = [
     "FrameConv",
+    "PieceByPiece",
+    "Triple",
     "add_frames",
     "cat_frames",
     "check_frames",
     "crop_frames",
-    "empty_frames",
+    "fold_pixels",
     "frames_at_once",
     "level_size",
     "pad_frames",
-    "reflect_index",
+    "round_up",
     "to_triple",
+    "unfold_pixels",
     "widen",
 ]
 
+Triple = tuple[int, int, int]
+"""A size (t, h, w)."""
 
-def to_triple(value: int | Sequence[int], name: str) -> tuple[int, int, int]:
+
+def to_triple(value: int | Sequence[int], name: str) -> Triple:
     """Expand a size to (t, h, w).
 
     Args:
@@ -57,34 +65,18 @@ def check_frames(x: torch.Tensor, channels: int, name: str) -> None:
         )
 
 
-def reflect_index(extent: int, target: int, device: torch.device) -> torch.Tensor:
-    """Positions 0 .. target-1 folded back into 0 .. extent-1 by reflection about the last and first element.
-
-    A target beyond twice the extent folds several times; an extent of 1 repeats its element.
-    """
-    index = torch.arange(target, device=device)
-    if extent == 1:
-        return torch.zeros_like(index)
-    period = 2 * (extent - 1)
-    index = index % period
-    return torch.minimum(index, period - index)
-
-
-def pad_frames(x: torch.Tensor, size: tuple[int, int, int]) -> torch.Tensor:
+def pad_frames(x: torch.Tensor, size: Triple) -> torch.Tensor:
     """Extend (B, T, C, H, W) at the end of T, H and W to ``size`` by reflection (replication where an extent is 1)."""
     if x.shape[1] >= size[0] and x.shape[3] >= size[1] and x.shape[4] >= size[2]:
         return x
     x = x.permute(0, 1, 3, 4, 2)
-    if x.shape[1] < size[0]:
-        x = x.index_select(1, reflect_index(x.shape[1], size[0], x.device))
-    if x.shape[2] < size[1]:
-        x = x.index_select(2, reflect_index(x.shape[2], size[1], x.device))
-    if x.shape[3] < size[2]:
-        x = x.index_select(3, reflect_index(x.shape[3], size[2], x.device))
+    for axis, extent in enumerate(size, 1):
+        if x.shape[axis] < extent:
+            x = x.index_select(axis, reflect_index(x.shape[axis], extent, x.device))
     return x.permute(0, 1, 4, 2, 3)
 
 
-def crop_frames(x: torch.Tensor, size: tuple[int, int, int]) -> torch.Tensor:
+def crop_frames(x: torch.Tensor, size: Triple) -> torch.Tensor:
     """Keep the first ``size`` = (t, h, w) of (B, T, C, H, W)."""
     return x[:, : size[0], :, : size[1], : size[2]]
 
@@ -101,16 +93,10 @@ def cat_frames(terms: list[torch.Tensor]) -> torch.Tensor:
     return torch.cat([term.permute(0, 1, 3, 4, 2) for term in terms], 4).permute(0, 1, 4, 2, 3)
 
 
-def empty_frames(like: torch.Tensor, batch: int, frames: int) -> torch.Tensor:
-    """Memory for (batch, frames, C, H, W) with the C, H, W of ``like``, channels fastest."""
-    shape = [batch, frames, like.shape[3], like.shape[4], like.shape[2]]
-    return torch.empty(shape, dtype=like.dtype, device=like.device).permute(0, 1, 4, 2, 3)
-
-
 def frames_at_once(x: torch.Tensor, count: int, channels: int, budget: int = 16777216) -> int:
     """How many of ``count`` frames to compute together, so that their widest activation stays near the processor.
 
-    Inference on a CPU gains from small pieces: they stay in the cache, and memory is used again instead of being asked
+    Inference on a CPU gains from small pieces: they stay in the cache, and memory is reused instead of being requested
     from the system. Training, other devices, and networks that are being traced or compiled take all frames at once.
 
     Args:
@@ -120,12 +106,67 @@ def frames_at_once(x: torch.Tensor, count: int, channels: int, budget: int = 167
         budget: bytes that it may take.
     """
     whole = torch.is_grad_enabled() or x.device.type != "cpu"
-    if not torch.jit.is_scripting():  # type: ignore[attr-defined]
-        traced = torch.jit.is_tracing()  # type: ignore[attr-defined]
+    if not torch.jit.is_scripting():
+        traced = torch.jit.is_tracing()
         whole = whole or traced or torch.compiler.is_compiling()
     if whole:
         return count
     return min(max(budget // (channels * x.shape[-2] * x.shape[-1] * x.element_size()), 1), count)
+
+
+class PieceByPiece(nn.Module):
+    """Base of modules that compute frames without regard to each other, a few at a time where that is faster.
+
+    A subclass has a method ``piece``, which turns frames (B, t, C, H, W) into tensors that are contiguous in memory and
+    have the t frames along one axis.
+    """
+
+    def piece(self, x: torch.Tensor) -> list[torch.Tensor]:
+        """Compute some of the frames."""
+        raise NotImplementedError
+
+    def by_pieces(self, x: torch.Tensor, channels: int, axis: int = 1) -> list[torch.Tensor]:
+        """Compute all frames of (B, T, C, H, W).
+
+        Args:
+            x: the frames.
+            channels: of the widest activation of ``piece``.
+            axis: where the results have their frames.
+        """
+        count = x.shape[1]
+        step = frames_at_once(x, count, channels * x.shape[0])
+        parts = self.piece(x[:, :step])
+        if step == count:
+            return parts
+        results: list[torch.Tensor] = []
+        for part in parts:
+            shape = list(part.shape)
+            shape[axis] = count
+            results.append(part.new_empty(shape))
+        for start in range(0, count, step):
+            if start > 0:
+                parts = self.piece(x[:, start : start + step])
+            for i, part in enumerate(parts):
+                results[i].narrow(axis, start, part.shape[axis]).copy_(part)
+        return results
+
+
+def fold_pixels(x: torch.Tensor, side: int) -> torch.Tensor:
+    """Make channels of the squares of ``side`` by ``side`` pixels of (B, T, C, H, W), extended by reflection to fit.
+
+    Returns:
+        (B, T, C * side^2, ceil(H / side), ceil(W / side)).
+
+    See Also:
+        Shi et al., sub-pixel convolution, 2016, https://doi.org/10.1109/CVPR.2016.207.
+    """
+    h, w = x.shape[3], x.shape[4]
+    return F.pixel_unshuffle(pad_frames(x, (x.shape[1], h + (-h) % side, w + (-w) % side)), side)
+
+
+def unfold_pixels(x: torch.Tensor, side: int, size: Triple) -> torch.Tensor:
+    """Undo :func:`fold_pixels` for an image of ``size`` = (T, H, W)."""
+    return crop_frames(F.pixel_shuffle(x, side), size)
 
 
 def widen(x: torch.Tensor) -> torch.Tensor:
@@ -164,8 +205,7 @@ class FrameConv(nn.Module):
         spatial_dims: int = 2,
     ) -> None:
         super().__init__()
-        if spatial_dims not in (2, 3):
-            raise NetworkConfigError(f"spatial_dims must be 2 or 3, got {spatial_dims}.")
+        check_choice("spatial_dims", spatial_dims, (2, 3))
         if kernel_size % 2 == 0 or kernel_size < 1:
             raise NetworkConfigError(f"kernel_size must be odd, got {kernel_size}.")
         self.pad = kernel_size // 2
@@ -193,14 +233,16 @@ class FrameConv(nn.Module):
         if min(x.shape[2:]) > p:
             return F.pad(x, [p, p] * (x.dim() - 2), mode="reflect")
         for axis in range(2, x.dim()):
-            extent = x.shape[axis]
-            low = reflect_index(extent, p + 1, x.device)[1:].flip(0)
-            high = extent - 1 - reflect_index(extent, p + 1, x.device)[1:]
-            middle = torch.arange(extent, device=x.device)
-            x = x.index_select(axis, torch.cat([low, middle, high]))
+            x = x.index_select(axis, reflect_index(x.shape[axis], x.shape[axis] + 2 * p, x.device, -p))
         return x
 
 
-def level_size(size: tuple[int, int, int], stride: int) -> tuple[int, int, int]:
+def round_up(size: Triple, unit: Triple) -> Triple:
+    """The smallest multiples of ``unit`` that are not below ``size``."""
+    n = [-(-size[i] // unit[i]) for i in range(3)]
+    return n[0] * unit[0], n[1] * unit[1], n[2] * unit[2]
+
+
+def level_size(size: Triple, stride: int) -> Triple:
     """Size (t, h, w) of an image whose H and W shrank ``stride`` times, rounded up."""
     return size[0], math.ceil(size[1] / stride), math.ceil(size[2] / stride)

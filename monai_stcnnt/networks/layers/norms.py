@@ -2,14 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Normalizations of tensors in frame layout, chosen by name."""
 
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from torch import nn
 
-from monai_stcnnt.errors import NetworkConfigError
-from monai_stcnnt.networks.layers.frames import widen
+from monai_stcnnt.networks.checks import check_choice
+from monai_stcnnt.networks.layers.frames import Triple, widen
 
 __all__ = ["BatchFrameNorm", "FixedLayerNorm", "InstanceFrameNorm", "NormName", "build_norm", "fixes_image_size"]
 
@@ -28,7 +28,7 @@ class FixedLayerNorm(nn.Module):
     published SNRAware networks). Shapes: (B, T, C, H, W) to the same.
     """
 
-    def __init__(self, channels: int, size: tuple[int, int, int], *, with_time: bool) -> None:
+    def __init__(self, channels: int, size: Triple, *, with_time: bool) -> None:
         super().__init__()
         self.with_time = with_time
         self.shape = [channels, *size] if with_time else [channels, size[1], size[2]]
@@ -80,7 +80,7 @@ def fixes_image_size(norm: str) -> tuple[bool, bool]:
     return norm == "layer3d", norm in ("layer", "layer3d")
 
 
-def build_norm(norm: NormName, channels: int, size: tuple[int, int, int]) -> nn.Module:
+def build_norm(norm: NormName, channels: int, size: Triple) -> nn.Module:
     """Build a normalization of (B, T, C, H, W).
 
     Args:
@@ -93,12 +93,11 @@ def build_norm(norm: NormName, channels: int, size: tuple[int, int, int]) -> nn.
     Raises:
         NetworkConfigError: for another name.
     """
+    check_choice("norm", norm, NormName)
     if norm in ("layer", "layer3d"):
         return FixedLayerNorm(channels, size, with_time=norm == "layer3d")
     if norm in ("batch2d", "batch3d"):
         return BatchFrameNorm(channels)
     if norm in ("instance2d", "instance3d"):
         return InstanceFrameNorm(with_time=norm == "instance3d")
-    if norm == "none":
-        return nn.Identity()
-    raise NetworkConfigError(f"norm must be one of {get_args(NormName)}, got {norm!r}.")
+    return nn.Identity()

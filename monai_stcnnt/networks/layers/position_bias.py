@@ -5,12 +5,12 @@
 import torch
 from torch import nn
 
+from monai_stcnnt.networks.layers.frames import Triple
+
 __all__ = ["RelativePositionBias", "relative_position_index"]
 
 
-def relative_position_index(
-    grid: tuple[int, int, int], table_grid: tuple[int, int, int], device: torch.device
-) -> torch.Tensor:
+def relative_position_index(grid: Triple, table_grid: Triple, device: torch.device) -> torch.Tensor:
     """Row of the bias table for every pair of tokens.
 
     The offset query minus key, shifted to be non-negative, is numbered with t most significant. Offsets beyond those of
@@ -24,13 +24,8 @@ def relative_position_index(
     Returns:
         Integers (N, N) with N = t * h * w.
     """
-    t, h, w = torch.meshgrid(
-        torch.arange(grid[0], device=device),
-        torch.arange(grid[1], device=device),
-        torch.arange(grid[2], device=device),
-        indexing="ij",
-    )
-    place = torch.stack([t.flatten(), h.flatten(), w.flatten()], dim=1)
+    places = [torch.arange(extent, device=device) for extent in [grid[0], grid[1], grid[2]]]
+    place = torch.stack(torch.meshgrid(places, indexing="ij"), dim=-1).flatten(0, 2)
     last = torch.tensor([table_grid[0] - 1, table_grid[1] - 1, table_grid[2] - 1], device=device)
     offset = place[:, None] - place[None]
     offset = torch.minimum(torch.maximum(offset, -last), last) + last
@@ -51,7 +46,7 @@ class RelativePositionBias(nn.Module):
         Liu et al., Swin Transformer, 2021, https://doi.org/10.1109/ICCV48922.2021.00986 (there on two axes).
     """
 
-    def __init__(self, grid: tuple[int, int, int], num_heads: int) -> None:
+    def __init__(self, grid: Triple, num_heads: int) -> None:
         super().__init__()
         self.grid = grid
         rows = (2 * grid[0] - 1) * (2 * grid[1] - 1) * (2 * grid[2] - 1)
@@ -61,7 +56,7 @@ class RelativePositionBias(nn.Module):
         self.register_buffer("index", index, persistent=False)
         self.index: torch.Tensor
 
-    def forward(self, grid: tuple[int, int, int]) -> torch.Tensor:
+    def forward(self, grid: Triple) -> torch.Tensor:
         """Bias (num_heads, N, N) for a grid of tokens."""
         index = self.index if grid == self.grid else relative_position_index(grid, self.grid, self.table.device)
         return self.table.t().index_select(1, index.flatten()).unflatten(1, index.shape)

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from torch import nn
 
-from monai_stcnnt.networks.layers.attention import check_choice
+from monai_stcnnt.networks.checks import check_choice
 from monai_stcnnt.networks.layers.frames import FrameConv, pad_frames
 
 __all__ = ["AttentionGate", "FramePatchMerging", "InterpolateFrames", "Interpolation"]

@@ -2,23 +2,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """Attention between patches, windows or voxels: local, global, ViT and Swin, per frame or in 3D."""
 
-from typing import Literal, Optional
+from typing import Literal
 
 import torch
 from torch import nn
 
 from monai_stcnnt.errors import NetworkConfigError
-from monai_stcnnt.networks.layers.attention import (
-    PositionBias,
-    QKVConv,
-    Similarity,
-    attend,
-    check_choice,
-    check_heads,
-)
-from monai_stcnnt.networks.layers.frames import FrameConv, crop_frames, empty_frames, frames_at_once, pad_frames
+from monai_stcnnt.networks.checks import check_choice, check_heads
+from monai_stcnnt.networks.layers.attention import PositionBias, QKVConv, Similarity, attend
+from monai_stcnnt.networks.layers.frames import FrameConv, PieceByPiece, Triple, crop_frames, pad_frames, round_up
 from monai_stcnnt.networks.layers.position_bias import RelativePositionBias
-from monai_stcnnt.networks.layers.windows import WindowSize, merge_heads, split_heads, split_tokens
+from monai_stcnnt.networks.layers.windows import WindowSize, counts, merge_heads, split_heads, split_tokens
 
 __all__ = ["Projection", "SpatialAttention", "SpatialKind", "shift_mask"]
 
@@ -26,9 +20,7 @@ SpatialKind = Literal["local", "global", "vit", "swin"]
 Projection = Literal["conv", "linear"]
 
 
-def shift_mask(
-    size: tuple[int, int, int], window: tuple[int, int, int], shift: tuple[int, int, int], device: torch.device
-) -> torch.Tensor:
+def shift_mask(size: Triple, window: Triple, shift: Triple, device: torch.device) -> torch.Tensor:
     """What a token may not see in cyclically shifted windows.
 
     Args:
@@ -52,7 +44,7 @@ def shift_mask(
     return (groups[:, :, None] != groups[:, None, :]).float() * -100.0
 
 
-class SpatialAttention(nn.Module):
+class SpatialAttention(PieceByPiece):
     """Attention inside or across the windows of an image; queries, keys and values keep their pixels.
 
     Four kinds, one mechanism:
@@ -134,27 +126,20 @@ class SpatialAttention(nn.Module):
         patch = {"vit": self.window, "swin": (1, 1, 1)}.get(kind, windows.patch)
         self.patch = patch if self.volume else (1, patch[1], patch[2])
         built = size if self.volume else (1, size[1], size[2])
-        self.count = (
-            max(built[0] // self.window[0], 1),
-            max(built[1] // self.window[1], 1),
-            max(built[2] // self.window[2], 1),
-        )
+        count = [max(n, 1) for n in counts(built, self.window)]
+        self.count = (count[0], count[1], count[2])
         voxels = self.patch[0] * self.patch[1] * self.patch[2]
         check_heads(out_channels * voxels, num_heads, f"a token of {kind} attention")
         self._check_stride()
         self.bias_before = position_bias == "before_softmax"
-        self.position_bias = (
-            None
-            if position_bias == "none"
-            else RelativePositionBias(self.token_grid(self.count, self.window, self.patch), num_heads)
-        )
+        self.position_bias: RelativePositionBias | None = None
+        if position_bias != "none":
+            self.position_bias = RelativePositionBias(self.token_grid(self.count, self.window, self.patch), num_heads)
         self.project_tokens = nn.Linear(in_channels * voxels, 3 * out_channels * voxels) if self.linear else None
         self.project = None if self.linear else QKVConv(in_channels, out_channels, kernel_size, qk_stride, spatial_dims)
-        self.output_proj = (
-            FrameConv(out_channels, out_channels, kernel_size, spatial_dims=spatial_dims)
-            if output_proj
-            else nn.Identity()
-        )
+        self.output_proj: nn.Module = nn.Identity()
+        if output_proj:
+            self.output_proj = FrameConv(out_channels, out_channels, kernel_size, spatial_dims=spatial_dims)
 
     def _check_stride(self) -> None:
         """Refuse a stride on queries and keys that their tokens cannot follow."""
@@ -172,22 +157,14 @@ class SpatialAttention(nn.Module):
             f"a strided token of {self.kind} attention",
         )
 
-    def token_grid(
-        self, count: tuple[int, int, int], window: tuple[int, int, int], patch: tuple[int, int, int]
-    ) -> tuple[int, int, int]:
+    def token_grid(self, count: Triple, window: Triple, patch: Triple) -> Triple:
         """Tokens along (t, h, w) that meet: the windows, or the patches of a window."""
-        if self.across:
-            return count
-        return window[0] // patch[0], window[1] // patch[1], window[2] // patch[2]
+        return count if self.across else counts(window, patch)
 
-    def fit_windows(
-        self, size: tuple[int, int, int]
-    ) -> tuple[tuple[int, int, int], tuple[int, int, int], tuple[int, int, int]]:
+    def fit_windows(self, size: Triple) -> tuple[Triple, Triple, Triple]:
         """Padded size, window and patch for an input of ``size`` = (T, H, W)."""
         if not self.keep_count:
-            n = [-(-size[i] // self.window[i]) for i in range(3)]
-            w = self.window
-            return (n[0] * w[0], n[1] * w[1], n[2] * w[2]), w, self.patch
+            return round_up(size, self.window), self.window, self.patch
         unit = [1, 1, 1] if self.kind == "vit" else [self.patch[0], self.patch[1], self.patch[2]]
         grown = [-(-size[i] // (self.count[i] * unit[i])) * unit[i] for i in range(3)]
         if self.kind == "vit":
@@ -201,49 +178,31 @@ class SpatialAttention(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Attend over (B, T, C, H, W)."""
-        frames = x if self.volume else x.flatten(0, 1).unsqueeze(1)
-        count = frames.shape[0]
-        padded, window, patch = self.fit_windows((frames.shape[1], frames.shape[3], frames.shape[4]))
-        bias: Optional[torch.Tensor] = None  # noqa: UP045 - torch.jit.script wants Optional
-        if self.position_bias is not None:
-            windows = (padded[0] // window[0], padded[1] // window[1], padded[2] // window[2])
-            bias = self.position_bias(self.token_grid(windows, window, patch))
-        step = count if self.volume else frames_at_once(frames, count, 3 * self.out_channels)
-        y = self.attend_frames(frames[:step], padded, window, patch, bias)
-        if step < count:
-            first, y = y, empty_frames(y, count, 1)
-            y[:step] = first
-            for start in range(step, count, step):
-                part = self.attend_frames(frames[start : start + step], padded, window, patch, bias)
-                y[start : start + step] = part
-        return y if self.volume else y.flatten(0, 1).unflatten(0, (x.shape[0], x.shape[1]))
+        if self.volume:
+            return self.attend_windows(x)
+        y = self.by_pieces(x.flatten(0, 1).unsqueeze(0), 3 * self.out_channels)[0]
+        return y.squeeze(0).unflatten(0, (x.shape[0], x.shape[1])).permute(0, 1, 4, 2, 3)
 
-    def attend_frames(
-        self,
-        x: torch.Tensor,
-        padded: tuple[int, int, int],
-        window: tuple[int, int, int],
-        patch: tuple[int, int, int],
-        bias: Optional[torch.Tensor],  # noqa: UP045 - torch.jit.script wants Optional
-    ) -> torch.Tensor:
-        """Attend over (B, T, C, H, W), T = 1 where frames are treated by themselves, with a position bias."""
+    def piece(self, x: torch.Tensor) -> list[torch.Tensor]:
+        """Attend over every frame of (B, T, C, H, W) by itself; channels come out last."""
+        y = self.attend_windows(x.flatten(0, 1).unsqueeze(1))
+        return [y.squeeze(1).unflatten(0, (x.shape[0], x.shape[1])).permute(0, 1, 3, 4, 2)]
+
+    def attend_windows(self, x: torch.Tensor) -> torch.Tensor:
+        """Attend over the windows of (B, T, C, H, W), T = 1 where frames are treated by themselves."""
+        size = (x.shape[1], x.shape[3], x.shape[4])
+        padded, window, patch = self.fit_windows(size)
         shift = self.shift_of(padded, window)
         q, k, v = self.tokens(x, padded, window, patch, shift)
-        logit_bias, weight_bias = self.biases(padded, window, shift, bias, q)
+        logit_bias, weight_bias = self.biases(padded, window, patch, shift, q)
         dropout = self.attention_dropout if self.training else 0.0
-        y = merge_heads(
-            attend(q, k, v, self.similarity, logit_bias, weight_bias, dropout), padded, window, patch, self.across
-        )
+        y = attend(q, k, v, self.similarity, logit_bias, weight_bias, dropout)
+        y = merge_heads(y, padded, window, patch, self.across)
         y = torch.roll(y, shift, (1, 2, 3)) if max(shift) > 0 else y
-        return self.output_proj(crop_frames(y.permute(0, 1, 4, 2, 3), (x.shape[1], x.shape[3], x.shape[4])))
+        return self.output_proj(crop_frames(y.permute(0, 1, 4, 2, 3), size))
 
     def tokens(
-        self,
-        x: torch.Tensor,
-        padded: tuple[int, int, int],
-        window: tuple[int, int, int],
-        patch: tuple[int, int, int],
-        shift: tuple[int, int, int],
+        self, x: torch.Tensor, padded: Triple, window: Triple, patch: Triple, shift: Triple
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Queries, keys and values (groups, heads, N, features / heads) of (B, T, C, H, W)."""
         if self.project_tokens is not None:
@@ -251,22 +210,21 @@ class SpatialAttention(nn.Module):
             q, k, v = self.project_tokens(tokens).unflatten(2, (3 * self.num_heads, -1)).transpose(1, 2).chunk(3, dim=1)
             return q, k, v
         assert self.project is not None
-        s = self.qk_stride
+        step = (1, self.qk_stride, self.qk_stride)
         q, k, v = self.project(x)
-        small = (padded[0], padded[1] // s, padded[2] // s)
-        small_window = (window[0], window[1] // s, window[2] // s)
-        small_patch = (patch[0], patch[1] // s, patch[2] // s)
-        small_shift = (shift[0], shift[1] // s, shift[2] // s)
-        q = split_heads(self.padded(q, small, small_shift), small_window, small_patch, self.across, self.num_heads)
-        k = split_heads(self.padded(k, small, small_shift), small_window, small_patch, self.across, self.num_heads)
+        small, less = counts(padded, step), counts(shift, step)
+        q, k = self.padded(q, small, less), self.padded(k, small, less)
+        small_window, small_patch = counts(window, step), counts(patch, step)
+        q = split_heads(q, small_window, small_patch, self.across, self.num_heads)
+        k = split_heads(k, small_window, small_patch, self.across, self.num_heads)
         return q, k, split_heads(self.padded(v, padded, shift), window, patch, self.across, self.num_heads)
 
-    def padded(self, x: torch.Tensor, size: tuple[int, int, int], shift: tuple[int, int, int]) -> torch.Tensor:
+    def padded(self, x: torch.Tensor, size: Triple, shift: Triple) -> torch.Tensor:
         """(B, T, C, H, W), padded and shifted, as (B, T, H, W, C)."""
         y = pad_frames(x, size).permute(0, 1, 3, 4, 2)
         return torch.roll(y, (-shift[0], -shift[1], -shift[2]), (1, 2, 3)) if max(shift) > 0 else y
 
-    def shift_of(self, padded: tuple[int, int, int], window: tuple[int, int, int]) -> tuple[int, int, int]:
+    def shift_of(self, padded: Triple, window: Triple) -> Triple:
         """Half a window along every axis that has more than one window, if this module shifts."""
         if not self.shifted:
             return 0, 0, 0
@@ -274,21 +232,16 @@ class SpatialAttention(nn.Module):
         return half[0], half[1], half[2]
 
     def biases(
-        self,
-        padded: tuple[int, int, int],
-        window: tuple[int, int, int],
-        shift: tuple[int, int, int],
-        bias: Optional[torch.Tensor],  # noqa: UP045 - torch.jit.script wants Optional
-        q: torch.Tensor,
-    ) -> tuple[Optional[torch.Tensor], Optional[torch.Tensor]]:  # noqa: UP045
+        self, padded: Triple, window: Triple, patch: Triple, shift: Triple, q: torch.Tensor
+    ) -> tuple[torch.Tensor | None, torch.Tensor | None]:
         """What is added before and after the softmax."""
-        logit_bias: Optional[torch.Tensor] = None  # noqa: UP045
-        weight_bias: Optional[torch.Tensor] = None  # noqa: UP045
+        logit_bias: torch.Tensor | None = None
+        weight_bias: torch.Tensor | None = None
         if max(shift) > 0:
             mask = shift_mask(padded, window, shift, q.device).to(q.dtype)
             logit_bias = mask.repeat(q.shape[0] // mask.shape[0], 1, 1).unsqueeze(1)
-        if bias is not None:
-            bias = bias.to(q.dtype)
+        if self.position_bias is not None:
+            bias = self.position_bias(self.token_grid(counts(padded, window), window, patch)).to(q.dtype)
             if not self.bias_before:
                 weight_bias = bias
             else:

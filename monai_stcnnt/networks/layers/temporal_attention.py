@@ -2,21 +2,22 @@
 # SPDX-License-Identifier: Apache-2.0
 """Attention between the frames of a clip."""
 
-from typing import Literal, Optional
+from typing import Literal
 
 import torch
 from torch import nn
 
 from monai_stcnnt.errors import NetworkConfigError
-from monai_stcnnt.networks.layers.attention import QKVConv, Similarity, attend, check_choice, check_heads
-from monai_stcnnt.networks.layers.frames import FrameConv, frames_at_once
+from monai_stcnnt.networks.checks import check_choice, check_heads
+from monai_stcnnt.networks.layers.attention import QKVConv, Similarity, attend
+from monai_stcnnt.networks.layers.frames import FrameConv, PieceByPiece
 
 __all__ = ["TemporalAttention", "TemporalHeads"]
 
 TemporalHeads = Literal["channel", "pixel"]
 
 
-class TemporalAttention(nn.Module):
+class TemporalAttention(PieceByPiece):
     """Frames attend to frames; a token is a whole frame.
 
     Queries, keys and values are 3x3 convolutions, so pixels stay where they are; the weight between two frames is one
@@ -73,37 +74,17 @@ class TemporalAttention(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Attend along T of (B, T, C, H, W)."""
-        q, k, v, size = self.tokens(x)
-        mask: Optional[torch.Tensor] = None  # noqa: UP045 - torch.jit.script wants Optional
+        q, k, v = self.by_pieces(x, 3 * self.out_channels, axis=2)
+        mask: torch.Tensor | None = None
         if self.causal:
             mask = torch.full([x.shape[1], x.shape[1]], float("-inf"), dtype=q.dtype, device=q.device).triu(1)
-        y = attend(
-            q, k, v, self.similarity, mask, None, self.attention_dropout if self.training else 0.0
-        )  # fmt: skip
-        return self.output_proj(self.merge(y, size))
+        y = attend(q, k, v, self.similarity, mask, None, self.attention_dropout if self.training else 0.0)
+        return self.output_proj(self.merge(y, x.shape[3], x.shape[4]))
 
-    def tokens(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, tuple[int, int, int, int]]:
-        """Queries, keys and values (B, heads, T, C * H * W / heads) of (B, T, C, H, W); (T, C, H, W) of the values."""
-        frames = x.shape[1]
-        step = frames_at_once(x, frames, 3 * self.out_channels * x.shape[0])
-        q, k, v = self.project(x[:, :step])
-        size = (frames, v.shape[2], v.shape[3], v.shape[4])
-        q, k, v = self.split(q), self.split(k), self.split(v)
-        if step == frames:
-            return q, k, v, size
-        tokens: list[torch.Tensor] = []
-        for part in (q, k, v):
-            whole = torch.empty(
-                [x.shape[0], self.num_heads, frames, part.shape[3]], dtype=part.dtype, device=part.device
-            )
-            whole[:, :, :step] = part
-            tokens.append(whole)
-        for start in range(step, frames, step):
-            q, k, v = self.project(x[:, start : start + step])
-            tokens[0][:, :, start : start + step] = self.split(q)
-            tokens[1][:, :, start : start + step] = self.split(k)
-            tokens[2][:, :, start : start + step] = self.split(v)
-        return tokens[0], tokens[1], tokens[2], size
+    def piece(self, x: torch.Tensor) -> list[torch.Tensor]:
+        """Queries, keys and values (B, heads, T, C * H * W / heads) of (B, T, C, H, W)."""
+        q, k, v = self.project(x)
+        return [self.split(q), self.split(k), self.split(v)]
 
     def split(self, x: torch.Tensor) -> torch.Tensor:
         """(B, T, C, H, W) to (B, heads, T, C * H * W / heads)."""
@@ -116,10 +97,9 @@ class TemporalAttention(nn.Module):
             )
         return x.flatten(2).unflatten(2, (self.num_heads, -1)).transpose(1, 2)
 
-    def merge(self, y: torch.Tensor, size: tuple[int, int, int, int]) -> torch.Tensor:
-        """(B, heads, T, C * H * W / heads) to (B, T, C, H, W) with (T, C, H, W) = ``size``."""
-        t, c, h, w = size
+    def merge(self, y: torch.Tensor, height: int, width: int) -> torch.Tensor:
+        """(B, heads, T, C * H * W / heads) to (B, T, C, H, W) with H, W = ``height``, ``width``."""
         if self.by_channel:
-            y = y.unflatten(3, (h, w, c // self.num_heads)).permute(0, 2, 3, 4, 1, 5)
+            y = y.unflatten(3, (height, width, -1)).permute(0, 2, 3, 4, 1, 5)
             return y.flatten(4).permute(0, 1, 4, 2, 3)
-        return y.transpose(1, 2).reshape(-1, t, c, h, w)
+        return y.transpose(1, 2).flatten(2).unflatten(2, (self.out_channels, height, width))

@@ -9,11 +9,13 @@ from dataclasses import dataclass
 
 import torch
 
-from monai_stcnnt.errors import NetworkConfigError
+from monai_stcnnt.networks.checks import check_choice
+from monai_stcnnt.networks.layers.frames import Triple
 
 __all__ = [
     "WINDOW_SIZING",
     "WindowSize",
+    "counts",
     "keep_window_count",
     "keep_window_size",
     "level_windows",
@@ -32,13 +34,48 @@ WINDOW_SIZING = ("mixed", "keep_window_size", "keep_num_window")
 class WindowSize:
     """A window and the patches inside it, both (t, h, w) in voxels."""
 
-    window: tuple[int, int, int]
-    patch: tuple[int, int, int]
+    window: Triple
+    patch: Triple
 
 
-def split_tokens(
-    x: torch.Tensor, window: tuple[int, int, int], patch: tuple[int, int, int], across: bool
+def counts(size: Triple, unit: Triple) -> Triple:
+    """How many whole units stand along each axis."""
+    return size[0] // unit[0], size[1] // unit[1], size[2] // unit[2]
+
+
+def split_pieces(x: torch.Tensor, window: Triple, patch: Triple, across: bool, side: int, depth: int) -> torch.Tensor:
+    """Cut an image (B, T, H, W, C) as :func:`split_heads` does, a head having ``side`` pixels of ``depth`` channels."""
+    b, t, h, w, c = x.shape
+    pt, ph, pw = patch
+    mt, mh, mw = counts(window, patch)
+    nt, nh, nw = counts((t, h, w), window)
+    x = x.reshape(b, nt, mt, pt, nh, mh, ph, nw, mw, pw // side, side, c // depth, depth)
+    heads = pt * ph * (pw // side) * (c // depth)
+    if across:
+        x = x.permute(0, 2, 5, 8, 3, 6, 9, 11, 1, 4, 7, 10, 12)
+        return x.reshape(b * mt * mh * mw, heads, nt * nh * nw, side * depth)
+    x = x.permute(0, 1, 4, 7, 3, 6, 9, 11, 2, 5, 8, 10, 12)
+    return x.reshape(b * nt * nh * nw, heads, mt * mh * mw, side * depth)
+
+
+def merge_pieces(
+    y: torch.Tensor, size: Triple, window: Triple, patch: Triple, across: bool, side: int, depth: int
 ) -> torch.Tensor:
+    """Undo :func:`split_pieces`."""
+    pt, ph, pw = patch
+    c = y.shape[1] * y.shape[3] // (pt * ph * pw)
+    mt, mh, mw = counts(window, patch)
+    nt, nh, nw = counts(size, window)
+    if across:
+        y = y.reshape(-1, mt, mh, mw, pt, ph, pw // side, c // depth, nt, nh, nw, side, depth)
+        y = y.permute(0, 8, 1, 4, 9, 2, 5, 10, 3, 6, 11, 7, 12)
+    else:
+        y = y.reshape(-1, nt, nh, nw, pt, ph, pw // side, c // depth, mt, mh, mw, side, depth)
+        y = y.permute(0, 1, 8, 4, 2, 9, 5, 3, 10, 6, 11, 7, 12)
+    return y.reshape(-1, size[0], size[1], size[2], c)
+
+
+def split_tokens(x: torch.Tensor, window: Triple, patch: Triple, across: bool) -> torch.Tensor:
     """Cut an image into windows of patches and lay the patches out as tokens.
 
     Args:
@@ -51,50 +88,13 @@ def split_tokens(
     Returns:
         Tokens (B * groups, tokens, t * h * w * C): the feature is a patch flattened as (t, h, w, C), channel fastest.
     """
-    b, t, h, w, c = x.shape
-    pt, ph, pw = patch
-    mt, mh, mw = window[0] // pt, window[1] // ph, window[2] // pw
-    nt, nh, nw = t // window[0], h // window[1], w // window[2]
-    x = x.reshape(b, nt, mt, pt, nh, mh, ph, nw, mw, pw, c)
-    if across:
-        x = x.permute(0, 2, 5, 8, 1, 4, 7, 3, 6, 9, 10)
-        return x.reshape(b * mt * mh * mw, nt * nh * nw, pt * ph * pw * c)
-    x = x.permute(0, 1, 4, 7, 2, 5, 8, 3, 6, 9, 10)
-    return x.reshape(b * nt * nh * nw, mt * mh * mw, pt * ph * pw * c)
+    return split_pieces(x, window, patch, across, 1, x.shape[4]).transpose(1, 2).flatten(2)
 
 
-def merge_tokens(
-    tokens: torch.Tensor,
-    size: tuple[int, int, int],
-    window: tuple[int, int, int],
-    patch: tuple[int, int, int],
-    across: bool,
-) -> torch.Tensor:
-    """Undo :func:`split_tokens`.
-
-    Args:
-        tokens: (B * groups, tokens, t * h * w * C).
-        size: (T, H, W) of the image.
-        window: (t, h, w) of a window.
-        patch: (t, h, w) of a patch.
-        across: as it was split.
-
-    Returns:
-        The image (B, T, H, W, C).
-    """
-    pt, ph, pw = patch
-    mt, mh, mw = window[0] // pt, window[1] // ph, window[2] // pw
-    nt, nh, nw = size[0] // window[0], size[1] // window[1], size[2] // window[2]
-    c = tokens.shape[2] // (pt * ph * pw)
-    groups = mt * mh * mw if across else nt * nh * nw
-    b = tokens.shape[0] // groups
-    if across:
-        x = tokens.reshape(b, mt, mh, mw, nt, nh, nw, pt, ph, pw, c)
-        x = x.permute(0, 4, 1, 7, 5, 2, 8, 6, 3, 9, 10)
-    else:
-        x = tokens.reshape(b, nt, nh, nw, mt, mh, mw, pt, ph, pw, c)
-        x = x.permute(0, 1, 4, 7, 2, 5, 8, 3, 6, 9, 10)
-    return x.reshape(b, size[0], size[1], size[2], c)
+def merge_tokens(tokens: torch.Tensor, size: Triple, window: Triple, patch: Triple, across: bool) -> torch.Tensor:
+    """Undo :func:`split_tokens`, for an image (B, T, H, W, C) of ``size`` = (T, H, W)."""
+    pixels = tokens.unflatten(2, (patch[0] * patch[1] * patch[2], -1)).transpose(1, 2)
+    return merge_pieces(pixels, size, window, patch, across, 1, pixels.shape[3])
 
 
 def head_shape(channels: int, width: int, features: int) -> tuple[int, int]:
@@ -105,9 +105,7 @@ def head_shape(channels: int, width: int, features: int) -> tuple[int, int]:
     return (neighbors, channels) if features % channels == 0 and width % neighbors == 0 else (0, 0)
 
 
-def split_heads(
-    x: torch.Tensor, window: tuple[int, int, int], patch: tuple[int, int, int], across: bool, heads: int
-) -> torch.Tensor:
+def split_heads(x: torch.Tensor, window: Triple, patch: Triple, across: bool, heads: int) -> torch.Tensor:
     """Cut an image into tokens as :func:`split_tokens` does, and every token into heads.
 
     It is one copy where a head has whole pixels or a pixel whole heads, else two.
@@ -122,62 +120,27 @@ def split_heads(
     Returns:
         (B * groups, heads, tokens, features of a token / heads).
     """
-    b, t, h, w, c = x.shape
-    pt, ph, pw = patch
-    features = pt * ph * pw * c // heads
-    side, depth = head_shape(c, pw, features)
+    features = patch[0] * patch[1] * patch[2] * x.shape[4] // heads
+    side, depth = head_shape(x.shape[4], patch[2], features)
     if side == 0:
         return split_tokens(x, window, patch, across).unflatten(2, (heads, features)).transpose(1, 2)
-    mt, mh, mw = window[0] // pt, window[1] // ph, window[2] // pw
-    nt, nh, nw = t // window[0], h // window[1], w // window[2]
-    x = x.reshape(b, nt, mt, pt, nh, mh, ph, nw, mw, pw // side, side, c // depth, depth)
-    if across:
-        x = x.permute(0, 2, 5, 8, 3, 6, 9, 11, 1, 4, 7, 10, 12)
-        return x.reshape(b * mt * mh * mw, heads, nt * nh * nw, features)
-    x = x.permute(0, 1, 4, 7, 3, 6, 9, 11, 2, 5, 8, 10, 12)
-    return x.reshape(b * nt * nh * nw, heads, mt * mh * mw, features)
+    return split_pieces(x, window, patch, across, side, depth)
 
 
-def merge_heads(
-    y: torch.Tensor,
-    size: tuple[int, int, int],
-    window: tuple[int, int, int],
-    patch: tuple[int, int, int],
-    across: bool,
-) -> torch.Tensor:
-    """Undo :func:`split_heads`.
-
-    Args:
-        y: (B * groups, heads, tokens, features of a token / heads).
-        size: (T, H, W) of the image.
-        window: (t, h, w) of a window.
-        patch: (t, h, w) of a patch.
-        across: as it was split.
-
-    Returns:
-        The image (B, T, H, W, C).
-    """
-    pt, ph, pw = patch
-    c = y.shape[1] * y.shape[3] // (pt * ph * pw)
-    side, depth = head_shape(c, pw, y.shape[3])
+def merge_heads(y: torch.Tensor, size: Triple, window: Triple, patch: Triple, across: bool) -> torch.Tensor:
+    """Undo :func:`split_heads`, for an image (B, T, H, W, C) of ``size`` = (T, H, W)."""
+    channels = y.shape[1] * y.shape[3] // (patch[0] * patch[1] * patch[2])
+    side, depth = head_shape(channels, patch[2], y.shape[3])
     if side == 0:
         return merge_tokens(y.transpose(1, 2).flatten(2), size, window, patch, across)
-    mt, mh, mw = window[0] // pt, window[1] // ph, window[2] // pw
-    nt, nh, nw = size[0] // window[0], size[1] // window[1], size[2] // window[2]
-    if across:
-        y = y.reshape(-1, mt, mh, mw, pt, ph, pw // side, c // depth, nt, nh, nw, side, depth)
-        y = y.permute(0, 8, 1, 4, 9, 2, 5, 10, 3, 6, 11, 7, 12)
-    else:
-        y = y.reshape(-1, nt, nh, nw, pt, ph, pw // side, c // depth, mt, mh, mw, side, depth)
-        y = y.permute(0, 1, 8, 4, 2, 9, 5, 3, 10, 6, 11, 7, 12)
-    return y.reshape(-1, size[0], size[1], size[2], c)
+    return merge_pieces(y, size, window, patch, across, side, depth)
 
 
-def resolve_windows(size: tuple[int, int, int], wanted: WindowSize) -> WindowSize:
+def resolve_windows(size: Triple, wanted: WindowSize) -> WindowSize:
     """Fit a wanted window and patch to an image.
 
     The image is cut into as many windows as fit (one at least), the window into as many patches as fit; where the
-    division leaves a rest the window grows to share it out, and a patch never has a fraction of a voxel.
+    division leaves a remainder the window grows to share it out, and a patch never has a fraction of a voxel.
 
     Args:
         size: (T, H, W) of the image.
@@ -185,19 +148,15 @@ def resolve_windows(size: tuple[int, int, int], wanted: WindowSize) -> WindowSiz
     """
     windows, patches = [], []
     for extent, window, patch in zip(size, wanted.window, wanted.patch, strict=True):
-        count = max(extent // window, 1)
-        per_window = max(window // patch, 1)
-        grown = max(extent // count, 1)
-        per_window = min(per_window, grown)
+        grown = max(extent // max(extent // window, 1), 1)
+        per_window = min(max(window // patch, 1), grown)
         fitted = grown // per_window
         patches.append(fitted)
         windows.append(fitted * per_window)
     return WindowSize((windows[0], windows[1], windows[2]), (patches[0], patches[1], patches[2]))
 
 
-def keep_window_count(
-    size: tuple[int, int, int], full_size: tuple[int, int, int], wanted: WindowSize, shrink: int
-) -> WindowSize:
+def keep_window_count(size: Triple, full_size: Triple, wanted: WindowSize, shrink: int) -> WindowSize:
     """Window sizes for a level that keeps the number of windows of the full resolution, divided by ``shrink``.
 
     At least 2 windows stay along an axis. Only H and W follow; T keeps what was asked for. Returns the window and
@@ -212,7 +171,7 @@ def keep_window_count(
     return WindowSize((window[0], window[1], window[2]), (patch[0], patch[1], patch[2]))
 
 
-def keep_window_size(size: tuple[int, int, int], wanted: WindowSize) -> WindowSize:
+def keep_window_size(size: Triple, wanted: WindowSize) -> WindowSize:
     """Window sizes for a level that keeps the window, halved where fewer than two windows or patches would fit.
 
     Only H and W follow; T keeps what was asked for.
@@ -226,9 +185,7 @@ def keep_window_size(size: tuple[int, int, int], wanted: WindowSize) -> WindowSi
     return WindowSize((window[0], window[1], window[2]), (patch[0], patch[1], patch[2]))
 
 
-def level_windows(
-    sizes: list[tuple[int, int, int]], wanted: WindowSize, sizing: str
-) -> tuple[list[WindowSize], list[WindowSize]]:
+def level_windows(sizes: list[Triple], wanted: WindowSize, sizing: str) -> tuple[list[WindowSize], list[WindowSize]]:
     """Window sizes of every resolution level of a backbone.
 
     ``keep_num_window`` keeps the number of windows, so that they shrink with the image; ``keep_window_size`` keeps
@@ -246,8 +203,7 @@ def level_windows(
     Raises:
         NetworkConfigError: for another rule.
     """
-    if sizing not in WINDOW_SIZING:
-        raise NetworkConfigError(f"window_sizing must be one of {WINDOW_SIZING}, got {sizing!r}.")
+    check_choice("window_sizing", sizing, WINDOW_SIZING)
     first: list[WindowSize] = []
     for level, size in enumerate(sizes):
         by_count = sizing == "keep_num_window" or (sizing == "mixed" and level % 2 == 0)

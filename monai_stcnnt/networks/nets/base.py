@@ -10,8 +10,10 @@ from torch import nn
 
 from monai_stcnnt.errors import LayoutError, NetworkConfigError
 from monai_stcnnt.networks.backbones import FrameBackbone, STCNNTHRNet, STCNNTSOANet, STCNNTUNet
+from monai_stcnnt.networks.checks import check_choice
+from monai_stcnnt.networks.layers.frames import FrameConv, cat_frames
 
-__all__ = ["BackboneName", "FrameLayout", "FrameNet", "build_backbone", "build_full_resolution_backbone"]
+__all__ = ["BackboneName", "FrameLayout", "FrameNet", "ResidualTrunk", "build_backbone"]
 
 FrameLayout = Literal["BCTHW", "BTCHW"]
 BackboneName = Literal["hrnet", "unet", "soanet"]
@@ -36,32 +38,8 @@ def build_backbone(
     Raises:
         NetworkConfigError: for another name, or options that the backbone does not know.
     """
-    if name not in _BACKBONES:
-        raise NetworkConfigError(f"backbone must be one of {tuple(_BACKBONES)}, got {name!r}.")
+    check_choice("backbone", name, BackboneName)
     return _BACKBONES[name](in_channels, channels, **options)
-
-
-def build_full_resolution_backbone(
-    name: BackboneName,
-    channels: int,
-    **options: Any,  # noqa: ANN401 - checked by the backbone's constructor
-) -> FrameBackbone:
-    """Build the backbone of a denoiser: as many channels in as inside, and a last tensor of full resolution.
-
-    Args:
-        name: ``hrnet``, ``unet``, or ``soanet``, which then does not downsample.
-        channels: channels of its input and at full resolution.
-        **options: further keywords of the backbone.
-
-    Raises:
-        NetworkConfigError: for another name, options that the backbone does not know, or a lower resolution.
-    """
-    if name == "soanet":
-        options.setdefault("downsample", False)
-    backbone = build_backbone(name, channels, channels, **options)
-    if backbone.strides[-1] != 1:
-        raise NetworkConfigError("A denoiser needs a backbone whose last tensor has full resolution.")
-    return backbone
 
 
 class FrameNet(nn.Module):
@@ -80,8 +58,7 @@ class FrameNet(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, layout: FrameLayout = "BCTHW") -> None:
         super().__init__()
-        if layout not in ("BCTHW", "BTCHW"):
-            raise NetworkConfigError(f"layout must be 'BCTHW' or 'BTCHW', got {layout!r}.")
+        check_choice("layout", layout, FrameLayout)
         self.in_channels, self.out_channels = in_channels, out_channels
         self.channel_axis = 1 if layout == "BCTHW" else 2
 
@@ -101,3 +78,60 @@ class FrameNet(nn.Module):
     def from_frames(self, y: torch.Tensor) -> torch.Tensor:
         """Bring (B, T, C, H, W) to the layout that the network was built for."""
         return y if self.channel_axis == 2 else y.transpose(1, 2)
+
+
+class ResidualTrunk(FrameNet):
+    """Base of the denoisers: a 3x3 stem, a backbone, the stem's features added to its own, a 3x3 head.
+
+    The backbone has as many channels in as inside, and a last tensor of full resolution.
+
+    Args:
+        in_channels: channels of the input.
+        out_channels: channels of the output.
+        layout: ``BCTHW`` (MONAI) or ``BTCHW`` (frames), of input and output.
+        channels: channels of the stem and of the backbone at full resolution.
+        stem_channels: what the stem takes.
+        head_channels: what the head returns.
+        start_at_zero: the untrained head returns zeros.
+        backbone: ``hrnet``, ``unet``, or ``soanet``, which then does not downsample.
+        **options: further keywords of the backbone.
+
+    Raises:
+        NetworkConfigError: for options that do not fit.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        layout: FrameLayout,
+        channels: int,
+        *,
+        stem_channels: int,
+        head_channels: int,
+        start_at_zero: bool,
+        backbone: BackboneName,
+        **options: Any,  # noqa: ANN401 - checked by the backbone's constructor
+    ) -> None:
+        super().__init__(in_channels, out_channels, layout)
+        if backbone == "soanet":
+            options.setdefault("downsample", False)
+        self.channels = channels
+        self.stem = FrameConv(stem_channels, channels)
+        self.backbone = build_backbone(backbone, channels, channels, **options)
+        if self.backbone.strides[-1] != 1:
+            raise NetworkConfigError("A denoiser needs a backbone whose last tensor has full resolution.")
+        self.head = FrameConv(self.backbone.out_channels[-1], head_channels)
+        for parameter in self.head.parameters() if start_at_zero else ():
+            nn.init.zeros_(parameter)
+
+    def trunk(self, x: torch.Tensor) -> torch.Tensor:
+        """Turn (B, T, stem_channels, H, W) into (B, T, head_channels, H, W)."""
+        stem = self.stem(x)
+        features = self.backbone(stem)[-1]
+        c = self.channels
+        if torch.is_grad_enabled() or stem.dtype != features.dtype:
+            features = cat_frames([features[:, :, :c] + stem, features[:, :, c:]])
+        else:
+            features[:, :, :c].add_(stem)
+        return self.head(features)

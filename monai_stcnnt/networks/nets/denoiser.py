@@ -5,16 +5,15 @@
 from typing import Any, Literal
 
 import torch
-from torch import nn
 
 from monai_stcnnt.errors import NetworkConfigError
-from monai_stcnnt.networks.layers.frames import FrameConv, cat_frames
-from monai_stcnnt.networks.nets.base import BackboneName, FrameLayout, FrameNet, build_full_resolution_backbone
+from monai_stcnnt.networks.checks import check_choice
+from monai_stcnnt.networks.nets.base import BackboneName, FrameLayout, ResidualTrunk
 
 __all__ = ["STCNNTDenoiser"]
 
 
-class STCNNTDenoiser(FrameNet):
+class STCNNTDenoiser(ResidualTrunk):
     """Denoise MR images in SNR units with an imaging transformer.
 
     A 3x3 stem, a backbone whose last tensor has full resolution, the stem's features added to its first ``channels``
@@ -62,32 +61,20 @@ class STCNNTDenoiser(FrameNet):
         layout: FrameLayout = "BCTHW",
         **backbone_options: Any,  # noqa: ANN401 - checked by the backbone's constructor
     ) -> None:
-        super().__init__(in_channels, out_channels, layout)
-        if residual not in ("features", "image"):
-            raise NetworkConfigError(f"residual must be 'features' or 'image', got {residual!r}.")
+        check_choice("residual", residual, ("features", "image"))
         if residual == "image" and out_channels > in_channels:
             raise NetworkConfigError(
                 f"residual='image' adds input channels to the output, but out_channels={out_channels} is more than "
                 f"in_channels={in_channels}."
             )
+        super().__init__(
+            in_channels, out_channels, layout, channels, stem_channels=in_channels, head_channels=out_channels,
+            start_at_zero=residual == "image", backbone=backbone, **backbone_options,
+        )  # fmt: skip
         self.image_residual = residual == "image"
-        self.channels = channels
-        self.stem = FrameConv(in_channels, channels)
-        self.backbone = build_full_resolution_backbone(backbone, channels, **backbone_options)
-        self.head = FrameConv(self.backbone.out_channels[-1], out_channels)
-        if self.image_residual:
-            nn.init.zeros_(self.head.conv.weight)  # type: ignore[arg-type]  # a parameter, typed through nn.Module
-            nn.init.zeros_(self.head.conv.bias)  # type: ignore[arg-type]
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Denoise images (B, in_channels, T, H, W), or (B, T, in_channels, H, W) by ``layout``."""
         x = self.to_frames(x)
-        stem = self.stem(x)
-        features = self.backbone(stem)[-1]
-        c = self.channels
-        if torch.is_grad_enabled() or stem.dtype != features.dtype:
-            features = cat_frames([features[:, :, :c] + stem, features[:, :, c:]])
-        else:
-            features[:, :, :c].add_(stem)
-        y = self.head(features)
+        y = self.trunk(x)
         return self.from_frames(y + x[:, :, : y.shape[2]] if self.image_residual else y)

@@ -6,14 +6,12 @@ import math
 from typing import Any
 
 import torch
-import torch.nn.functional as F  # noqa: N812 - torch's own name for it
-from torch import nn
 
 from monai_stcnnt.errors import NetworkConfigError
 from monai_stcnnt.networks.filters.estimates import ShrinkageEstimates, blend
 from monai_stcnnt.networks.filters.phase import SmoothPhase, turned, turned_back
-from monai_stcnnt.networks.layers.frames import FrameConv, crop_frames, pad_frames
-from monai_stcnnt.networks.nets.base import BackboneName, FrameLayout, FrameNet, build_full_resolution_backbone
+from monai_stcnnt.networks.layers.frames import fold_pixels, unfold_pixels
+from monai_stcnnt.networks.nets.base import BackboneName, FrameLayout, ResidualTrunk
 
 __all__ = ["STCNNTGuidedDenoiser", "signal_of_mean"]
 
@@ -36,7 +34,7 @@ def signal_of_mean(mean: torch.Tensor) -> torch.Tensor:
     return (excess + (math.pi / 2 - 1) * (1 - torch.exp(-slope * excess))).sqrt()
 
 
-class STCNNTGuidedDenoiser(FrameNet):
+class STCNNTGuidedDenoiser(ResidualTrunk):
     """Denoise MR images in SNR units with an imaging transformer that blends and corrects classical estimates.
 
     The smooth phase of complex images is turned away first (:class:`~monai_stcnnt.networks.filters.phase.SmoothPhase`)
@@ -45,7 +43,7 @@ class STCNNTGuidedDenoiser(FrameNet):
     Rician bias. The network sees how the estimates and the noisy image differ from the guess, in units of the noise,
     the guess itself compressed by asinh, and the logarithms of the errors. It answers with a weight for each difference
     and a correction, for every pixel; with its head at zero, as it starts, the result is the guess.
-    Blocks of ``unshuffle`` squared pixels become channels at the entry and pixels again at the exit, as in FFDNet
+    Squares of ``pack`` by ``pack`` pixels become channels at the entry and pixels again at the exit, as in FFDNet
     (Zhang et al. 2018, doi:10.1109/TIP.2018.2839891); the backbone so works at a lower resolution, on larger
     surroundings, at less cost.
 
@@ -53,7 +51,7 @@ class STCNNTGuidedDenoiser(FrameNet):
         in_channels: image channels and the g-factor map; 3 for complex, 2 for magnitude images.
         out_channels: 2 for complex, 1 for magnitude images.
         channels: channels of the backbone at its highest resolution.
-        unshuffle: rows and columns of pixels that become channels; 1 works at full resolution.
+        pack: side of the squares of pixels that become channels; 1 works at full resolution.
         backbone: ``hrnet``, ``unet``, or ``soanet`` (without downsampling); its ``img_size`` is that of the patches.
         layout: ``BCTHW`` takes and returns MONAI's layout (B, C, T, H, W), ``BTCHW`` frame layout.
         **backbone_options: keywords of the backbone.
@@ -76,27 +74,25 @@ class STCNNTGuidedDenoiser(FrameNet):
         out_channels: int = 2,
         channels: int = 32,
         *,
-        unshuffle: int = 2,
+        pack: int = 2,
         backbone: BackboneName = "hrnet",
         layout: FrameLayout = "BCTHW",
         **backbone_options: Any,  # noqa: ANN401 - checked by the backbone's constructor
     ) -> None:
-        super().__init__(in_channels, out_channels, layout)
-        if in_channels != out_channels + 1 or unshuffle < 1:
+        if in_channels != out_channels + 1 or pack < 1:
             raise NetworkConfigError(
-                "A guided denoiser takes the image and a g-factor map (in_channels = out_channels + 1), and unshuffle "
-                f"is at least 1, got in_channels={in_channels}, out_channels={out_channels}, unshuffle={unshuffle}."
+                "A guided denoiser takes the image and a g-factor map (in_channels = out_channels + 1), and pack is at "
+                f"least 1, got in_channels={in_channels}, out_channels={out_channels}, pack={pack}."
             )
-        self.unshuffle, self.channels = unshuffle, channels
-        self.estimates = ShrinkageEstimates()
-        self.phase = SmoothPhase()
-        self.terms = self.estimates.count + 1
-        features = out_channels * (self.terms + 1) + self.estimates.count + 1
-        self.stem = FrameConv(features * unshuffle**2, channels)
-        self.backbone = build_full_resolution_backbone(backbone, channels, **backbone_options)
-        self.head = FrameConv(self.backbone.out_channels[-1], (out_channels + self.terms) * unshuffle**2)
-        nn.init.zeros_(self.head.conv.weight)  # type: ignore[arg-type]  # a parameter, typed through nn.Module
-        nn.init.zeros_(self.head.conv.bias)  # type: ignore[arg-type]
+        estimates = ShrinkageEstimates()
+        terms = estimates.count + 1
+        features = out_channels * (terms + 1) + estimates.count + 1
+        super().__init__(
+            in_channels, out_channels, layout, channels, stem_channels=features * pack**2,
+            head_channels=(out_channels + terms) * pack**2, start_at_zero=True, backbone=backbone, **backbone_options,
+        )  # fmt: skip
+        self.pack, self.terms = pack, terms
+        self.estimates, self.phase = estimates, SmoothPhase()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Denoise images (B, in_channels, T, H, W), or (B, T, in_channels, H, W) by ``layout``."""
@@ -111,14 +107,9 @@ class STCNNTGuidedDenoiser(FrameNet):
     def denoised(self, noisy: torch.Tensor, gmap: torch.Tensor) -> torch.Tensor:
         """Denoise frames (B, T, C, H, W) whose noise has standard deviation 1, without their smooth phase."""
         guess, differences, errors = self.guided(noisy)
-        height, width = noisy.shape[3], noisy.shape[4]
         features = torch.cat([differences.flatten(2, 3), torch.asinh(guess), errors, gmap], dim=2)
-        p = self.unshuffle
-        features = pad_frames(features, (noisy.shape[1], height + (-height) % p, width + (-width) % p))
-        stem = self.stem(F.pixel_unshuffle(features, p))
-        y = self.backbone(stem)[-1]
-        y = self.head(torch.cat([y[:, :, : self.channels] + stem, y[:, :, self.channels :]], dim=2))
-        y = crop_frames(F.pixel_shuffle(y, p), (noisy.shape[1], height, width))
+        y = self.trunk(fold_pixels(features, self.pack))
+        y = unfold_pixels(y, self.pack, (noisy.shape[1], noisy.shape[3], noisy.shape[4]))
         blended = (differences * y[:, :, : self.terms].unsqueeze(3)).sum(2)
         return guess + blended + y[:, :, self.terms :]
 

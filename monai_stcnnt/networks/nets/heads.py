@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from monai_stcnnt.errors import NetworkConfigError
-from monai_stcnnt.networks.layers.attention import check_choice, check_probability
+from monai_stcnnt.networks.checks import check_choice, check_probability
 from monai_stcnnt.networks.layers.frames import FrameConv, add_frames, crop_frames
 from monai_stcnnt.networks.layers.resample import InterpolateFrames
 
@@ -52,7 +52,7 @@ class PixelHead(nn.Module):
         """Combine the levels, full resolution first."""
         _, t, _, h, w = features[0].shape
         total = features[0]
-        for i, (project, upsample) in enumerate(zip(self.projections, self.upsamplings)):  # noqa: B905 - torch.jit.script
+        for i, (project, upsample) in enumerate(zip(self.projections, self.upsamplings)):
             term = crop_frames(upsample(project(features[i])), (t, h, w))
             total = term if i == 0 else add_frames(term, total)
         return total
@@ -70,7 +70,7 @@ class PoolingHead(nn.Module):
     Shapes: a list of (B, T, in_channels[i], H_i, W_i) to (B, out_features).
 
     Raises:
-        NetworkConfigError: for another pooling, or a rate that is no probability.
+        NetworkConfigError: for another pooling, or a rate that is not a probability.
     """
 
     def __init__(
@@ -89,7 +89,5 @@ class PoolingHead(nn.Module):
 
     def forward(self, features: list[torch.Tensor]) -> torch.Tensor:
         """Pool and combine the levels."""
-        pooled: list[torch.Tensor] = []
-        for feature in features:
-            pooled.append(feature.amax([1, 3, 4]) if self.maximum else feature.mean([1, 3, 4]))
+        pooled = [feature.amax([1, 3, 4]) if self.maximum else feature.mean([1, 3, 4]) for feature in features]
         return self.linear(self.dropout(torch.cat(pooled, dim=1)))

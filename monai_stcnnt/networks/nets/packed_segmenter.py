@@ -5,10 +5,9 @@
 from typing import Any
 
 import torch
-import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 
 from monai_stcnnt.errors import NetworkConfigError
-from monai_stcnnt.networks.layers.frames import crop_frames
+from monai_stcnnt.networks.layers.frames import fold_pixels, unfold_pixels
 from monai_stcnnt.networks.nets.base import FrameLayout, FrameNet
 from monai_stcnnt.networks.nets.segmenter import STCNNTSegmenter
 
@@ -32,7 +31,7 @@ class STCNNTPackedSegmenter(FrameNet):
         **segmenter_options: keywords of the segmenter; sizes (``img_size``, windows) are those of packed frames.
 
     Shapes: (B, in_channels, T, H, W) to logits (B, out_channels, T, H, W), or (B, T, C, H, W) by ``layout``; any size,
-        edges are repeated where H or W is no multiple of ``pack``.
+        it is reflected at its end where H or W is no multiple of ``pack``.
 
     Raises:
         NetworkConfigError: for options that do not fit; ``deep_supervision`` is not offered.
@@ -71,10 +70,7 @@ class STCNNTPackedSegmenter(FrameNet):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Segment images (B, in_channels, T, H, W), or (B, T, in_channels, H, W) by ``layout``."""
         frames = self.to_frames(x)
-        b, t, _, h, w = frames.shape
-        padded = F.pad(frames.flatten(0, 1), [0, -w % self.pack, 0, -h % self.pack], "replicate")
-        packed = F.pixel_unshuffle(padded, self.pack).unflatten(0, [b, t])
-        logits = self.segmenter(packed)
+        logits = self.segmenter(fold_pixels(frames, self.pack))
         assert isinstance(logits, torch.Tensor)  # the list is deep supervision's
-        unpacked = F.pixel_shuffle(logits.flatten(0, 1), self.pack).unflatten(0, [b, t])
-        return self.from_frames(crop_frames(unpacked, (t, h, w)))
+        size = (frames.shape[1], frames.shape[3], frames.shape[4])
+        return self.from_frames(unfold_pixels(logits, self.pack, size))

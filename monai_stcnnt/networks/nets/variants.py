@@ -23,13 +23,14 @@ _SNRAWARE: dict[str, Any] = {
     **_COMPLEX,
     "backbone": "hrnet",
     "levels": 2,
+    "channels": 64,
+    "num_heads": 64,
     "img_size": (16, 64, 64),
     "window_size": (16, 8, 8),
     "patch_size": (2, 4, 4),
     "norm": "layer",
     "drop_path": 0.1,
 }
-
 _STCNNT: dict[str, Any] = {
     "backbone": "hrnet",
     "levels": 2,
@@ -39,13 +40,13 @@ _STCNNT: dict[str, Any] = {
     "norm": "instance2d",
     "mixer_ratio": 1.5,
 }
-_LIGHT: dict[str, Any] = {**_STCNNT, "channels": 24, "num_heads": 4, "block_strings": ("T1L1G1", "T1L1G1")}
+_LIGHT: dict[str, Any] = {**_STCNNT, "channels": 24, "num_heads": 4, "block_strings": "T1L1G1"}
 _BASE: dict[str, Any] = {**_STCNNT, "channels": 64, "num_heads": 8, "block_strings": ("T1L1G1", "T1L1G1T1L1G1")}
 
 # Four classes: background and three structures. Squares of 2 x 2 pixels are packed; convolutions, with attention below.
-_SEGMENT: dict[str, Any] = {"in_channels": 1, "out_channels": 4}
 _STCNNT_SEGMENTER: dict[str, Any] = {
-    **_SEGMENT,
+    "in_channels": 1,
+    "out_channels": 4,
     "backbone": "hrnet",
     "levels": 3,
     "img_size": (8, 64, 64),
@@ -58,8 +59,9 @@ _STCNNT_SEGMENTER: dict[str, Any] = {
     "mixer_ratio": 1.0,
 }
 _HRNETV2_SEGMENTER: dict[str, Any] = {
-    **_SEGMENT,
     "spatial_dims": 2,
+    "in_channels": 1,
+    "out_channels": 4,
     "channels": (12, 24, 48, 96),
     "num_modules": (1, 1, 1),
     "num_blocks": (2, 2, 2),
@@ -69,18 +71,9 @@ _HRNETV2_SEGMENTER: dict[str, Any] = {
 }
 
 VARIANTS: dict[str, tuple[type[nn.Module], dict[str, Any]]] = {
-    "snraware_small": (
-        STCNNTDenoiser,
-        {**_SNRAWARE, "channels": 64, "num_heads": 64, "block_strings": ("T1L1G1", "T1L1G1")},
-    ),
-    "snraware_medium": (
-        STCNNTDenoiser,
-        {**_SNRAWARE, "channels": 64, "num_heads": 64, "block_strings": ("T1L1G1T1L1G1", "T1L1G1T1L1G1")},
-    ),
-    "snraware_large": (
-        STCNNTDenoiser,
-        {**_SNRAWARE, "channels": 64, "num_heads": 64, "block_strings": ("T1L1G1" * 4, "T1L1G1" * 4)},
-    ),
+    "snraware_small": (STCNNTDenoiser, {**_SNRAWARE, "block_strings": "T1L1G1"}),
+    "snraware_medium": (STCNNTDenoiser, {**_SNRAWARE, "block_strings": "T1L1G1" * 2}),
+    "snraware_large": (STCNNTDenoiser, {**_SNRAWARE, "block_strings": "T1L1G1" * 4}),
     "stcnnt_light": (STCNNTGuidedDenoiser, {**_COMPLEX, **_LIGHT}),
     "stcnnt_light_magnitude": (STCNNTGuidedDenoiser, {**_MAGNITUDE, **_LIGHT}),
     "stcnnt_base": (STCNNTGuidedDenoiser, {**_COMPLEX, **_BASE}),

@@ -107,8 +107,9 @@ FLIPS = [(backbone, name, value) for backbone in BACKBONES for name, value in {*
 
 @pytest.mark.parametrize("backbone", BACKBONES)
 def test_every_option_is_flipped_below(backbone: type[FrameBackbone]) -> None:
-    named = set(inspect.signature(backbone).parameters) - {"in_channels", "cell_options"}
-    assert named == ({*COMMON, *OWN[backbone]} - {"num_heads", "dense"})
+    shared = set(inspect.signature(FrameBackbone).parameters) - {"levels", "cell_options"}
+    named = (shared | set(inspect.signature(backbone).parameters)) - {"in_channels", "options"}
+    assert named == {*COMMON, *OWN[backbone]} - {"num_heads", "dense"}
 
 
 @pytest.mark.parametrize(("backbone", "name", "value"), FLIPS)
@@ -146,7 +147,7 @@ def test_strings_repeat_the_last() -> None:
         (STCNNTUNet, {"channels": (4, 8, 16)}, r"3 levels .*levels=2"),
         (STCNNTSOANet, {"stages": 0}, "at least one stage, got 0"),
         (STCNNTHRNet, {"resample": "pool"}, "'pool'"),
-        (STCNNTHRNet, {"resample_kernel_size": 2}, "1 or 3, got 2"),
+        (STCNNTHRNet, {"resample_kernel_size": 2}, r"\(1, 3\), got 2"),
         (STCNNTHRNet, {"interpolation": "cubic"}, "'cubic'"),
         (STCNNTHRNet, {"window_sizing": "none"}, "'none'"),
         (STCNNTHRNet, {"img_size": (1, 2, 3, 4)}, "img_size"),

@@ -13,8 +13,7 @@ import torch
 from monai_stcnnt.errors import NetworkConfigError
 from monai_stcnnt.networks.hrnetv2.modules import (
     HighResolutionModule,
-    HRNetBasicBlock,
-    HRNetBottleneck,
+    HRNetBlock,
     HRNetFuse,
     HRNetInstanceNorm,
     HRNetStage,
@@ -35,20 +34,20 @@ def branches(channels: Sequence[int], size: Sequence[int]) -> list[torch.Tensor]
     return xs
 
 
-@pytest.mark.parametrize(("block", "expansion"), [(HRNetBasicBlock, 1), (HRNetBottleneck, 4)])
+@pytest.mark.parametrize(("block", "expansion"), [("basic", 1), ("bottleneck", 4)])
 @pytest.mark.parametrize("spatial_dims", [2, 3])
 def test_block_with_silent_convolutions_is_its_skip(block: Any, expansion: int, spatial_dims: int) -> None:  # noqa: ANN401
     width = 3 * expansion
-    net = block(spatial_dims, width, 3, "batch").eval()
-    last = net.conv3 if expansion == 4 else net.conv2
+    net = HRNetBlock(block, spatial_dims, width, 3, "batch").eval()
+    last: Any = net.conv2 if net.conv3 is None else net.conv3
     torch.nn.init.zeros_(last.weight)
     x = torch.randn(2, width, *[5, 6, 3][:spatial_dims])
     torch.testing.assert_close(net(x), x.relu())
 
 
-@pytest.mark.parametrize(("block", "expansion"), [(HRNetBasicBlock, 1), (HRNetBottleneck, 4)])
+@pytest.mark.parametrize(("block", "expansion"), [("basic", 1), ("bottleneck", 4)])
 def test_block_projects_its_skip_where_the_channels_change(block: Any, expansion: int) -> None:  # noqa: ANN401
-    net = block(2, 5, 3, "batch")
+    net: Any = HRNetBlock(block, 2, 5, 3, "batch")
     assert net(torch.randn(2, 5, 4, 4)).shape == (2, 3 * expansion, 4, 4)
     assert net.downsample[0].weight.shape == (3 * expansion, 5, 1, 1)
 

@@ -20,19 +20,10 @@ from monai_stcnnt.networks.layers.frames import (
     frames_at_once,
     level_size,
     pad_frames,
-    reflect_index,
     to_triple,
 )
 
 __all__: list[str] = []
-
-
-def test_reflection_folds_as_often_as_it_needs() -> None:
-    assert reflect_index(4, 12, torch.device("cpu")).tolist() == [0, 1, 2, 3, 2, 1, 0, 1, 2, 3, 2, 1]
-
-
-def test_one_element_is_repeated() -> None:
-    assert reflect_index(1, 3, torch.device("cpu")).tolist() == [0, 0, 0]
 
 
 def test_padding_at_the_end_is_torch_reflection() -> None:

@@ -117,11 +117,11 @@ def test_only_stem_backbone_and_head_have_weights() -> None:
 
 
 @pytest.mark.parametrize("size", [(1, 16, 16), (3, 17, 30), (5, 9, 4), (2, 7, 1), (1, 1, 1)])
-@pytest.mark.parametrize("unshuffle", [1, 2])
-def test_any_size_comes_back(size: tuple[int, int, int], unshuffle: int) -> None:
+@pytest.mark.parametrize("pack", [1, 2])
+def test_any_size_comes_back(size: tuple[int, int, int], pack: int) -> None:
     x = torch.rand(1, 3, *size) + 0.5
     for channels in (1, 2):
-        y = small(channels + 1, channels, unshuffle=unshuffle)(x[:, : channels + 1])
+        y = small(channels + 1, channels, pack=pack)(x[:, : channels + 1])
         assert y.shape == (1, channels, *size)
         assert y.isfinite().all()
 
@@ -155,11 +155,11 @@ def test_the_map_tells_how_much_noise_there_is() -> None:
 @pytest.mark.parametrize("channels", [1, 2])
 def test_script_equals_eager(channels: int) -> None:
     net, x = small(channels + 1, channels), image(channels)
-    with torch.no_grad(), torch.jit.optimized_execution(False):  # type: ignore[attr-defined]  # optimizing takes a minute
+    with torch.no_grad(), torch.jit.optimized_execution(False):  # optimizing takes a minute
         torch.testing.assert_close(torch.jit.script(net)(x), net(x))
 
 
-@pytest.mark.parametrize("wrong", [{"in_channels": 2}, {"unshuffle": 0}, {"backbone": "resnet"}])
+@pytest.mark.parametrize("wrong", [{"in_channels": 2}, {"pack": 0}, {"backbone": "resnet"}])
 def test_options_that_do_not_fit_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(NetworkConfigError):
         small(**wrong)
