@@ -245,7 +245,7 @@ def test_every_argument_is_in_the_table_of_changes() -> None:
         ({"num_modules": (1, 1)}, "num_modules needs 3 positive numbers"),
         ({"num_modules": (1, 1, 0)}, "num_modules needs 3 positive numbers"),
         ({"block": "dense"}, "block must be one of ('basic', 'bottleneck'), got 'dense'"),
-        ({"fuse_mode": "cubic"}, "fuse_mode must be 'nearest' or 'bilinear'"),
+        ({"fuse_mode": "cubic"}, "fuse_mode must be one of ('nearest', 'bilinear'), got 'cubic'"),
         ({"norm": "layer"}, "norm must be one of ('batch', 'instance'), got 'layer'"),
         ({"bn_momentum": 0.0}, "bn_momentum must be in (0, 1], got 0.0"),
         ({"norm": "instance", "bn_momentum": 0.1}, "belongs to norm='batch'"),
