@@ -1,6 +1,6 @@
 # Copyright (c) monai_stcnnt contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Turn reStructuredText of docstrings into Markdown, and say what plain values are, for the pages of the API."""
+"""For the API pages: reStructuredText of docstrings as Markdown, formulas as MathML, and what plain values are."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import re
 from typing import Any
 
 from griffe import Attribute, Docstring, Extension, Object
+from latex2mathml.converter import convert
 
 __all__ = ["PlainRoles", "to_markdown"]
 
@@ -17,7 +18,7 @@ _MATH_BLOCK = re.compile(r"^( *)\.\. math::[ \t]*(.*)((?:\n(?:\1 {2,}.*|[ \t]*))
 
 
 def to_markdown(text: str) -> str:
-    """Replace roles by names in code type, and formulas by code, which a page shows without a script from elsewhere.
+    """Replace roles by names in code type, and formulas by MathML, which browsers show without a script.
 
     Args:
         text: a docstring.
@@ -26,14 +27,13 @@ def to_markdown(text: str) -> str:
         The same in Markdown.
     """
     text = _ROLE.sub(lambda match: f"`{match[1].rsplit('.', 1)[-1]}`", text)
-    text = _MATH.sub(lambda match: f"`{match[1]}`", text)
-    return _MATH_BLOCK.sub(_formula, text)
+    text = _MATH.sub(lambda match: f"<span>{convert(match[1])}</span>", text)
+    return _MATH_BLOCK.sub(lambda match: f"{match[1]}<p>{convert(_joined(match), display='block')}</p>\n\n", text)
 
 
-def _formula(match: re.Match[str]) -> str:
-    lines = [line.strip() for line in (match[2], *match[3].splitlines()) if line.strip()]
-    indent = match[1]
-    return "\n".join([f"{indent}```text", *(indent + line for line in lines), f"{indent}```", "", ""])
+def _joined(match: re.Match[str]) -> str:
+    """The lines of a formula as one."""
+    return " ".join(line.strip() for line in (match[2], *match[3].splitlines()) if line.strip())
 
 
 class PlainRoles(Extension):

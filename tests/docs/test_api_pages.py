@@ -70,8 +70,25 @@ def test_docstring_tells_shapes(name: str) -> None:
 
 
 def test_roles_and_formulas_become_markdown() -> None:
-    text = "See :func:`~a.b.c` and :math:`x^2`.\n\n.. math:: y = x\n    + 1\n\nThe end."
-    assert to_markdown(text) == "See `c` and `x^2`.\n\n```text\ny = x\n+ 1\n```\n\nThe end."
+    text = "See :func:`~a.b.c` and :math:`x^2`.\n\n.. math:: y = \\frac{1}\n    {2}\n\nThe end."
+    first, second, last = to_markdown(text).split("\n\n")
+    assert first.startswith("See `c` and <span><math")
+    assert "<msup><mi>x</mi><mn>2</mn></msup>" in first
+    assert "<mfrac><mrow><mn>1</mn></mrow><mrow><mn>2</mn></mrow></mfrac>" in second
+    assert 'display="block"' in second
+    assert last == "The end."
+
+
+def test_formulas_have_one_notation_and_none_stays_raw() -> None:
+    formulas = 0
+    for path in sorted((REPOSITORY / "monai_stcnnt").rglob("*.py")):
+        text = path.read_text(encoding="utf-8")
+        assert not re.search(r"\\\\\(|\\\(\w|\$\$", text), f"{path}: write formulas as :math:`...` or .. math::"
+        found = re.findall(r"^.*(?:\.\. math::|:math:`).*$", text, re.MULTILINE)
+        formulas += len(found)
+        for line in found:
+            assert not re.search(r"\\[a-zA-Z]", to_markdown(line.strip())), f"{path}: {line}"
+    assert formulas > 20
 
 
 @pytest.mark.slow
@@ -83,3 +100,7 @@ def test_site_has_an_entry_for_every_name(tmp_path: Path) -> None:
     ids = set(re.findall(r'id="(monai_stcnnt[\w.]+)"', "".join(p.read_text("utf-8") for p in tmp_path.rglob("*.html"))))
     shown = {id(resolve(name)) for name in NAMES if name in ids}  # under whichever of its names
     assert [name for name in NAMES if name not in ids and id(resolve(name)) not in shown] == []
+    networks = (tmp_path / "api" / "networks" / "index.html").read_text("utf-8")
+    assert networks.count("<math") >= 3
+    pages = "".join(p.read_text("utf-8") for p in tmp_path.rglob("index.html"))
+    assert not re.search(r"\\mathrm|\\sum|\\sigma|:math:|&lt;math", pages)

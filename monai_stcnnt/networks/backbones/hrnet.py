@@ -69,9 +69,12 @@ class _Fusion(nn.Module):
 class STCNNTHRNet(FrameBackbone):
     r"""High-resolution backbone of attention blocks.
 
-    With x[i, j] the output of level i (resolution 1 / 2^i, ``channels`` * 2^i) at stage j and J = levels - 1:
-    \\(x_{i,j} = B_{ij}(\sum_{m=i}^{j-1} x_{i,m} + \sum_{k<i} \mathrm{down}(x_{k,j-1}))\\) and
-    \\(y_i = O_i(x_{i,J} + \sum_{k<i} \mathrm{down}(x_{k,J}) + \sum_{k>i} \mathrm{up}(x_{k,J}))\\).
+    With :math:`x_{i,j}` the output of level i (resolution 1 / 2^i, ``channels`` * 2^i) at stage j and J = levels - 1:
+
+    .. math:: x_{i,j} = B_{ij}\Big(\sum_{m=i}^{j-1} x_{i,m} + \sum_{k<i} \mathrm{down}(x_{k,j-1})\Big)
+
+    .. math:: y_i = O_i\Big(x_{i,J} + \sum_{k<i} \mathrm{down}(x_{k,J}) + \sum_{k>i} \mathrm{up}(x_{k,J})\Big)
+
     Block ``(level i, stage j)`` is :meth:`block`; weights lie under ``stages.j.blocks.i``.
 
     Args:

@@ -33,7 +33,7 @@ def attend(
     weight_bias: torch.Tensor | None,
     dropout: float,
 ) -> torch.Tensor:
-    r"""Attention of tokens, \\(( \mathrm{softmax}(s(q, k) + b_l) + b_w ) v\\).
+    r"""Attention of tokens, :math:`(\mathrm{softmax}(s(q, k) + b_l) + b_w) \, v`.
 
     Args:
         q: queries (G, heads, N, D).
