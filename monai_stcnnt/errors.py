@@ -29,6 +29,7 @@ __all__ = [
     "NoiseLevelError",
     "NonFiniteValuesError",
     "NotAnImageError",
+    "OptionError",
     "OutputNotWritableError",
     "PickledCodeError",
     "SeriesMismatchError",
@@ -53,6 +54,10 @@ class UnreadableFileError(StcnntError, OSError):
 
 class NotAnImageError(StcnntError, ValueError):
     """A file is of a kind that this package does not read as an MR image."""
+
+
+class OptionError(StcnntError, ValueError):
+    """An option has a value that it cannot have."""
 
 
 class EmptyImageError(StcnntError, ValueError):

@@ -25,7 +25,7 @@ from monai_stcnnt.data.listing import output_path
 from monai_stcnnt.data.record import SeriesRecord, record_from_channel_first
 from monai_stcnnt.data.sinks import RecordSink, SeriesSink
 from monai_stcnnt.data.slabs import IN_MEMORY
-from monai_stcnnt.errors import LabelValueError, LayoutError, OutputNotWritableError
+from monai_stcnnt.errors import LabelValueError, LayoutError, OptionError, OutputNotWritableError
 
 __all__ = [
     "SaveSeries",
@@ -159,7 +159,8 @@ class SaveSeries(Transform):
         output_file: the file to write, in place of a name made from the image's own; for one image.
 
     Raises:
-        OutputNotWritableError: if the folder cannot be written to, or an option is unknown.
+        OptionError: if an option is unknown.
+        OutputNotWritableError: if the folder cannot be written to.
         LabelValueError: if a key of ``class_names`` is no whole number.
     """
 
@@ -180,7 +181,7 @@ class SaveSeries(Transform):
     ) -> None:
         for value, choices in ((dtype, get_args(OutputDtype)), (output_format, get_args(OutputFormat))):
             if value not in choices:
-                raise OutputNotWritableError(f"{value!r} is not one of {', '.join(choices)}.")
+                raise OptionError(f"{value!r} is not one of {', '.join(choices)}.")
         self.output_dir = check_output_folder(output_dir)
         self.input_root = input_root
         self.suffix = suffix
@@ -191,7 +192,7 @@ class SaveSeries(Transform):
         self.algorithm_version = algorithm_version
         self.output_file = None if output_file is None else Path(output_file).expanduser()
         if output_format == "dicom_seg" and not self.class_names:
-            raise OutputNotWritableError("A DICOM segmentation needs the names of the classes. Give class_names.")
+            raise OptionError("A DICOM segmentation needs the names of the classes. Give class_names.")
         self._sources: dict[Path, str] = {}
 
     def __call__(self, img: MetaTensor) -> MetaTensor:
@@ -286,8 +287,8 @@ class SaveSeriesd(MapTransform):
         output_file: see :class:`SaveSeries`; for one key.
 
     Raises:
-        OutputNotWritableError: if the folder cannot be written to, ``dtype`` is unknown, or several keys would go to
-            one file.
+        OptionError: if an option is unknown, or several keys would go to one file.
+        OutputNotWritableError: if the folder cannot be written to.
     """
 
     backend = SaveSeries.backend
@@ -310,9 +311,9 @@ class SaveSeriesd(MapTransform):
         super().__init__(keys, allow_missing_keys)
         suffixes = (suffix,) if isinstance(suffix, str) else tuple(suffix)
         if len(suffixes) != len(self.keys) or len(set(suffixes)) != len(suffixes):
-            raise OutputNotWritableError(f"{len(self.keys)} keys need as many different suffixes, not {suffixes}.")
+            raise OptionError(f"{len(self.keys)} keys need as many different suffixes, not {suffixes}.")
         if output_file is not None and len(suffixes) > 1:
-            raise OutputNotWritableError(f"{len(self.keys)} keys do not go to one file {output_file}.")
+            raise OptionError(f"{len(self.keys)} keys do not go to one file {output_file}.")
         self.savers = [
             SaveSeries(
                 output_dir,

@@ -15,7 +15,7 @@ from monai.inferers import SlidingWindowInferer
 from monai.utils import BlendMode
 from tqdm import tqdm
 
-from monai_stcnnt.errors import DeviceMemoryError, ImageSizeError, LayoutError
+from monai_stcnnt.errors import DeviceMemoryError, LayoutError, OptionError
 from monai_stcnnt.indices import reflect_index
 
 __all__ = ["FrameSlidingWindowInferer", "pad_to_window"]
@@ -37,17 +37,16 @@ def pad_to_window(x: torch.Tensor, window: Sequence[int]) -> torch.Tensor:
 
 
 class FrameSlidingWindowInferer(SlidingWindowInferer):
-    """MONAI's sliding window over (T, H, W), safe for short clips and small images, and for long ones.
+    """MONAI's sliding window over (T, H, W), safe for short clips, small images and series larger than memory.
 
-    Windows, weights and sums are those of :class:`monai.inferers.SlidingWindowInferer`. Against it: the input is
+    Windows, weights and sums are those of :class:`monai.inferers.SlidingWindowInferer`. The differences: the input is
     computed in float32 whatever its type; an image smaller than the window is extended by reflection (repetition where
     it has one frame) and cropped again, or the window is shrunk to it; a network that returns or changes its input does
-    not corrupt it; a bar shows the progress when asked; where a device runs out of memory, fewer windows are taken at
-    once, and the log says so.
+    not corrupt it; where a device runs out of memory, fewer windows are taken at once, and the log says so.
 
-    The windows are gone through from the first frame to the last, and a frame is finished when no window that is left
-    reaches it. :meth:`stream` reads frames when a window needs them and gives them away when they are finished: beside
-    the network it needs memory for the frames of one window, however many there are.
+    Windows run from the first frame to the last, and a frame is finished when no later window reaches it.
+    :meth:`stream` reads frames when a window needs them and hands them out when they are finished: beside the network
+    it needs memory for the frames of one window, however many there are.
 
     Args:
         roi_size: window (t, h, w); an entry of -1 takes the whole extent.
@@ -62,7 +61,7 @@ class FrameSlidingWindowInferer(SlidingWindowInferer):
         device: where the result goes; default is where the input lies.
 
     Raises:
-        ImageSizeError: for a window that is not three numbers.
+        OptionError: for a window, an overlap or flags that are not three, or an overlap outside of 0 to below 1.
         LayoutError: in the call, for an input without five axes, or a network that changes the size of its windows.
         DeviceMemoryError: in the call, where the device has no memory for one window.
 
@@ -86,7 +85,9 @@ class FrameSlidingWindowInferer(SlidingWindowInferer):
         device: torch.device | str | None = None,
     ) -> None:
         if len(roi_size) != 3:
-            raise ImageSizeError(f"roi_size is (t, h, w), got {tuple(roi_size)}.")
+            raise OptionError(f"roi_size is (t, h, w), got {tuple(roi_size)}.")
+        if sw_batch_size < 1:
+            raise OptionError(f"sw_batch_size is {sw_batch_size}: give 1 window at once or more.")
         super().__init__(
             roi_size=tuple(roi_size),
             sw_batch_size=sw_batch_size,
@@ -100,10 +101,10 @@ class FrameSlidingWindowInferer(SlidingWindowInferer):
         self.window = tuple(int(r) for r in roi_size)
         self.shares = (float(overlap),) * 3 if isinstance(overlap, (int, float)) else tuple(overlap)
         if len(self.shares) != 3 or not all(0 <= share < 1 for share in self.shares):
-            raise ImageSizeError(f"overlap is a share from 0 to below 1, or one for each of t, h and w, got {overlap}.")
+            raise OptionError(f"overlap is a share from 0 to below 1, or one for each of t, h and w, got {overlap}.")
         shrink = (shrink_to_image,) * 3 if isinstance(shrink_to_image, bool) else tuple(shrink_to_image)
         if len(shrink) != 3:
-            raise ImageSizeError(f"shrink_to_image is one flag, or one for each of t, h and w, got {shrink}.")
+            raise OptionError(f"shrink_to_image is one flag, or one for each of t, h and w, got {shrink}.")
         self.shrink_to_image = shrink
 
     def __call__(  # type: ignore[override]  # MONAI's also allows several outputs, which frames never have here
@@ -214,7 +215,7 @@ class FrameSlidingWindowInferer(SlidingWindowInferer):
         return [int(frame[0].start) for frame in frames], [(rows, columns) for rows, columns in planes]
 
     def _predict(self, patches: torch.Tensor, network: Network) -> torch.Tensor:
-        """Run the network on (n, C, t, h, w); where memory does not do, on fewer from now on."""
+        """Run the network on (n, C, t, h, w); where memory runs out, on fewer at once from then on."""
         parts: list[torch.Tensor] = []
         done = 0
         while done < len(patches):
@@ -226,7 +227,7 @@ class FrameSlidingWindowInferer(SlidingWindowInferer):
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def _attempt(self, batch: torch.Tensor, network: Network) -> torch.Tensor | None:
-        """Run the network; None where memory did not do, and half as many windows are to be taken."""
+        """Run the network; None where memory ran out, and half as many windows are to be taken."""
         try:
             out = network(batch).float()
         except torch.OutOfMemoryError as error:
@@ -243,7 +244,7 @@ class FrameSlidingWindowInferer(SlidingWindowInferer):
             return out
         self.sw_batch_size = len(batch) // 2
         logger.warning(
-            "%s is out of memory with %d windows at once; going on with %d",
+            "%s is out of memory with %d windows at once; continuing with %d",
             batch.device, len(batch), self.sw_batch_size,
         )  # fmt: skip
         if batch.is_cuda:

@@ -4,19 +4,9 @@
 
 from __future__ import annotations
 
-from monai_stcnnt.losses.base import (
-    ClipLoss,
-    clip_magnitude,
-    weighted_mean,
-)
-from monai_stcnnt.losses.combined import (
-    LOSSES,
-    WeightedSumLoss,
-    build_loss,
-)
-from monai_stcnnt.losses.labelled_frames import (
-    LabelledFramesLoss,
-)
+from monai_stcnnt.losses.base import ClipLoss, clip_magnitude, weighted_mean
+from monai_stcnnt.losses.combined import LOSSES, WeightedSumLoss
+from monai_stcnnt.losses.labelled_frames import LabelledFramesLoss
 from monai_stcnnt.losses.pixelwise import (
     CharbonnierLoss,
     ComplexL1Loss,
@@ -27,9 +17,7 @@ from monai_stcnnt.losses.pixelwise import (
     PSNRLoss,
     perpendicular_error,
 )
-from monai_stcnnt.losses.spectral import (
-    SpectralLoss,
-)
+from monai_stcnnt.losses.spectral import SpectralLoss
 from monai_stcnnt.losses.structure import (
     ClipSSIMLoss,
     GaussianDerivativeLoss,
@@ -52,7 +40,6 @@ __all__ = [
     "PerpendicularLoss",
     "SpectralLoss",
     "WeightedSumLoss",
-    "build_loss",
     "clip_magnitude",
     "gaussian_derivative",
     "gaussian_derivative_kernel",

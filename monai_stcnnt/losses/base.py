@@ -7,7 +7,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from monai_stcnnt.errors import LayoutError
+from monai_stcnnt.errors import LayoutError, OptionError
 
 __all__ = ["ClipLoss", "clip_magnitude", "weighted_mean"]
 
@@ -30,7 +30,7 @@ def weighted_mean(values: Tensor, weight: Tensor | None) -> Tensor:
 
     Raises:
         LayoutError: when the weights have another shape.
-        ValueError: when they are negative or all zero.
+        OptionError: when they are negative or all zero.
     """
     if weight is None:
         return values.mean()
@@ -39,11 +39,11 @@ def weighted_mean(values: Tensor, weight: Tensor | None) -> Tensor:
         weight = weight[:, None]
     if weight.ndim != 2 or weight.shape[0] != values.shape[0] or weight.shape[1] not in (1, values.shape[1]):
         raise LayoutError(
-            f"weights have shape {tuple(weight.shape)} for {values.shape[0]} samples and {values.shape[1]} frames; "
-            "give (B,) or (B, T)"
+            f"The weights have the shape {tuple(weight.shape)} for {values.shape[0]} samples and {values.shape[1]} "
+            "frames. Give (B,) or (B, T)."
         )
     if bool((weight < 0).any()) or not bool((weight > 0).any()):
-        raise ValueError("weights are negative or all zero; give at least one that is positive")
+        raise OptionError("The weights are negative or all zero. Give at least one that is positive.")
     weight = weight.expand_as(values)
     return (weight * values).sum() / weight.sum()
 
@@ -71,8 +71,8 @@ class ClipLoss(nn.Module):
         """
         if input.shape != target.shape or input.ndim != 5 or input.shape[1] not in (1, 2):
             raise LayoutError(
-                f"prediction {tuple(input.shape)} and target {tuple(target.shape)} need the same shape "
-                "(B, C, T, H, W), with 1 channel (magnitude) or 2 (real, imaginary)"
+                f"The prediction {tuple(input.shape)} and the target {tuple(target.shape)} need the same shape "
+                "(B, C, T, H, W), with 1 channel (magnitude) or 2 (real, imaginary)."
             )
         return weighted_mean(self.frame_values(input, target), weight)
 

@@ -4,10 +4,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
 
+from monai_stcnnt.errors import OptionError
 from monai_stcnnt.losses.base import ClipLoss
 from monai_stcnnt.losses.pixelwise import (
     CharbonnierLoss,
@@ -21,7 +22,7 @@ from monai_stcnnt.losses.pixelwise import (
 from monai_stcnnt.losses.spectral import SpectralLoss
 from monai_stcnnt.losses.structure import ClipSSIMLoss, GaussianDerivativeLoss
 
-__all__ = ["LOSSES", "WeightedSumLoss", "build_loss"]
+__all__ = ["LOSSES", "WeightedSumLoss"]
 
 LOSSES: dict[str, Callable[[], ClipLoss]] = {
     "mse": ComplexMSELoss,
@@ -47,15 +48,15 @@ class WeightedSumLoss(nn.Module):
         weights: one factor per loss; default: all 1.
 
     Raises:
-        ValueError: when a name is unknown, there is no loss, or the numbers of losses and weights differ.
+        OptionError: when a name is unknown, there is no loss, or the numbers of losses and weights differ.
     """
 
     def __init__(self, losses: Sequence[str | ClipLoss], weights: Sequence[float] | None = None) -> None:
         super().__init__()
         factors = [1.0] * len(losses) if weights is None else [float(w) for w in weights]
         if not losses or len(factors) != len(losses):
-            raise ValueError(
-                f"{len(losses)} losses and {len(factors)} weights; give at least one loss, and a weight for each"
+            raise OptionError(
+                f"{len(losses)} losses and {len(factors)} weights: give at least one loss, and a weight for each."
             )
         self.losses = nn.ModuleList([_by_name(loss) if isinstance(loss, str) else loss for loss in losses])
         self.weights = factors
@@ -83,24 +84,5 @@ class WeightedSumLoss(nn.Module):
 
 def _by_name(name: str) -> ClipLoss:
     if name not in LOSSES:
-        raise ValueError(f"loss {name!r} is unknown; choose among {', '.join(LOSSES)}")
+        raise OptionError(f"The loss {name!r} is unknown. Choose among {', '.join(LOSSES)}.")
     return LOSSES[name]()
-
-
-def build_loss(terms: str | Mapping[str, float] | Sequence[str]) -> WeightedSumLoss:
-    """Build a loss from one name, several names, or names with weights, as in ``{"mse": 1, "gaussian3d": 0.5}``.
-
-    Args:
-        terms: the names, see ``LOSSES``.
-
-    Returns:
-        The sum of the losses.
-
-    Raises:
-        ValueError: when a name is unknown or there is none.
-    """
-    if isinstance(terms, str):
-        return WeightedSumLoss([terms])
-    if isinstance(terms, Mapping):
-        return WeightedSumLoss(list(terms), list(terms.values()))
-    return WeightedSumLoss(list(terms))

@@ -61,8 +61,8 @@ class LabelledFramesLoss(nn.Module):
             return sum(terms[1:], start=terms[0])
         if input.ndim != 5 or target.shape != (input.shape[0], 1, *input.shape[2:]):
             raise LayoutError(
-                f"logits {tuple(input.shape)} and labels {tuple(target.shape)} have to be (B, classes, T, H, W) and "
-                "(B, 1, T, H, W)"
+                f"The logits {tuple(input.shape)} and the labels {tuple(target.shape)} have to be "
+                "(B, classes, T, H, W) and (B, 1, T, H, W)."
             )
         logits, labels = convert_to_tensor(input, track_meta=False), convert_to_tensor(target, track_meta=False)
         labelled = (labels[:, 0] >= 0).flatten(2).all(-1)

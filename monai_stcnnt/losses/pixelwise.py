@@ -7,6 +7,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from monai_stcnnt.errors import OptionError
 from monai_stcnnt.losses.base import ClipLoss
 
 __all__ = [
@@ -105,13 +106,13 @@ class LogMSELoss(ClipLoss):
         eps: squared error below which nothing is gained, in squared units of the image.
 
     Raises:
-        ValueError: when it is not positive.
+        OptionError: when it is not positive.
     """
 
     def __init__(self, eps: float = 0.003) -> None:
         super().__init__()
         if not eps > 0:
-            raise ValueError(f"eps is {eps}; give a positive number")
+            raise OptionError(f"eps is {eps}. Give a positive number.")
         self.eps = eps
 
     def frame_values(self, input: Tensor, target: Tensor) -> Tensor:
@@ -126,13 +127,13 @@ class PSNRLoss(ClipLoss):
         data_range: the range :math:`r` of the images.
 
     Raises:
-        ValueError: when the range is not positive.
+        OptionError: when the range is not positive.
     """
 
     def __init__(self, data_range: float = 2048.0) -> None:
         super().__init__()
         if not data_range > 0:
-            raise ValueError(f"data_range is {data_range}; give a positive number")
+            raise OptionError(f"data_range is {data_range}. Give a positive number.")
         self.data_range = data_range
 
     def frame_values(self, input: Tensor, target: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from monai_stcnnt.errors import OptionError
 from monai_stcnnt.losses.base import ClipLoss
 
 __all__ = ["SpectralLoss"]
@@ -27,13 +28,13 @@ class SpectralLoss(ClipLoss):
         max_bound: how far the band reaches, in percent of the axis.
 
     Raises:
-        ValueError: when the bounds are not within 0 and 100, the smaller one first.
+        OptionError: when the bounds are not within 0 and 100, the smaller one first.
     """
 
     def __init__(self, min_bound: float = 5.0, max_bound: float = 95.0) -> None:
         super().__init__()
         if not 0 <= min_bound < max_bound <= 100:
-            raise ValueError(f"bounds are {min_bound} and {max_bound}; give two percentages, the smaller one first")
+            raise OptionError(f"The bounds are {min_bound} and {max_bound}. Give two percentages, the smaller first.")
         self.min_bound = min_bound
         self.max_bound = max_bound
 

@@ -11,6 +11,7 @@ import torch
 from monai.metrics.regression import compute_ssim_and_cs
 from torch import Tensor, nn
 
+from monai_stcnnt.errors import OptionError
 from monai_stcnnt.losses.base import ClipLoss, clip_magnitude
 
 __all__ = [
@@ -37,13 +38,13 @@ class ClipSSIMLoss(ClipLoss):
         k2: stability constant of the contrast term.
 
     Raises:
-        ValueError: when ``spatial_dims`` is not 2 or 3 or the window is not positive.
+        OptionError: when ``spatial_dims`` is not 2 or 3 or the window is not positive.
     """
 
     def __init__(self, spatial_dims: Literal[2, 3] = 2, win_size: int = 7, k1: float = 0.01, k2: float = 0.03) -> None:
         super().__init__()
         if spatial_dims not in (2, 3) or win_size < 1:
-            raise ValueError(f"spatial_dims is {spatial_dims} and win_size {win_size}; choose 2 or 3, and at least 1")
+            raise OptionError(f"spatial_dims is {spatial_dims}, win_size {win_size}: choose 2 or 3, and at least 1.")
         self.spatial_dims = spatial_dims
         self.win_size = win_size
         self.k1 = k1
@@ -118,7 +119,7 @@ class GaussianDerivativeLoss(ClipLoss):
         temporal_sigmas: scales along T, in frames, one for each of ``sigmas``; only in 3D, by default the same.
 
     Raises:
-        ValueError: when ``spatial_dims`` is not 2 or 3, a scale is not positive, or their numbers differ.
+        OptionError: when ``spatial_dims`` is not 2 or 3, a scale is not positive, or their numbers differ.
     """
 
     def __init__(
@@ -130,10 +131,10 @@ class GaussianDerivativeLoss(ClipLoss):
         super().__init__()
         temporal = sigmas if temporal_sigmas is None else temporal_sigmas
         if spatial_dims not in (2, 3) or (spatial_dims == 2 and temporal_sigmas is not None):
-            raise ValueError(f"spatial_dims is {spatial_dims}; choose 2, without temporal_sigmas, or 3")
+            raise OptionError(f"spatial_dims is {spatial_dims}: choose 2, without temporal_sigmas, or 3.")
         if len(temporal) != len(sigmas) or not sigmas or min(*sigmas, *temporal) <= 0:
-            raise ValueError(
-                f"sigmas {tuple(sigmas)} and temporal_sigmas {tuple(temporal)}: give as many, all positive"
+            raise OptionError(
+                f"sigmas {tuple(sigmas)} and temporal_sigmas {tuple(temporal)}: give as many, all positive."
             )
         kernels = []
         for spatial, frame in zip(sigmas, temporal, strict=True):

@@ -11,9 +11,9 @@ import torch
 from monai.metrics.metric import CumulativeIterationMetric
 from torch import Tensor
 
-from monai_stcnnt.metrics.fidelity import magnitude_psnr, magnitude_ssim, temporal_fidelity
+from monai_stcnnt.metrics.fidelity import magnitude_psnr, magnitude_ssim
 
-__all__ = ["MagnitudePSNRMetric", "MagnitudeSSIMMetric", "TemporalFidelityMetric"]
+__all__ = ["MagnitudePSNRMetric", "MagnitudeSSIMMetric"]
 
 
 class _PerItemMetric(CumulativeIterationMetric):
@@ -23,7 +23,7 @@ class _PerItemMetric(CumulativeIterationMetric):
 
     def _compute_tensor(self, y_pred: Tensor, y: Tensor | None = None, **kwargs: Any) -> Tensor:  # noqa: ANN401, ARG002 - MONAI's
         if y is None:
-            raise ValueError(f"{type(self).__name__} needs the truth y beside the prediction")
+            raise ValueError(f"{type(self).__name__} needs the truth y beside the prediction.")
         values = [type(self)._function(p, t) for p, t in zip(y_pred.detach(), y.detach(), strict=True)]
         return torch.tensor(values, dtype=torch.float32, device=y_pred.device)[:, None]
 
@@ -35,7 +35,7 @@ class _PerItemMetric(CumulativeIterationMetric):
         """
         buffer = self.get_buffer()
         if not isinstance(buffer, Tensor):
-            raise ValueError(f"{type(self).__name__} has seen no item yet")
+            raise ValueError(f"{type(self).__name__} has seen no item yet.")
         return buffer.mean()
 
 
@@ -57,13 +57,3 @@ class MagnitudeSSIMMetric(_PerItemMetric):
     """
 
     _function = staticmethod(magnitude_ssim)
-
-
-class TemporalFidelityMetric(_PerItemMetric):
-    """Correlation of the changes from frame to frame with the true ones.
-
-    Call it with prediction and truth ``(B, C, T, H, W)``, then ``aggregate()``; see
-    :func:`monai_stcnnt.metrics.fidelity.temporal_fidelity`.
-    """
-
-    _function = staticmethod(temporal_fidelity)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from monai.inferers import SlidingWindowInferer
 
-from monai_stcnnt.errors import DeviceMemoryError, ImageSizeError, LayoutError
+from monai_stcnnt.errors import DeviceMemoryError, LayoutError, OptionError
 from monai_stcnnt.inferers import FrameSlidingWindowInferer
 
 __all__: list[str] = []
@@ -91,7 +91,7 @@ def test_where_memory_ends_fewer_windows_go_on(caplog: pytest.LogCaptureFixture)
     assert seen[:3] == [8, 4, 2]
     assert max(seen[3:]) == 2
     assert [record.getMessage().split(" with ", 1)[1] for record in caplog.records] == [
-        "8 windows at once; going on with 4", "4 windows at once; going on with 2",
+        "8 windows at once; continuing with 4", "4 windows at once; continuing with 2",
     ]  # fmt: skip
     assert "out of memory" in caplog.text
 
@@ -105,7 +105,9 @@ def test_no_memory_for_one_window_is_an_error_that_says_so() -> None:
 
 
 def test_wrong_use_is_refused() -> None:
-    with pytest.raises(ImageSizeError, match="overlap"):
+    with pytest.raises(OptionError, match="1 window at once"):
+        FrameSlidingWindowInferer((4, 8, 8), sw_batch_size=0)
+    with pytest.raises(OptionError, match="overlap"):
         FrameSlidingWindowInferer((8, 8, 8), overlap=1.0)
     with pytest.raises(LayoutError, match="must stay"):
         FrameSlidingWindowInferer((8, 8, 8))(torch.ones(1, 1, 8, 8, 8), lambda p: p[..., ::2])

@@ -4,22 +4,14 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pytest
 import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from monai_stcnnt.errors import ConstantImageError, LayoutError
-from monai_stcnnt.metrics.cumulative import MagnitudePSNRMetric, MagnitudeSSIMMetric, TemporalFidelityMetric
-from monai_stcnnt.metrics.fidelity import (
-    magnitude_psnr,
-    magnitude_ssim,
-    snr_gain,
-    temporal_fidelity,
-    temporal_sharpness,
-)
+from monai_stcnnt.metrics.cumulative import MagnitudePSNRMetric, MagnitudeSSIMMetric
+from monai_stcnnt.metrics.fidelity import magnitude_psnr, magnitude_ssim
 from monai_stcnnt.mri.channels import complex_to_channels
 from monai_stcnnt.mri.noise import complex_noise
 from monai_stcnnt.mri.phantom import cine_phantom
@@ -62,36 +54,12 @@ def test_units_do_not_matter() -> None:
     assert magnitude_ssim(300 * noisy, 300 * clean) == pytest.approx(magnitude_ssim(noisy, clean), abs=1e-4)
 
 
-def test_gain_is_the_ratio_of_errors() -> None:
-    clean, noisy = images()
-    assert snr_gain(noisy, noisy, clean) == pytest.approx(1)
-    assert snr_gain(clean + 0.25 * (noisy - clean), noisy, clean) == pytest.approx(4, rel=1e-3)
-    assert snr_gain(clean, noisy, clean) == math.inf
-
-
-def test_blurred_motion_is_found() -> None:
-    clean, noisy = images(0.02)
-    blurred = (clean.roll(1, 1) + clean + clean.roll(-1, 1)) / 3
-    assert temporal_fidelity(clean, clean) == pytest.approx(1)
-    assert temporal_fidelity(3 * clean, clean) == pytest.approx(1)
-    assert temporal_sharpness(clean, clean) == pytest.approx(1)
-    assert temporal_sharpness(0.5 * clean, clean) == pytest.approx(0.5)
-    assert temporal_sharpness(blurred, clean) < 0.85
-    assert temporal_sharpness(noisy, clean) == pytest.approx(1, abs=0.05)
-    assert temporal_fidelity(noisy, clean) < 0.99
-    still = clean[:, :1].expand_as(clean)
-    assert temporal_fidelity(still, clean) == 0
-    assert temporal_sharpness(clean, still) == 0
-
-
 def test_wrong_shapes_and_empty_truth() -> None:
     clean, noisy = images()
     with pytest.raises(LayoutError):
         magnitude_psnr(noisy[:, :3], clean)
     with pytest.raises(LayoutError):
         magnitude_ssim(noisy[0], clean[0])
-    with pytest.raises(LayoutError, match="two frames"):
-        temporal_fidelity(noisy[:, :1], clean[:, :1])
     with pytest.raises(ConstantImageError):
         magnitude_psnr(noisy, torch.zeros_like(clean))
 
@@ -101,7 +69,6 @@ def test_wrong_shapes_and_empty_truth() -> None:
     [
         (MagnitudePSNRMetric, magnitude_psnr),
         (MagnitudeSSIMMetric, magnitude_ssim),
-        (TemporalFidelityMetric, temporal_fidelity),
     ],
 )
 def test_metric_averages_over_items(metric: type, function: object) -> None:
