@@ -31,6 +31,7 @@ __all__ = [
     "NotAnImageError",
     "OptionError",
     "OutputNotWritableError",
+    "PhaseRangeError",
     "PickledCodeError",
     "SeriesMismatchError",
     "SeriesSelectionError",
@@ -118,6 +119,10 @@ class SeriesSelectionError(StcnntError, ValueError):
 
 class SeriesMismatchError(StcnntError, ValueError):
     """The files of a series do not make one image: frames missing, duplicated, or of mixed size."""
+
+
+class PhaseRangeError(StcnntError, ValueError):
+    """The values of a phase image are in no range that is known to stand for a turn."""
 
 
 class PickledCodeError(UnreadableFileError):

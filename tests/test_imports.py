@@ -31,7 +31,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "metrics": {"errors", "mri"},
     "networks": {"errors", "indices"},
     "checkpoints": {"errors", "networks"},
-    "data": {"errors"},
+    "data": {"errors", "mri"},
     "inferers": {"errors", "indices"},
     "engines": LOWER,
     "handlers": LOWER | {"engines"},

@@ -69,6 +69,7 @@ from monai_stcnnt.mri.phantom import (
     random_shapes,
 )
 from monai_stcnnt.mri.phase import (
+    radians_per_unit,
     smooth_field,
     smooth_phase,
 )
@@ -129,6 +130,7 @@ __all__ = [
     "partial_fourier_filter",
     "prewhiten",
     "pseudo_replica_gfactor",
+    "radians_per_unit",
     "random_shapes",
     "replica_noise_map",
     "resize_matrix",

@@ -16,6 +16,7 @@ from monai.utils.enums import TransformBackends
 from monai.utils.type_conversion import convert_to_dst_type, convert_to_tensor
 
 from monai_stcnnt.errors import LayoutError
+from monai_stcnnt.mri.phase import radians_per_unit
 
 __all__ = [
     "MagnitudePhaseToComplex",
@@ -30,17 +31,14 @@ PhaseUnit = Literal["radians", "degrees", "auto"]
 logger = logging.getLogger(__name__)
 
 _BACKEND = [TransformBackends.TORCH, TransformBackends.NUMPY]
-_LARGEST_RADIANS = 2 * np.pi + 0.01
 
 
 class MagnitudePhaseToComplex(Transform):
     r"""Join a magnitude and a phase image to real and imaginary channels.
 
     Args:
-        unit: unit of the phase image. ``"auto"`` takes values within :math:`\pm 2\pi` for radians; anything larger is
-            taken for a scanner's integers and spread linearly such that the largest absolute value (or, for images
-            without negative values, the range from zero) becomes :math:`\pi` (or :math:`2\pi`), rounded up to a power
-            of two: 4095 and 4096 both count as 4096.
+        unit: unit of the phase image. ``"auto"`` tells it by the range of the values, see
+            :func:`~monai_stcnnt.mri.phase.radians_per_unit`.
         channel_dim: the channel axis.
 
     Raises:
@@ -67,6 +65,7 @@ class MagnitudePhaseToComplex(Transform):
 
         Raises:
             LayoutError: when the shapes differ, there is more than one channel, or the magnitude has negative values.
+            PhaseRangeError: when the range of the phase tells no unit.
         """
         magnitude = convert_to_tensor(img, dtype=torch.float32, track_meta=False)
         if magnitude.shape[self.channel_dim] != 1 or bool((magnitude < 0).any()):
@@ -85,14 +84,14 @@ class MagnitudePhaseToComplex(Transform):
         return convert_to_dst_type(joined, img, dtype=torch.float32)[0]
 
     def _radians_per_unit(self, phase: torch.Tensor) -> float:
-        largest = float(phase.abs().max()) if phase.numel() else 0.0
-        if self.unit == "degrees":
-            return float(np.pi / 180)
-        if self.unit == "radians" or largest <= _LARGEST_RADIANS:
+        if self.unit != "auto":
+            return float(np.pi / 180) if self.unit == "degrees" else 1.0
+        if not phase.numel():
             return 1.0
-        full = 2.0 ** np.ceil(np.log2(largest))
-        scale = float(np.pi / full) if bool((phase < 0).any()) else float(2 * np.pi / full)
-        logger.info("phase values up to %g are taken for integers: one unit is %g radians", largest, scale)
+        low, high = float(phase.min()), float(phase.max())
+        scale = radians_per_unit(low, high)
+        if scale != 1:
+            logger.info("phase values from %g to %g: one unit is %g radians", low, high, scale)
         return scale
 
 

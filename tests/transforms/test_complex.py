@@ -12,7 +12,7 @@ import pytest
 import torch
 from monai.data.meta_tensor import MetaTensor
 
-from monai_stcnnt.errors import LayoutError
+from monai_stcnnt.errors import LayoutError, PhaseRangeError
 from monai_stcnnt.transforms.complex import MagnitudePhaseToComplex, MagnitudePhaseToComplexd
 
 __all__: list[str] = []
@@ -22,11 +22,18 @@ ANGLE = torch.linspace(-3.1, 3.1, 24).reshape(1, 2, 3, 4)
 
 @pytest.mark.parametrize(
     ("unit", "scale", "tolerance"),
-    [("radians", 1.0, 1e-5), ("auto", 1.0, 1e-5), ("degrees", 180 / np.pi, 1e-5), ("auto", 4096 / np.pi, 2e-3)],
+    [
+        ("radians", 1.0, 1e-5),
+        ("auto", 1.0, 1e-5),
+        ("degrees", 180 / np.pi, 1e-5),
+        ("auto", 4096 / np.pi, 2e-3),
+        ("auto", 1000.0, 2e-3),
+        ("auto", 180 / np.pi, 1e-2),
+    ],
 )
 def test_units(unit: Any, scale: float, tolerance: float) -> None:  # noqa: ANN401 - one of the literals
     phase = ANGLE * scale
-    out = MagnitudePhaseToComplex(unit)(torch.full_like(ANGLE, 5.0), phase.round() if scale > 1000 else phase)
+    out = MagnitudePhaseToComplex(unit)(torch.full_like(ANGLE, 5.0), phase.round() if scale > 100 else phase)
     expected = torch.cat((5 * ANGLE.cos(), 5 * ANGLE.sin()))
     torch.testing.assert_close(torch.as_tensor(out), expected, atol=5 * tolerance, rtol=0)
 
@@ -37,7 +44,7 @@ def test_unsigned_integers_cover_the_circle(caplog: pytest.LogCaptureFixture) ->
         out = np.asarray(MagnitudePhaseToComplex()(np.ones((1, 1, 4, 4), np.int16), phase))
     assert out.dtype == np.float32
     np.testing.assert_allclose(out.sum((1, 2, 3)), 0, atol=1e-5)
-    assert "integers" in caplog.text
+    assert "one unit is" in caplog.text
 
 
 def test_dictionary_form_keeps_the_metadata() -> None:
@@ -60,6 +67,12 @@ def test_dictionary_form_keeps_the_metadata() -> None:
 def test_what_does_not_fit_is_refused(magnitude: torch.Tensor, phase: torch.Tensor) -> None:
     with pytest.raises(LayoutError):
         MagnitudePhaseToComplex()(magnitude, phase)
+
+
+@pytest.mark.parametrize("scale", [1e-3, 300.0])
+def test_a_phase_of_unclear_range_is_refused(scale: float) -> None:
+    with pytest.raises(PhaseRangeError, match="3142"):
+        MagnitudePhaseToComplex()(torch.ones_like(ANGLE), ANGLE * scale)
 
 
 def test_wrong_options() -> None:

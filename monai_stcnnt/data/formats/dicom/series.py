@@ -44,10 +44,12 @@ from monai_stcnnt.data.record import SeriesRecord
 from monai_stcnnt.errors import (
     EmptyImageError,
     NotAnImageError,
+    PhaseRangeError,
     SeriesMismatchError,
     SeriesSelectionError,
     UnreadableFileError,
 )
+from monai_stcnnt.mri.phase import radians_per_unit
 
 __all__ = [
     "DicomPart",
@@ -56,8 +58,8 @@ __all__ = [
     "join_parts",
     "list_dicom_series",
     "open_dicom",
+    "phase_scale",
     "plane_of",
-    "radians_per_unit",
     "read_dicom",
     "read_dicom_parts",
 ]
@@ -141,6 +143,7 @@ def read_dicom(path: str | Path, *, series: str | int | None = None) -> SeriesRe
     Raises:
         SeriesSelectionError: if there are several series and none, or one that does not exist, is asked for.
         SeriesMismatchError: if frames are missing, duplicated or of mixed size, or two parts do not fit each other.
+        PhaseRangeError: if the range of a phase tells no unit.
         NotAnImageError: if the image is a phase, real or imaginary part without its other half, in color, or no image.
         UnreadableFileError: if a file is damaged, or its compression cannot be decoded.
         GeometryError: if positions are absent or not on a line.
@@ -228,7 +231,7 @@ def read_dicom_parts(parts: Sequence[DicomPart]) -> SeriesRecord:
         return outline.with_array(arrays[0])
     radians = None
     if parts[1].series.component == "phase":
-        radians = radians_per_unit(parts[1], float(np.abs(arrays[1]).max()))
+        radians = phase_scale(parts[1], float(arrays[1].min()), float(arrays[1].max()))
     return outline.with_array(join_parts(arrays[0], arrays[1], radians))
 
 
@@ -271,7 +274,7 @@ def join_parts(first: np.ndarray, second: np.ndarray, radians: float | None) -> 
     Args:
         first: magnitude or real part ``(1, ...)``.
         second: phase or imaginary part ``(1, ...)``.
-        radians: for a phase, radians for one unit of it, from :func:`radians_per_unit`; else None.
+        radians: for a phase, radians for one unit of it, from :func:`phase_scale`; else None.
 
     Returns:
         Real and imaginary part ``(2, ...)``.
@@ -468,30 +471,21 @@ def plane_of(pixels: np.ndarray, number: int, frame: DicomFrame) -> np.ndarray:
     return plane.astype(np.float64) * frame.slope + frame.intercept
 
 
-def radians_per_unit(part: DicomPart, largest: float) -> float:
-    """Scale of a phase image, from the range that its rescale intercept stands for: half a turn, or its values' range.
-
-    Siemens writes -4096 to 4094, Philips and GE thousandths of a radian, or radians, for -pi to pi.
+def phase_scale(part: DicomPart, low: float, high: float) -> float:
+    """Radians for one unit of a phase.
 
     Args:
-        part: the phase.
-        largest: its largest absolute value.
+        part: the phase; a negative rescale intercept declares where its range begins.
+        low: its smallest value.
+        high: its largest value.
 
     Returns:
-        Radians for one unit of the phase.
+        The scale, see :func:`~monai_stcnnt.mri.phase.radians_per_unit`.
 
     Raises:
-        SeriesMismatchError: if it is none of these scales.
+        PhaseRangeError: if the range tells no unit.
     """
-    low = min(frame.intercept for frame in part.series.frames)
-    extreme = max(abs(low), largest)
-    scales = {4096.0: math.pi / 4096, 1000 * math.pi: 1e-3, math.pi: 1.0}
-    for range_end, scale in scales.items():
-        if math.isclose(extreme, range_end, rel_tol=0.01) or (
-            low == 0 and 0.9 * range_end < extreme <= 1.01 * range_end
-        ):
-            return scale
-    raise SeriesMismatchError(
-        f"{part.name}: the phase reaches {extreme:g}, which is no known scale of half a turn (4096, 3142 or 3.142). "
-        "Convert it to real and imaginary part."
-    )
+    try:
+        return radians_per_unit(min(low, *(frame.intercept for frame in part.series.frames)), high)
+    except PhaseRangeError as error:
+        raise PhaseRangeError(f"{part.name}: {error}.") from error

@@ -12,7 +12,7 @@ import numpy as np
 
 from monai_stcnnt.data.formats.dicom.frames import DicomFrame
 from monai_stcnnt.data.formats.dicom.pixels import FramePixels, read_pixels
-from monai_stcnnt.data.formats.dicom.series import DicomPart, dicom_outline, join_parts, plane_of, radians_per_unit
+from monai_stcnnt.data.formats.dicom.series import DicomPart, dicom_outline, join_parts, phase_scale, plane_of
 from monai_stcnnt.data.slabs import SeriesSlabs
 from monai_stcnnt.errors import StcnntError
 
@@ -42,8 +42,9 @@ class DicomSlabs(SeriesSlabs):
         self.meta["file_dtype"] = str(self._pixels(0, parts[0].ordered.grid[0][0])[0].dtype)
         self.radians: float | None = None
         if len(parts) == 2 and parts[1].series.component == "phase":
-            largest = max(float(np.abs(self._part(1, *place)).max()) for place in self.all_places())
-            self.radians = radians_per_unit(parts[1], largest)
+            ranges = [(values.min(), values.max()) for values in (self._part(1, *place) for place in self.all_places())]
+            low, high = min(low for low, _ in ranges), max(high for _, high in ranges)
+            self.radians = phase_scale(parts[1], float(low), float(high))
 
     def read(self, frames: slice, slices: slice) -> np.ndarray:
         """Read some frames of some slices; see :meth:`SeriesSlabs.read`."""

@@ -246,7 +246,7 @@ def test_phase_of_unknown_scale_is_refused(make_dicom: MakeFiles) -> None:
 
     folder = make_dicom("in/m", VALUES, change=as_series(8, "1.2.8")).parent
     make_dicom("in/p", VALUES, change=change)
-    with pytest.raises(errors.SeriesMismatchError, match="half a turn"):
+    with pytest.raises(errors.PhaseRangeError, match="a whole turn"):
         read_dicom(folder)
 
 
