@@ -7,8 +7,10 @@ from __future__ import annotations
 import ast
 import json
 import os
+import shutil
 import sys
 from collections.abc import Callable
+from importlib.resources import as_file, files
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +64,15 @@ def write_toy(path: Path) -> Path:
     return path
 
 
+def write_parrec(path: Path) -> Path:
+    """Copy a phantom that comes with nibabel."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for file in (path, path.with_suffix(".REC")):
+        with as_file(files("nibabel") / "tests" / "data" / file.name) as source:
+            shutil.copy(source, file)
+    return path
+
+
 def write_mhd(path: Path) -> Path:
     sitk = pytest.importorskip("SimpleITK")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -104,11 +115,16 @@ def test_a_format_of_one_row_has_all_commands(
 
 @pytest.mark.usefixtures("_toy")
 @pytest.mark.parametrize(
-    ("write", "name", "second"),
-    [(write_toy, "a.toy", "a.values"), (write_mhd, "a.mhd", "a.raw"), (write_mhd, "a.nhdr", "a.raw")],
+    ("write", "name", "second", "dtype"),
+    [
+        (write_toy, "a.toy", "a.values", "<f4"),
+        (write_mhd, "a.mhd", "a.raw", "<f4"),
+        (write_mhd, "a.nhdr", "a.raw", "<f4"),
+        (write_parrec, "phantom_EPI_asc_CLEAR_2_1.PAR", "phantom_EPI_asc_CLEAR_2_1.REC", "<u2"),
+    ],
 )
 def test_a_change_of_the_second_file_makes_the_result_stale(
-    tmp_path: Path, write: Callable[[Path], Path], name: str, second: str
+    tmp_path: Path, write: Callable[[Path], Path], name: str, second: str, dtype: str
 ) -> None:
     image = write(tmp_path / "in" / name)
     data = image.with_name(second)
@@ -116,10 +132,10 @@ def test_a_change_of_the_second_file_makes_the_result_stale(
     first = run(tmp_path / "in", tmp_path / "out")
     assert (len(first.saved), first.unchanged) == (2, 0)
     assert run(tmp_path / "in", tmp_path / "out").unchanged == 2
-    [before] = (tmp_path / "out").glob("a_denoised.*")
+    [before] = (tmp_path / "out").glob(f"{image.stem}_denoised.*")
     mean = read_series(before).array.mean()
 
-    values = np.fromfile(data, np.float32)
+    values = np.fromfile(data, dtype)
     (values * 3).tofile(data)
     os.utime(data, (1, 1))
     assert run(tmp_path / "in", tmp_path / "out").unchanged == 1

@@ -75,7 +75,7 @@ def test_several_series_have_the_names_to_ask_for(tmp_path: Path) -> None:
     found = describe(tmp_path)
     assert [(s.series, s.network) for s in found] == [("8", "magnitude"), ("9", "magnitude"), ("10", "")]
     assert found[2].kind == "phase"
-    assert "ask for it together with the magnitude" in found[2].refused
+    assert "Ask for it together with the magnitude" in found[2].refused
     assert read_series(tmp_path / "in", series="8+10").kind == "complex"
 
 

@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 OutputDtype = Literal["float32", "float64", "int16", "uint16", "uint8"]
-SeriesKind = Literal["magnitude", "complex", "phase", "real", "imaginary", "unknown"]
+SeriesKind = Literal["magnitude", "complex", "phase", "real", "imaginary", "derived", "unknown"]
 
 NIFTI_EXTENSION = ".nii.gz"
 """Ending of results of formats that cannot hold them."""

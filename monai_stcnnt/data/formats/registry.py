@@ -28,6 +28,7 @@ from monai_stcnnt.data.formats.dicom.dicom_format import Dicom
 from monai_stcnnt.data.formats.itk import Itk
 from monai_stcnnt.data.formats.nifti import Nifti
 from monai_stcnnt.data.formats.numpy_files import NumpyFiles
+from monai_stcnnt.data.formats.parrec import ParRec
 from monai_stcnnt.data.paths import files_below, folders_below
 from monai_stcnnt.data.record import SeriesRecord
 from monai_stcnnt.data.slabs import IN_MEMORY, SeriesSlabs
@@ -54,7 +55,7 @@ OutputFormat = Literal["same", "nifti", "dicom_seg"]
 FOLDERS = Dicom()
 """The format of folders without a format of their own, and of results without an ending."""
 
-FORMATS: tuple[Format, ...] = (NumpyFiles(), Nifti(), Itk(), FOLDERS)
+FORMATS: tuple[Format, ...] = (NumpyFiles(), Nifti(), Itk(), ParRec(), FOLDERS)
 """One row for each format; the first that recognizes a path takes it."""
 
 

@@ -25,6 +25,7 @@ from monai_stcnnt.data.formats.dicom.series import (
 from monai_stcnnt.data.formats.dicom.slabs import DicomSlabs
 from monai_stcnnt.data.formats.dicom.sorting import sort_frames
 from monai_stcnnt.data.formats.dicom.writer import write_dicom_series
+from monai_stcnnt.data.formats.parts import alone_refused
 from monai_stcnnt.data.paths import files_below
 from monai_stcnnt.data.record import SeriesRecord
 from monai_stcnnt.data.slabs import IN_MEMORY, MemorySlabs, SeriesSlabs, Watch
@@ -106,20 +107,13 @@ class Dicom(Format):
         except StcnntError as error:
             return dataclasses.replace(start, refused=str(error))
         rows, columns = part.frames[0].shape
-        summary = dataclasses.replace(
+        return dataclasses.replace(
             start,
+            refused=start.refused or alone_refused(part),
             shape=(columns, rows, len(ordered.grid[0]), len(ordered.grid)),
             spacing=tuple(float(v) for v in (ordered.affine[:3, :3] ** 2).sum(axis=0) ** 0.5),
             frame_times=finite_times(ordered.frame_times),
             ordered_by=ordered.ordered_by,
-        )
-        if part.component == "magnitude":
-            return summary
-        other = {"phase": "the magnitude", "real": "the imaginary part"}.get(part.component, "the real part")
-        return dataclasses.replace(
-            summary,
-            refused=f"a {part.component} image alone cannot be worked on; ask for it together with {other} of the "
-            "same image, as KEY+KEY.",
         )
 
 

@@ -17,7 +17,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import pydicom
@@ -27,12 +26,12 @@ from pydicom.dataset import Dataset
 from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.multival import MultiValue
 
+from monai_stcnnt.data.formats.parts import Component
 from monai_stcnnt.data.unpacking import check_deflated
 from monai_stcnnt.errors import GeometryError, NotAnImageError, StcnntError, UnreadableFileError
 
 __all__ = [
     "DECODE_FAILURES",
-    "Component",
     "DicomFrame",
     "frames_of",
     "has_pixels",
@@ -40,8 +39,6 @@ __all__ = [
     "quiet_pydicom",
     "read_header",
 ]
-
-Component = Literal["magnitude", "phase", "real", "imaginary"]
 
 # What pydicom and its decoders raise on damaged files.
 DECODE_FAILURES = (

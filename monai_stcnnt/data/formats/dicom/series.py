@@ -30,7 +30,6 @@ from pydicom.uid import (
 
 from monai_stcnnt.data.checks import check_exists
 from monai_stcnnt.data.formats.dicom.frames import (
-    Component,
     DicomFrame,
     frames_of,
     has_pixels,
@@ -40,25 +39,20 @@ from monai_stcnnt.data.formats.dicom.frames import (
 )
 from monai_stcnnt.data.formats.dicom.pixels import read_pixels
 from monai_stcnnt.data.formats.dicom.sorting import SortedFrames, sort_frames
+from monai_stcnnt.data.formats.parts import Component, choose_parts, join_parts, phase_scale
 from monai_stcnnt.data.record import SeriesRecord
 from monai_stcnnt.errors import (
     EmptyImageError,
-    NotAnImageError,
-    PhaseRangeError,
     SeriesMismatchError,
-    SeriesSelectionError,
     UnreadableFileError,
 )
-from monai_stcnnt.mri.phase import radians_per_unit
 
 __all__ = [
     "DicomPart",
     "DicomSeries",
     "dicom_outline",
-    "join_parts",
     "list_dicom_series",
     "open_dicom",
-    "phase_scale",
     "plane_of",
     "read_dicom",
     "read_dicom_parts",
@@ -68,7 +62,6 @@ logger = logging.getLogger(__name__)
 
 _MR_IMAGES = (MRImageStorage, EnhancedMRImageStorage, LegacyConvertedEnhancedMRImageStorage)
 _SUFFIXES = (".dcm", ".ima")
-_PAIRS: list[tuple[Component, Component]] = [("real", "imaginary"), ("magnitude", "phase")]
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,6 +80,16 @@ class DicomSeries:
     def component(self) -> Component:
         """Magnitude, phase, real or imaginary."""
         return self.frames[0].component
+
+    @property
+    def echo_time(self) -> float:
+        """In milliseconds, NaN where absent."""
+        return self.frames[0].echo_time
+
+    def answers_to(self, series: str) -> bool:
+        """Whether it is meant by a key, a series number or a UID."""
+        first = self.frames[0]
+        return series in (self.key, str(first.series_number), first.series_uid)
 
     def describe(self) -> str:
         """One line without anything about the patient."""
@@ -175,6 +178,11 @@ class DicomPart:
         return f"{self.path}, series {self.series.key}"
 
     @property
+    def declared_low(self) -> float:
+        """Where the range of the values begins, as the rescale intercept declares it."""
+        return min(frame.intercept for frame in self.series.frames)
+
+    @property
     def shape(self) -> tuple[int, int, int, int, int]:
         """``(1, T, Z, Y, X)``."""
         grid = self.ordered.grid
@@ -195,17 +203,11 @@ def open_dicom(path: str | Path, *, series: str | int | None = None) -> list[Dic
         StcnntError: as :func:`read_dicom`, as far as headers show it.
     """
     path = check_exists(path)
-    chosen = _choose(list_dicom_series(path), series, path)
     parts = []
-    for one in chosen:
+    for one in choose_parts(list_dicom_series(path), series, path):
         ordered = sort_frames(one.frames, f"{path}, series {one.key}")
         files = tuple(sorted({frame.path for row in ordered.grid for frame in row}))
         parts.append(DicomPart(path, one, ordered, files))
-    if len(parts) == 1 and chosen[0].component != "magnitude":
-        raise NotAnImageError(
-            f"{parts[0].name} is a {chosen[0].component} image, which alone cannot be worked on. "
-            "Give it together with its other half, or the magnitude."
-        )
     return parts
 
 
@@ -231,7 +233,8 @@ def read_dicom_parts(parts: Sequence[DicomPart]) -> SeriesRecord:
         return outline.with_array(arrays[0])
     radians = None
     if parts[1].series.component == "phase":
-        radians = phase_scale(parts[1], float(arrays[1].min()), float(arrays[1].max()))
+        low = min(float(arrays[1].min()), parts[1].declared_low)
+        radians = phase_scale(parts[1].name, low, float(arrays[1].max()))
     return outline.with_array(join_parts(arrays[0], arrays[1], radians))
 
 
@@ -266,23 +269,6 @@ def dicom_outline(parts: Sequence[DicomPart]) -> SeriesRecord:
     }
     values = np.broadcast_to(np.float32(0), (2, *parts[0].shape[1:]))
     return SeriesRecord(values, first.affine, first.frame_times, metadata)
-
-
-def join_parts(first: np.ndarray, second: np.ndarray, radians: float | None) -> np.ndarray:
-    """Join magnitude and phase, or real and imaginary part.
-
-    Args:
-        first: magnitude or real part ``(1, ...)``.
-        second: phase or imaginary part ``(1, ...)``.
-        radians: for a phase, radians for one unit of it, from :func:`phase_scale`; else None.
-
-    Returns:
-        Real and imaginary part ``(2, ...)``.
-    """
-    if radians is None:
-        return np.concatenate([first, second])
-    angle = second * radians
-    return np.concatenate([first * np.cos(angle), first * np.sin(angle)])
 
 
 def _dicom_files(folder: Path) -> list[Path]:
@@ -355,55 +341,6 @@ def _echoes(frames: list[DicomFrame]) -> list[list[DicomFrame]]:
     return [by_echo[echo] for echo in sorted(by_echo)]
 
 
-def _choose(found: list[DicomSeries], series: str | int | None, path: Path) -> list[DicomSeries]:
-    """One image, or the two parts of a complex one."""
-    if isinstance(series, str) and "+" in series:
-        parts = [_choose(found, key.strip(), path) for key in series.split("+")]
-        return _as_pair([part for chosen in parts for part in chosen], path)
-    chosen = found if series is None else [s for s in found if _matches(s, series)]
-    if len(chosen) == 1:
-        return chosen
-    pair = _pair(chosen)
-    if pair:
-        logger.info("%s: %s and %s make one complex image", path, pair[0].describe(), pair[1].describe())
-        return pair
-    what = "several series" if chosen else f"no series {series!r}"
-    listing = "; ".join(s.describe() for s in found)
-    raise SeriesSelectionError(f"{path} holds {what}. Choose one with series=KEY: {listing}.")
-
-
-def _matches(candidate: DicomSeries, series: str | int) -> bool:
-    first = candidate.frames[0]
-    return str(series) in (candidate.key, str(first.series_number), first.series_uid)
-
-
-def _pair(chosen: list[DicomSeries]) -> list[DicomSeries]:
-    """The two halves of one complex image among several parts; nothing where that is not plain."""
-    by_component = {s.component: s for s in chosen}
-    if len(by_component) != len(chosen):
-        return []
-    for pair in _PAIRS:
-        parts = [by_component[component] for component in pair if component in by_component]
-        if len(parts) == 2 and _same_echo(parts) and (len(chosen) == 2 or len(by_component) == 4):
-            return parts
-    return []
-
-
-def _same_echo(parts: list[DicomSeries]) -> bool:
-    first, second = (part.frames[0].echo_time for part in parts)
-    return (math.isnan(first) and math.isnan(second)) or math.isclose(first, second, abs_tol=1e-2)
-
-
-def _as_pair(parts: list[DicomSeries], path: Path) -> list[DicomSeries]:
-    by_component = {part.component: part for part in parts}
-    for pair in _PAIRS:
-        if len(parts) == 2 and set(pair) == set(by_component):
-            return [by_component[component] for component in pair]
-    raise SeriesSelectionError(
-        f"{path}: {' and '.join(part.describe() for part in parts)} are not the two parts of a complex image."
-    )
-
-
 def _metadata(part: DicomPart) -> dict[str, Any]:
     index = {file: i for i, file in enumerate(part.files)}
     numbers = np.array([[(index[frame.path], frame.number) for frame in row] for row in part.ordered.grid])
@@ -469,23 +406,3 @@ def plane_of(pixels: np.ndarray, number: int, frame: DicomFrame) -> np.ndarray:
             f"{frame.path} has fewer pixels than its header says. It is incomplete; copy it anew."
         )
     return plane.astype(np.float64) * frame.slope + frame.intercept
-
-
-def phase_scale(part: DicomPart, low: float, high: float) -> float:
-    """Radians for one unit of a phase.
-
-    Args:
-        part: the phase; a negative rescale intercept declares where its range begins.
-        low: its smallest value.
-        high: its largest value.
-
-    Returns:
-        The scale, see :func:`~monai_stcnnt.mri.phase.radians_per_unit`.
-
-    Raises:
-        PhaseRangeError: if the range tells no unit.
-    """
-    try:
-        return radians_per_unit(min(low, *(frame.intercept for frame in part.series.frames)), high)
-    except PhaseRangeError as error:
-        raise PhaseRangeError(f"{part.name}: {error}.") from error

@@ -12,7 +12,8 @@ import numpy as np
 
 from monai_stcnnt.data.formats.dicom.frames import DicomFrame
 from monai_stcnnt.data.formats.dicom.pixels import FramePixels, read_pixels
-from monai_stcnnt.data.formats.dicom.series import DicomPart, dicom_outline, join_parts, phase_scale, plane_of
+from monai_stcnnt.data.formats.dicom.series import DicomPart, dicom_outline, plane_of
+from monai_stcnnt.data.formats.parts import join_parts, phase_scale
 from monai_stcnnt.data.slabs import SeriesSlabs
 from monai_stcnnt.errors import StcnntError
 
@@ -43,8 +44,8 @@ class DicomSlabs(SeriesSlabs):
         self.radians: float | None = None
         if len(parts) == 2 and parts[1].series.component == "phase":
             ranges = [(values.min(), values.max()) for values in (self._part(1, *place) for place in self.all_places())]
-            low, high = min(low for low, _ in ranges), max(high for _, high in ranges)
-            self.radians = phase_scale(parts[1], float(low), float(high))
+            low = min(parts[1].declared_low, *(float(low) for low, _ in ranges))
+            self.radians = phase_scale(parts[1].name, low, max(float(high) for _, high in ranges))
 
     def read(self, frames: slice, slices: slice) -> np.ndarray:
         """Read some frames of some slices; see :meth:`SeriesSlabs.read`."""
