@@ -33,9 +33,7 @@ from monai_stcnnt.data.training.clips import PrepareClips, split_datalist
 from monai_stcnnt.data.training.draws import Draw, NumberedDataset, NumberedSampler, draw_seed
 from monai_stcnnt.data.training.frame_labels import (
     UNLABELLED,
-    LoadFrameLabelsD,
     LoadFrameLabelsd,
-    LoadFrameLabelsDict,
     read_frame_labels,
 )
 from monai_stcnnt.data.training.labelled_folders import (
@@ -47,9 +45,7 @@ from monai_stcnnt.data.training.labelled_folders import (
 )
 from monai_stcnnt.data.writer import (
     SaveSeries,
-    SaveSeriesD,
     SaveSeriesd,
-    SaveSeriesDict,
     record_from_metatensor,
     write_labels,
     write_series,
@@ -62,8 +58,6 @@ __all__ = [
     "Draw",
     "Format",
     "ImageKind",
-    "LoadFrameLabelsD",
-    "LoadFrameLabelsDict",
     "LoadFrameLabelsd",
     "NumberedDataset",
     "NumberedSampler",
@@ -71,8 +65,6 @@ __all__ = [
     "OutputFormat",
     "PrepareClips",
     "SaveSeries",
-    "SaveSeriesD",
-    "SaveSeriesDict",
     "SaveSeriesd",
     "SeriesReader",
     "SeriesRecord",

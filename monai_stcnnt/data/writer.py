@@ -29,8 +29,6 @@ from monai_stcnnt.errors import LabelValueError, LayoutError, OptionError, Outpu
 
 __all__ = [
     "SaveSeries",
-    "SaveSeriesD",
-    "SaveSeriesDict",
     "SaveSeriesd",
     "record_from_metatensor",
     "write_labels",
@@ -342,6 +340,3 @@ class SaveSeriesd(MapTransform):
         for key, saver in self.key_iterator(d, self.savers):
             d[key] = saver(d[key])
         return d
-
-
-SaveSeriesD = SaveSeriesDict = SaveSeriesd

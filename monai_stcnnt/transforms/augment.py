@@ -28,20 +28,12 @@ from monai_stcnnt.transforms.clip import RandClipd, as_clip
 
 __all__ = [
     "RandBandLimit",
-    "RandBandLimitD",
-    "RandBandLimitDict",
     "RandBandLimitd",
     "RandFrameShuffle",
-    "RandFrameShuffleD",
-    "RandFrameShuffleDict",
     "RandFrameShuffled",
     "RandMatrixSize",
-    "RandMatrixSizeD",
-    "RandMatrixSizeDict",
     "RandMatrixSized",
     "RandSimulatedClip",
-    "RandSimulatedClipD",
-    "RandSimulatedClipDict",
     "RandSimulatedClipd",
     "Simulation",
 ]
@@ -341,9 +333,3 @@ class RandSimulatedClipd(RandClipd):
         if self.transform.reference is not None:
             d[self.reference_key] = self.transform.reference
         return d
-
-
-RandBandLimitD = RandBandLimitDict = RandBandLimitd
-RandMatrixSizeD = RandMatrixSizeDict = RandMatrixSized
-RandFrameShuffleD = RandFrameShuffleDict = RandFrameShuffled
-RandSimulatedClipD = RandSimulatedClipDict = RandSimulatedClipd

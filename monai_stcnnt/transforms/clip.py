@@ -18,12 +18,8 @@ from monai_stcnnt.indices import reflect_index
 from monai_stcnnt.mri.snr import foreground_mean
 
 __all__ = [
-    "ForegroundReferenceD",
-    "ForegroundReferenceDict",
     "ForegroundReferenced",
     "RandFrameClip",
-    "RandFrameClipD",
-    "RandFrameClipDict",
     "RandFrameClipd",
 ]
 
@@ -183,7 +179,3 @@ class ForegroundReferenced(MapTransform):
             series = convert_to_tensor(d[key], track_meta=False)
             d[self.reference_key] = foreground_mean(series.square().sum(1).sqrt())
         return d
-
-
-RandFrameClipD = RandFrameClipDict = RandFrameClipd
-ForegroundReferenceD = ForegroundReferenceDict = ForegroundReferenced

@@ -20,8 +20,6 @@ from monai_stcnnt.mri.phase import radians_per_unit
 
 __all__ = [
     "MagnitudePhaseToComplex",
-    "MagnitudePhaseToComplexD",
-    "MagnitudePhaseToComplexDict",
     "MagnitudePhaseToComplexd",
     "PhaseUnit",
 ]
@@ -131,6 +129,3 @@ class MagnitudePhaseToComplexd(MapTransform):
         for key in self.key_iterator(d):
             d[key] = self.to_complex(d[key], d.pop(self.phase_key, None))
         return d
-
-
-MagnitudePhaseToComplexD = MagnitudePhaseToComplexDict = MagnitudePhaseToComplexd

@@ -19,8 +19,6 @@ from monai_stcnnt.errors import LayoutError
 
 __all__ = [
     "KeepLargestPerFrame",
-    "KeepLargestPerFrameD",
-    "KeepLargestPerFrameDict",
     "KeepLargestPerFramed",
 ]
 
@@ -97,6 +95,3 @@ class KeepLargestPerFramed(MapTransform):
         for key in self.key_iterator(d):
             d[key] = self.keep(d[key])
         return d
-
-
-KeepLargestPerFrameD = KeepLargestPerFrameDict = KeepLargestPerFramed

@@ -22,16 +22,10 @@ from monai_stcnnt.mri.gfactor import check_gfactor_map, draw_gfactor_map
 
 __all__ = [
     "AppendGFactor",
-    "AppendGFactorD",
-    "AppendGFactorDict",
     "AppendGFactord",
     "ApplyGFactor",
-    "ApplyGFactorD",
-    "ApplyGFactorDict",
     "ApplyGFactord",
     "RandGFactorMap",
-    "RandGFactorMapD",
-    "RandGFactorMapDict",
     "RandGFactorMapd",
 ]
 
@@ -276,8 +270,3 @@ class RandGFactorMapd(MapTransform, Randomizable):
             d[self.gmap_key] = self.rand_gfactor_map(d[key])
             break
         return d
-
-
-AppendGFactorD = AppendGFactorDict = AppendGFactord
-ApplyGFactorD = ApplyGFactorDict = ApplyGFactord
-RandGFactorMapD = RandGFactorMapDict = RandGFactorMapd

@@ -21,11 +21,7 @@ from monai_stcnnt.errors import LayoutError
 from monai_stcnnt.indices import reflect_index
 
 __all__ = [
-    "LabelledFramesD",
-    "LabelledFramesDict",
     "LabelledFramesd",
-    "RandLabelledClipD",
-    "RandLabelledClipDict",
     "RandLabelledClipd",
     "labelled_frames",
 ]
@@ -156,7 +152,3 @@ class LabelledFramesd(MapTransform):
 
 def _plain(value: torch.Tensor) -> torch.Tensor:
     return value.as_tensor() if isinstance(value, MetaTensor) else value
-
-
-RandLabelledClipD = RandLabelledClipDict = RandLabelledClipd
-LabelledFramesD = LabelledFramesDict = LabelledFramesd

@@ -37,14 +37,10 @@ from monai_stcnnt.errors import LayoutError
 
 __all__ = [
     "FileToFrames",
-    "FileToFramesD",
-    "FileToFramesDict",
     "FileToFramesd",
     "FrameAxis",
     "Layout",
     "SwapFrameLayout",
-    "SwapFrameLayoutD",
-    "SwapFrameLayoutDict",
     "SwapFrameLayoutd",
     "expand_to_sizes",
     "file_to_frames",
@@ -465,7 +461,3 @@ class SwapFrameLayoutd(MapTransform, InvertibleTransform):
         for key in self.key_iterator(d):
             d[key] = self.swap.inverse(d[key])
         return d
-
-
-FileToFramesD = FileToFramesDict = FileToFramesd
-SwapFrameLayoutD = SwapFrameLayoutDict = SwapFrameLayoutd

@@ -19,8 +19,6 @@ from monai_stcnnt.mri.channels import image_magnitude
 
 __all__ = [
     "NormalizeMagnitude",
-    "NormalizeMagnitudeD",
-    "NormalizeMagnitudeDict",
     "NormalizeMagnituded",
 ]
 
@@ -85,6 +83,3 @@ class NormalizeMagnituded(MapTransform):
         for key in self.key_iterator(d):
             d[key] = self.normalize(d[key])
         return d
-
-
-NormalizeMagnitudeD = NormalizeMagnitudeDict = NormalizeMagnituded

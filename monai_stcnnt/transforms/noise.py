@@ -40,12 +40,8 @@ from monai_stcnnt.transforms.clip import RandClipd, as_clip
 
 __all__ = [
     "RandMRNoise",
-    "RandMRNoiseD",
-    "RandMRNoiseDict",
     "RandMRNoised",
     "RandSmoothPhase",
-    "RandSmoothPhaseD",
-    "RandSmoothPhaseDict",
     "RandSmoothPhased",
 ]
 
@@ -332,7 +328,3 @@ class RandMRNoised(MapTransform, Randomizable):
         if value is None and isinstance(image, MetaTensor) and get_track_meta():
             value = image.meta.get(self.reference_key)
         return None if value is None else float(value)
-
-
-RandSmoothPhaseD = RandSmoothPhaseDict = RandSmoothPhased
-RandMRNoiseD = RandMRNoiseDict = RandMRNoised

@@ -27,16 +27,10 @@ from monai_stcnnt.mri.noise_level import estimate_noise_level
 
 __all__ = [
     "EstimateNoiseLevel",
-    "EstimateNoiseLevelD",
-    "EstimateNoiseLevelDict",
     "EstimateNoiseLeveld",
     "FromSNRUnits",
-    "FromSNRUnitsD",
-    "FromSNRUnitsDict",
     "FromSNRUnitsd",
     "ToSNRUnits",
-    "ToSNRUnitsD",
-    "ToSNRUnitsDict",
     "ToSNRUnitsd",
 ]
 
@@ -302,8 +296,3 @@ class EstimateNoiseLeveld(MapTransform):
         if levels:
             d[self.sigma_key] = levels[0]
         return d
-
-
-ToSNRUnitsD = ToSNRUnitsDict = ToSNRUnitsd
-FromSNRUnitsD = FromSNRUnitsDict = FromSNRUnitsd
-EstimateNoiseLevelD = EstimateNoiseLevelDict = EstimateNoiseLeveld

@@ -30,11 +30,7 @@ from monai_stcnnt.mri.phase import smooth_field
 from monai_stcnnt.transforms.labelled_clip import labelled_frames
 
 __all__ = [
-    "RandFrameWarpD",
-    "RandFrameWarpDict",
     "RandFrameWarpd",
-    "RandImageFromLabelsD",
-    "RandImageFromLabelsDict",
     "RandImageFromLabelsd",
     "fill_unlabelled",
     "image_from_labels",
@@ -279,7 +275,3 @@ class RandFrameWarpd(MapTransform, Randomizable):
             )
             d[key] = convert_to_dst_type(warped.movedim(0, 1), d[key], dtype=torch.float32)[0]
         return d
-
-
-RandImageFromLabelsD = RandImageFromLabelsDict = RandImageFromLabelsd
-RandFrameWarpD = RandFrameWarpDict = RandFrameWarpd

@@ -23,7 +23,6 @@ from monai.transforms.io.dictionary import LoadImaged
 from monai.transforms.post.dictionary import Invertd
 from monai.transforms.utility.dictionary import EnsureChannelFirstd
 
-from monai_stcnnt.data import writer as module
 from monai_stcnnt.data.formats.registry import read_series
 from monai_stcnnt.data.listing import series_datalist
 from monai_stcnnt.data.reader import SeriesReader
@@ -207,7 +206,3 @@ def test_other_images_are_refused(make_nifti: Callable[..., Path], tmp_path: Pat
     with pytest.raises(LayoutError, match="'source'"):
         SaveSeries(tmp_path / "out")(MetaTensor(torch.zeros(1, 5, 4)))
     assert list((tmp_path / "out").iterdir()) == []
-
-
-def test_dictionary_names() -> None:
-    assert module.SaveSeriesD is module.SaveSeriesDict is SaveSeriesd

@@ -16,7 +16,6 @@ from monai.transforms.post.dictionary import Invertd
 from monai.transforms.utility.dictionary import EnsureTyped
 
 from monai_stcnnt.errors import LayoutError
-from monai_stcnnt.transforms import layout as module
 from monai_stcnnt.transforms.layout import (
     FileToFrames,
     FileToFramesd,
@@ -268,8 +267,3 @@ def test_missing_keys() -> None:
         FileToFramesd(["image", "gmap"])({"image": scan((1, 5, 4))})
     d = FileToFramesd(["image", "gmap"], allow_missing_keys=True)({"image": scan((1, 5, 4))})
     assert d["image"].ndim == 5
-
-
-def test_dictionary_names() -> None:
-    assert module.FileToFramesD is module.FileToFramesDict is FileToFramesd
-    assert module.SwapFrameLayoutD is module.SwapFrameLayoutDict is SwapFrameLayoutd

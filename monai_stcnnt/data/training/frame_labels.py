@@ -20,8 +20,6 @@ from monai_stcnnt.errors import LabelShapeError, LabelValueError, LayoutError
 
 __all__ = [
     "UNLABELLED",
-    "LoadFrameLabelsD",
-    "LoadFrameLabelsDict",
     "LoadFrameLabelsd",
     "read_frame_labels",
 ]
@@ -162,6 +160,3 @@ class LoadFrameLabelsd(MapTransform):
                 array.meta["kind"] = "magnitude"
             d[key] = array
         return d
-
-
-LoadFrameLabelsD = LoadFrameLabelsDict = LoadFrameLabelsd
