@@ -5,10 +5,12 @@
 from __future__ import annotations
 
 from monai_stcnnt.data.atomic import write_aside
-from monai_stcnnt.data.checks import check_exists, check_gfactor_map, check_image, check_output_folder
+from monai_stcnnt.data.checks import check_exists, check_image, check_output_folder
 from monai_stcnnt.data.formats.base import Format, OutputDtype, SeriesSummary
+from monai_stcnnt.data.formats.dicom.listing import list_dicom_series
 from monai_stcnnt.data.formats.dicom.seg import write_dicom_seg
-from monai_stcnnt.data.formats.dicom.series import DicomSeries, list_dicom_series, read_dicom
+from monai_stcnnt.data.formats.dicom.series import DicomSeries
+from monai_stcnnt.data.formats.dicom.slabs import read_dicom
 from monai_stcnnt.data.formats.dicom.writer import write_dicom_series
 from monai_stcnnt.data.formats.itk import read_itk, write_itk
 from monai_stcnnt.data.formats.nifti import read_nifti
@@ -23,7 +25,6 @@ from monai_stcnnt.data.formats.registry import (
     open_series,
     read_series,
 )
-from monai_stcnnt.data.gfactor import read_gfactor_map
 from monai_stcnnt.data.listing import list_series, output_path, series_datalist
 from monai_stcnnt.data.reader import SeriesReader
 from monai_stcnnt.data.record import ImageKind, SeriesRecord, record_from_channel_first, regular_frame_times
@@ -74,7 +75,6 @@ __all__ = [
     "acdc_datalist",
     "can_read",
     "check_exists",
-    "check_gfactor_map",
     "check_image",
     "check_output_folder",
     "draw_seed",
@@ -90,7 +90,6 @@ __all__ = [
     "paired_datalist",
     "read_dicom",
     "read_frame_labels",
-    "read_gfactor_map",
     "read_itk",
     "read_nifti",
     "read_numpy",

@@ -13,13 +13,12 @@ import numpy as np
 from monai_stcnnt.errors import (
     ConstantImageError,
     EmptyImageError,
-    GFactorMapError,
     MissingFileError,
     NonFiniteValuesError,
     OutputNotWritableError,
 )
 
-__all__ = ["check_exists", "check_gfactor_map", "check_image", "check_output_folder"]
+__all__ = ["check_exists", "check_image", "check_output_folder"]
 
 
 def check_exists(path: str | Path) -> Path:
@@ -63,36 +62,6 @@ def check_image(array: np.ndarray, name: str = "the image") -> None:
         )
     if low == high:
         raise ConstantImageError(f"{name} has the value {float(low):g} everywhere. Check that it is the right file.")
-
-
-def check_gfactor_map(gmap: np.ndarray, image_shape: tuple[int, ...], name: str = "the g-factor map") -> None:
-    """Make sure that a g-factor map covers an image and is positive.
-
-    Args:
-        gmap: ``(C, T, Z, Y, X)``; each axis has the image's size or 1, and C = 1.
-        image_shape: ``(C, T, Z, Y, X)`` of the image.
-        name: what to call the map in a message, usually its path.
-
-    Raises:
-        GFactorMapError: if the map is complex, does not cover the image, or has a value that is not positive and
-            finite.
-    """
-    if np.iscomplexobj(gmap) or gmap.shape[0] != 1:
-        raise GFactorMapError(
-            f"{name} is complex or has several channels (shape {gmap.shape}); a g-factor map is real."
-        )
-    pairs = list(zip(gmap.shape[1:], image_shape[1:], strict=True))
-    if any(have not in (1, want) for have, want in pairs):
-        raise GFactorMapError(
-            f"{name} has the sizes (X, Y, Z, T) = {gmap.shape[:0:-1]}, but the image has {tuple(image_shape)[:0:-1]}. "
-            "Each size must be the image's or 1."
-        )
-    bad = int(np.count_nonzero(~(np.isfinite(gmap) & (gmap > 0))))
-    if bad:
-        raise GFactorMapError(
-            f"{name} has {bad} values of {gmap.size} that are not positive and finite (minimum {np.nanmin(gmap):g}). "
-            "Set voxels outside of the body to 1."
-        )
 
 
 def check_output_folder(path: str | Path) -> Path:

@@ -144,6 +144,25 @@ class SeriesSlabs(ABC):
         else:
             self.release()
 
+    def record(self) -> SeriesRecord:
+        """Read all of it."""
+        _, times, places, *_ = self.shape
+        return self.outline.with_array(self.read(slice(0, times), slice(0, places)))
+
+    def within(self, memory: int) -> SeriesSlabs:
+        """Read all of a series that is small enough, and close it; a larger one stays as it is.
+
+        Args:
+            memory: largest size in bytes, as float32.
+
+        Returns:
+            The series, in memory or open.
+        """
+        if self.outline.array.size * 4 > memory:
+            return self
+        with self:
+            return MemorySlabs(self.record())
+
     def sample_places(self, most_voxels: int = SAMPLE_VOXELS) -> list[tuple[slice, slice]]:
         """Choose the whole of a small series, or an evenly spread part of a large one.
 

@@ -8,7 +8,6 @@ does not pack. A mask may be; it is read once it is stored without compression.
 
 from __future__ import annotations
 
-import gzip
 import zlib
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from monai_stcnnt.errors import UnreadableFileError
 
-__all__ = ["check_deflated", "check_packing", "unpacked_size"]
+__all__ = ["check_deflated", "check_packing"]
 
 _MOST_VOXELS = 1 << 26
 _MOST_PACKED = 100
@@ -46,30 +45,6 @@ def check_packing(path: Path, voxels: int, itemsize: int, *, is_packed: bool) ->
         )
     if is_packed and voxels > _MOST_VOXELS and needed > size * _MOST_PACKED:
         raise _bomb(path, needed / size)
-
-
-def unpacked_size(path: Path, most: int) -> int:
-    """Count the bytes of a file, of a compressed one (``.gz``) those in it, up to its end, where its checksum stands.
-
-    Args:
-        path: the file.
-        most: where to stop counting.
-
-    Returns:
-        The number of bytes; of a compressed file with more than ``most``, some number above it.
-
-    Raises:
-        OSError: if the checksum or the compression is wrong.
-        EOFError: if a compressed file is truncated.
-        zlib.error: if the compression is damaged.
-    """
-    if not path.name.lower().endswith(".gz"):
-        return path.stat().st_size
-    size = 0
-    with gzip.open(path) as file:
-        while size <= most and (block := file.read(_BLOCK)):
-            size += len(block)
-    return size
 
 
 def check_deflated(path: Path) -> None:

@@ -27,10 +27,11 @@ from monai.networks.utils import eval_mode
 from monai.utils.enums import CommonKeys, MetaKeys
 from tqdm import tqdm
 
-from monai_stcnnt.data import SaveSeries, SeriesReader, SeriesRecord, SeriesSlabs, check_gfactor_map
+from monai_stcnnt.data import SaveSeries, SeriesReader, SeriesRecord, SeriesSlabs
 from monai_stcnnt.data.slabs import IN_MEMORY
-from monai_stcnnt.errors import GFactorMapError, NoiseLevelError
+from monai_stcnnt.errors import NoiseLevelError
 from monai_stcnnt.inferers import FrameSlidingWindowInferer
+from monai_stcnnt.mri.gfactor import check_gfactor_map, check_gfactor_size
 from monai_stcnnt.mri.noise_level import estimate_noise_level
 from monai_stcnnt.transforms import FrameAxis, resolve_frame_axis
 
@@ -274,14 +275,9 @@ def _outline_of_result(outline: SeriesRecord, channels: int) -> SeriesRecord:
 def _check_map(gmap: SeriesSlabs, image: SeriesSlabs) -> None:
     """Refuse a map that does not fit, or has values that are not positive, before the work starts."""
     name = str(gmap.meta.get("source", "the g-factor map"))
-    if gmap.shape[0] != 1 or any(have not in (1, want) for have, want in zip(gmap.shape, image.shape, strict=True)):
-        check_gfactor_map(np.ones(gmap.shape, np.float32), image.shape, name)
+    check_gfactor_size(gmap.shape, (1, *image.shape[1:]), name)
     for place in gmap.all_places():
-        values = gmap.read(*place)
-        if not bool((np.isfinite(values) & (values > 0)).all()):
-            raise GFactorMapError(
-                f"{name} has values that are not positive and finite. Set voxels outside of the body to 1."
-            )
+        check_gfactor_map(torch.from_numpy(gmap.read(*place)), name=name)
 
 
 def _read_map(gmap: SeriesSlabs, frames: slice, slices: slice) -> np.ndarray:

@@ -21,34 +21,53 @@ from torch import Tensor
 
 from monai_stcnnt.errors import GFactorMapError
 
-__all__ = ["check_gfactor_map", "coil_sensitivities", "draw_gfactor_map", "sense_gfactor"]
+__all__ = ["check_gfactor_map", "check_gfactor_size", "coil_sensitivities", "draw_gfactor_map", "sense_gfactor"]
 
 _GRID = 48
 
 
-def check_gfactor_map(gmap: Tensor, shape: Sequence[int] | None = None) -> Tensor:
+def check_gfactor_map(gmap: Tensor, shape: Sequence[int] | None = None, name: str = "the g-factor map") -> Tensor:
     """Return the map unchanged when all its values are finite and positive and it broadcasts to ``shape``.
+
+    Args:
+        gmap: the map.
+        shape: of the image, or of what of it has the map's axes.
+        name: what to call the map in a message, such as its path.
 
     Raises:
         GFactorMapError: when a value is zero, negative, or not finite, or the shape does not fit.
     """
-    if gmap.numel() == 0 or not bool(torch.isfinite(gmap).all()) or not bool((gmap > 0).all()):
-        lowest = float(gmap.min()) if gmap.numel() else float("nan")
-        raise GFactorMapError(
-            f"the g-factor map of shape {tuple(gmap.shape)} has values that are not finite and positive "
-            f"(lowest {lowest:g}); "
-            "put 1 where the g-factor is unknown"
-        )
     if shape is not None:
-        try:
-            fits = torch.broadcast_shapes(tuple(gmap.shape), tuple(shape)) == tuple(shape)
-        except RuntimeError:
-            fits = False
-        if not fits:
-            raise GFactorMapError(
-                f"the g-factor map has shape {tuple(gmap.shape)}, which does not fit an image of {tuple(shape)}"
-            )
+        check_gfactor_size(gmap.shape, shape, name)
+    bad = int((~(torch.isfinite(gmap) & (gmap > 0))).sum())
+    if bad or not gmap.numel():
+        raise GFactorMapError(
+            f"{name} has {bad} values of {gmap.numel()} that are not positive and finite; put 1 where the g-factor is "
+            "unknown, as outside of the body"
+        )
     return gmap
+
+
+def check_gfactor_size(size: Sequence[int], shape: Sequence[int], name: str = "the g-factor map") -> None:
+    """Make sure that a map of some size covers an image.
+
+    Args:
+        size: of the map; each axis has the image's size or 1.
+        shape: of the image, or of what of it has the map's axes.
+        name: what to call the map in a message.
+
+    Raises:
+        GFactorMapError: when it does not.
+    """
+    try:
+        fits = torch.broadcast_shapes(tuple(size), tuple(shape)) == tuple(shape)
+    except RuntimeError:
+        fits = False
+    if not fits:
+        raise GFactorMapError(
+            f"{name} has the shape {tuple(size)}, which does not fit an image of {tuple(shape)}: each axis must have "
+            "the image's size or 1"
+        )
 
 
 def coil_sensitivities(size: Sequence[int], positions: np.ndarray, radius: float = 0.6) -> Tensor:

@@ -10,37 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from monai_stcnnt.data.checks import check_exists, check_gfactor_map, check_image, check_output_folder
-from monai_stcnnt.errors import EmptyImageError, GFactorMapError, MissingFileError, OutputNotWritableError
+from monai_stcnnt.data.checks import check_exists, check_image, check_output_folder
+from monai_stcnnt.errors import EmptyImageError, MissingFileError, OutputNotWritableError
 
 __all__: list[str] = []
-
-IMAGE_SHAPE = (1, 7, 3, 4, 5)
-
-
-@pytest.mark.parametrize("shape", [IMAGE_SHAPE, (1, 1, 3, 4, 5), (1, 1, 1, 4, 5), (1, 7, 1, 4, 5), (1, 1, 1, 1, 1)])
-def test_maps_that_broadcast_are_taken(shape: tuple[int, ...]) -> None:
-    check_gfactor_map(np.full(shape, 1.3), IMAGE_SHAPE)
-    check_gfactor_map(np.full(shape, 1.3), (2, *IMAGE_SHAPE[1:]))
-
-
-@pytest.mark.parametrize(
-    ("gmap", "message"),
-    [
-        (np.ones((1, 1, 3, 5, 4)), r"\(4, 5, 3, 1\).*\(5, 4, 3, 7\)"),
-        (np.ones((1, 1, 2, 4, 5)), "sizes"),
-        (np.ones((1, 6, 3, 4, 5)), "sizes"),
-        (np.ones((2, 1, 3, 4, 5)), "channels"),
-        (np.ones((1, 1, 3, 4, 5), complex), "complex"),
-        (np.zeros((1, 1, 3, 4, 5)), "60 values of 60"),
-        (np.where(np.arange(60).reshape(1, 1, 3, 4, 5) == 7, -1, 1), "1 values of 60"),
-        (np.where(np.arange(60).reshape(1, 1, 3, 4, 5) == 7, np.nan, 1), "1 values of 60"),
-        (np.where(np.arange(60).reshape(1, 1, 3, 4, 5) == 7, np.inf, 1), "1 values of 60"),
-    ],
-)
-def test_other_maps_are_refused(gmap: np.ndarray, message: str) -> None:
-    with pytest.raises(GFactorMapError, match=message):
-        check_gfactor_map(gmap, IMAGE_SHAPE)
 
 
 def test_an_image_without_voxels_is_refused() -> None:

@@ -19,7 +19,7 @@ from pydicom.data import get_testdata_file
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from monai_stcnnt.data import read_series
-from monai_stcnnt.data.unpacking import check_packing, unpacked_size
+from monai_stcnnt.data.unpacking import check_packing
 from monai_stcnnt.errors import UnreadableFileError
 
 __all__: list[str] = []
@@ -102,20 +102,6 @@ def test_voxels_are_compared_with_the_file(tmp_path: Path, voxels: int, is_packe
         return
     with pytest.raises(UnreadableFileError, match=match):
         check_packing(path, voxels, 1, is_packed=is_packed)
-
-
-def test_counting_stops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "a.gz"
-    path.write_bytes(zeros(64))
-    assert unpacked_size(path, 1 << 40) == 64 << 20
-    assert 3 << 20 < unpacked_size(path, 3 << 20) <= 5 << 20
-    path.write_bytes(zeros(2)[:-9])
-    with pytest.raises(EOFError):
-        unpacked_size(path, 1 << 40)
-    plain = tmp_path / "a.nii"
-    plain.write_bytes(bytes(10))
-    monkeypatch.setattr(gzip, "open", None)
-    assert unpacked_size(plain, 1) == 10
 
 
 def test_what_packs_well_but_is_small_is_read(make_nifti: Callable[..., Path]) -> None:

@@ -165,9 +165,9 @@ def test_a_file_that_changes_meanwhile_is_not_saved(tmp_path: Path) -> None:
 def test_maps_and_levels_that_make_no_sense_are_refused(tmp_path: Path) -> None:
     image = write_scan(tmp_path / "scan.nii", (13, 9, 3, 11))
     for name, values, message in (
-        ("size", np.ones((13, 8, 3)), "sizes"),
+        ("size", np.ones((13, 8, 3)), "does not fit"),
         ("zero", np.zeros((13, 9, 3)), "not positive"),
-        ("complex", np.ones((13, 9, 3), np.complex64), "channels"),
+        ("complex", np.ones((13, 9, 3), np.complex64), "does not fit"),
     ):
         gmap = tmp_path / f"{name}.nii"
         nib.save(nib.Nifti1Image(values.astype("c8" if name == "complex" else "f4"), np.eye(4)), gmap)

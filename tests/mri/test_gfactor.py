@@ -9,7 +9,13 @@ import pytest
 import torch
 
 from monai_stcnnt.errors import GFactorMapError
-from monai_stcnnt.mri.gfactor import check_gfactor_map, coil_sensitivities, draw_gfactor_map, sense_gfactor
+from monai_stcnnt.mri.gfactor import (
+    check_gfactor_map,
+    check_gfactor_size,
+    coil_sensitivities,
+    draw_gfactor_map,
+    sense_gfactor,
+)
 
 __all__: list[str] = []
 
@@ -65,10 +71,20 @@ def test_acceleration_has_to_divide_the_matrix() -> None:
         sense_gfactor(coil_sensitivities((8, 8), ring(4)), (3, 1))
 
 
+IMAGE_SHAPE = (1, 7, 3, 4, 5)
+
+
+@pytest.mark.parametrize("shape", [IMAGE_SHAPE, (1, 1, 3, 4, 5), (1, 1, 1, 4, 5), (1, 7, 1, 4, 5), (1, 1, 1, 1, 1)])
+def test_maps_that_broadcast_are_taken(shape: tuple[int, ...]) -> None:
+    check_gfactor_map(torch.full(shape, 1.3), IMAGE_SHAPE)
+
+
 @pytest.mark.parametrize("bad", [0.0, -1.0, float("nan"), float("inf")])
 def test_bad_values_are_refused(bad: float) -> None:
-    with pytest.raises(GFactorMapError, match=r"\(2,\)"):
-        check_gfactor_map(torch.tensor([1.0, bad]))
+    with pytest.raises(GFactorMapError, match="has 1 values of 2"):
+        check_gfactor_map(torch.tensor([1.0, bad]), name="map.nii")
+    with pytest.raises(GFactorMapError, match="0 values of 0"):
+        check_gfactor_map(torch.ones(0))
 
 
 @pytest.mark.parametrize("shape", [(3, 5), (2, 4, 5)])
@@ -76,3 +92,9 @@ def test_wrong_shape_is_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(GFactorMapError, match="does not fit"):
         check_gfactor_map(torch.ones(shape), (4, 5))
     assert check_gfactor_map(torch.ones(1, 5), (4, 5)).shape == (1, 5)
+
+
+@pytest.mark.parametrize("size", [(1, 1, 3, 5, 4), (1, 1, 2, 4, 5), (1, 6, 3, 4, 5), (2, 1, 3, 4, 5)])
+def test_wrong_sizes_are_refused(size: tuple[int, ...]) -> None:
+    with pytest.raises(GFactorMapError, match="does not fit"):
+        check_gfactor_size(size, IMAGE_SHAPE)

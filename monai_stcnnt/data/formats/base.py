@@ -5,7 +5,8 @@
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
+import sys
+from abc import ABC
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -193,9 +194,13 @@ class Format(ABC):
         with self.open(path) as slabs:
             return slabs.outline
 
-    @abstractmethod
     def read(self, path: Path, *, series: str | int | None = None) -> SeriesRecord:
-        """Read an image; see :func:`~monai_stcnnt.data.formats.registry.read_series`, which checks its values."""
+        """Read an image; see :func:`~monai_stcnnt.data.formats.registry.read_series`, which checks its values.
+
+        Either this or :meth:`open` has to be defined.
+        """
+        with self.open(path, series=series, memory=sys.maxsize) as slabs:
+            return slabs.record()
 
     def open(
         self, path: Path, *, series: str | int | None = None, memory: int = IN_MEMORY, scratch: str | Path | None = None

@@ -9,27 +9,18 @@ same number of axes, qform, sform, units and frame time as what was read.
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
-
-import numpy as np
 
 from monai_stcnnt.data.formats.base import Format, WriteOptions, refuse_series
 from monai_stcnnt.data.formats.nifti_header import (
-    NIFTI_FAILURES,
     NIFTI_SUFFIXES,
-    check_nifti_size,
-    most_nifti_bytes,
     open_nifti,
-    unreadable_nifti,
 )
 from monai_stcnnt.data.formats.nifti_slabs import NiftiSlabs
 from monai_stcnnt.data.formats.nifti_writer import NiftiSink, write_nifti
 from monai_stcnnt.data.record import SeriesRecord
 from monai_stcnnt.data.sinks import SeriesSink
 from monai_stcnnt.data.slabs import IN_MEMORY, SeriesSlabs
-from monai_stcnnt.data.unpacking import unpacked_size
-from monai_stcnnt.errors import StcnntError
 
 __all__ = ["Nifti", "read_nifti"]
 
@@ -54,15 +45,8 @@ def read_nifti(path: str | Path) -> SeriesRecord:
         EmptyImageError: if it has no voxels.
         GeometryError: if its affine is impossible.
     """
-    file = open_nifti(path)
-    try:
-        check_nifti_size(file, unpacked_size(file.path, most_nifti_bytes(file.image)))
-        values = np.asarray(file.image.dataobj)
-    except StcnntError:
-        raise
-    except NIFTI_FAILURES as error:
-        raise unreadable_nifti(file.path, error) from error
-    return file.outline.with_array(file.channels(values))
+    with NiftiSlabs(open_nifti(path), in_memory=True) as slabs:
+        return slabs.record()
 
 
 class Nifti(Format):
@@ -70,11 +54,6 @@ class Nifti(Format):
 
     name, label = "nifti", "NIfTI"
     extensions = NIFTI_SUFFIXES
-
-    def read(self, path: Path, *, series: str | int | None = None) -> SeriesRecord:
-        """Read a file, see :func:`read_nifti`."""
-        refuse_series(path, series)
-        return read_nifti(path)
 
     def outline(self, path: Path) -> SeriesRecord:
         """Read the header."""
@@ -84,10 +63,9 @@ class Nifti(Format):
         self, path: Path, *, series: str | int | None = None, memory: int = IN_MEMORY, scratch: str | Path | None = None
     ) -> SeriesSlabs:
         """Open a file; a large one is read slab by slab, after it was unpacked if it is compressed."""
+        refuse_series(path, series)
         file = open_nifti(path)
-        if series is None and math.prod(file.shape) * 4 > memory:
-            return NiftiSlabs(file, scratch)
-        return super().open(path, series=series)
+        return NiftiSlabs(file, scratch, in_memory=file.outline.array.size * 4 <= memory).within(memory)
 
     def write(self, record: SeriesRecord, path: Path, how: WriteOptions) -> Path:
         """Write a file, see :func:`~monai_stcnnt.data.formats.nifti_writer.write_nifti`."""

@@ -9,6 +9,7 @@ closed, whatever happens.
 from __future__ import annotations
 
 import gzip
+import io
 import tempfile
 import weakref
 from contextlib import ExitStack
@@ -39,16 +40,17 @@ class NiftiSlabs(SeriesSlabs):
     Args:
         file: the file, its header read.
         scratch: folder to unpack a compressed file in; by default the system's own for such files.
+        in_memory: unpack it in memory.
 
     Raises:
         UnreadableFileError: if it is damaged.
         OutputNotWritableError: if there is no room to unpack it.
     """
 
-    def __init__(self, file: NiftiFile, scratch: str | Path | None = None) -> None:
+    def __init__(self, file: NiftiFile, scratch: str | Path | None = None, *, in_memory: bool = False) -> None:
         super().__init__(file.outline, [file.path])
         self.file = file
-        content, size = _unpack(file, scratch) if file.is_packed else _open(file)
+        content, size = _unpack(file, scratch, in_memory) if file.is_packed else _open(file)
         self._content = content
         weakref.finalize(self, content.close)
         try:
@@ -84,12 +86,13 @@ def _open(file: NiftiFile) -> tuple[IO[bytes], int]:
         raise unreadable_nifti(file.path, error) from error
 
 
-def _unpack(file: NiftiFile, scratch: str | Path | None) -> tuple[IO[bytes], int]:
+def _unpack(file: NiftiFile, scratch: str | Path | None, in_memory: bool) -> tuple[IO[bytes], int]:
     """Unpack a file and tell its size; the checksum at its end is looked at on the way."""
     size, most = 0, most_nifti_bytes(file.image)
     with ExitStack() as stack:
         try:
-            content = stack.enter_context(tempfile.TemporaryFile(dir=scratch))
+            unpacked: IO[bytes] = io.BytesIO() if in_memory else tempfile.TemporaryFile(dir=scratch)  # noqa: SIM115
+            content = stack.enter_context(unpacked)
             packed = stack.enter_context(gzip.open(file.path))
             while size <= most and (block := _read_block(file, packed)):
                 size += len(block)

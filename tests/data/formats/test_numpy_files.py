@@ -12,7 +12,6 @@ import pytest
 from monai_stcnnt import errors
 from monai_stcnnt.data.formats.numpy_files import NumpyFiles, read_numpy, write_numpy
 from monai_stcnnt.data.formats.registry import read_series
-from monai_stcnnt.data.gfactor import read_gfactor_map
 from monai_stcnnt.data.listing import list_series
 
 __all__: list[str] = []
@@ -45,7 +44,7 @@ def test_round_trip(tmp_path: Path, shape: tuple[int, ...], kind: str) -> None:
     out = write_numpy(record, tmp_path / "out" / "out.npy")
     np.testing.assert_array_equal(np.load(out), values)
     if kind == "pair":
-        assert read_gfactor_map(path / "gmap.npy", record).shape[-2:] == shape[:2]
+        assert read_series(path / "gmap.npy").array.shape[-2:] == shape[:2]
 
 
 @pytest.mark.parametrize(

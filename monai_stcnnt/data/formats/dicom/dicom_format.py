@@ -5,33 +5,29 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Sequence
 from pathlib import Path
 
 from pydicom.uid import UID
 
-from monai_stcnnt.data.formats.base import NIFTI_EXTENSION, Format, SeriesSummary, WriteOptions, finite_times
+from monai_stcnnt.data.formats.base import NIFTI_EXTENSION, Format, SeriesSummary, WriteOptions
 from monai_stcnnt.data.formats.dicom.frames import is_dicom, read_header
+from monai_stcnnt.data.formats.dicom.listing import list_dicom_series
 from monai_stcnnt.data.formats.dicom.pixels import missing_decoder
 from monai_stcnnt.data.formats.dicom.seg import write_dicom_seg
-from monai_stcnnt.data.formats.dicom.series import (
-    DicomSeries,
-    list_dicom_series,
-    open_dicom,
-    read_dicom,
-    read_dicom_parts,
-)
-from monai_stcnnt.data.formats.dicom.slabs import DicomSlabs
-from monai_stcnnt.data.formats.dicom.sorting import sort_frames
+from monai_stcnnt.data.formats.dicom.series import DicomSeries
+from monai_stcnnt.data.formats.dicom.slabs import open_dicom, read_dicom
 from monai_stcnnt.data.formats.dicom.writer import write_dicom_series
 from monai_stcnnt.data.formats.parts import alone_refused
 from monai_stcnnt.data.paths import files_below
 from monai_stcnnt.data.record import SeriesRecord
-from monai_stcnnt.data.slabs import IN_MEMORY, MemorySlabs, SeriesSlabs, Watch
+from monai_stcnnt.data.slabs import IN_MEMORY, SeriesSlabs
 from monai_stcnnt.errors import OutputNotWritableError, StcnntError
 
 __all__ = ["Dicom"]
+
+
+_FROM_OUTLINE = ("shape", "spacing", "frame_times", "ordered_by")
 
 
 class Dicom(Format):
@@ -65,22 +61,11 @@ class Dicom(Format):
             return [SeriesSummary(str(path), self.name, refused=str(error))]
         return [self._of_series(path, part, is_only=len(found) == 1) for part in found]
 
-    def read(self, path: Path, *, series: str | int | None = None) -> SeriesRecord:
-        """Read one series, see :func:`~monai_stcnnt.data.formats.dicom.series.read_dicom`."""
-        return read_dicom(path, series=series)
-
     def open(
         self, path: Path, *, series: str | int | None = None, memory: int = IN_MEMORY, scratch: str | Path | None = None
     ) -> SeriesSlabs:
         """Open one series; of a large one, pixels are read when they are asked for."""
-        parts = open_dicom(path, series=series)
-        if sum(math.prod(part.shape) for part in parts) * 4 > memory:
-            return DicomSlabs(parts)
-        watch = Watch([file for part in parts for file in part.files])
-        try:
-            return MemorySlabs(read_dicom_parts(parts))
-        finally:
-            watch.check()
+        return open_dicom(path, series=series).within(memory)
 
     def write(self, record: SeriesRecord, path: Path, how: WriteOptions) -> Path:
         """Write a derived series, or segmentation objects; see the modules ``writer`` and ``seg``."""
@@ -103,18 +88,11 @@ class Dicom(Format):
         start = SeriesSummary(str(entry), self.name, "" if is_only else part.key, kind=part.component)
         try:
             start = _of_header(entry, [part], start)
-            ordered = sort_frames(part.frames, f"{entry}, series {part.key}")
+            summary = self.summary_of(part.outline())
         except StcnntError as error:
             return dataclasses.replace(start, refused=str(error))
-        rows, columns = part.frames[0].shape
-        return dataclasses.replace(
-            start,
-            refused=start.refused or alone_refused(part),
-            shape=(columns, rows, len(ordered.grid[0]), len(ordered.grid)),
-            spacing=tuple(float(v) for v in (ordered.affine[:3, :3] ** 2).sum(axis=0) ** 0.5),
-            frame_times=finite_times(ordered.frame_times),
-            ordered_by=ordered.ordered_by,
-        )
+        refused = start.refused or alone_refused(part)
+        return dataclasses.replace(start, refused=refused, **{name: getattr(summary, name) for name in _FROM_OUTLINE})
 
 
 def _complex_record(entry: Path, found: Sequence[DicomSeries]) -> SeriesRecord | None:

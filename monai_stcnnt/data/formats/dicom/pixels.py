@@ -8,6 +8,9 @@ pydicom itself reads uncompressed and run-length encoded pixels, pillow lossy JP
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +24,7 @@ from monai_stcnnt.data.formats.dicom.frames import DECODE_FAILURES, quiet_pydico
 from monai_stcnnt.data.unpacking import check_deflated, check_packing
 from monai_stcnnt.errors import NotAnImageError, StcnntError, UnreadableFileError
 
-__all__ = ["FramePixels", "missing_decoder", "read_pixels"]
+__all__ = ["DicomPixels", "missing_decoder"]
 
 _PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 _LARGE = 1 << 16
@@ -49,50 +52,8 @@ def missing_decoder(syntax: str) -> str:
     return f"is compressed as {uid.name}, for which no decoder is installed: pip install {packages}."
 
 
-def read_pixels(file: Path) -> np.ndarray:
-    """Decode a DICOM file.
-
-    Args:
-        file: the file.
-
-    Returns:
-        Stored values ``(frames, rows, columns)``, before the rescale slope.
-
-    Raises:
-        NotAnImageError: if it has no pixels.
-        UnreadableFileError: if it is damaged, or there is no decoder for its compression.
-    """
-    try:
-        with quiet_pydicom():
-            check_deflated(file)
-            dataset = pydicom.dcmread(file)
-            syntax = UID(dataset.file_meta.TransferSyntaxUID)
-            voxels = int(dataset.Rows) * int(dataset.Columns) * int(dataset.get("NumberOfFrames") or 1)
-            itemsize = max(int(dataset.BitsAllocated) // 8, 1)
-    except StcnntError:
-        raise
-    except DECODE_FAILURES as error:
-        raise UnreadableFileError(f"{file} cannot be read ({type(error).__name__}). Copy it anew.") from None
-    if not any(name in dataset for name in _PIXELS):
-        raise NotAnImageError(f"{file} is DICOM without pixels. Give a folder of images.")
-    missing = missing_decoder(syntax)
-    if missing:
-        raise UnreadableFileError(f"{file} {missing}")
-    check_packing(file, voxels, itemsize, is_packed=syntax.is_compressed or syntax.is_deflated)
-    try:
-        with quiet_pydicom():
-            pixels = dataset.pixel_array
-    except DECODE_FAILURES as error:
-        raise UnreadableFileError(
-            f"{file} cannot be decoded ({type(error).__name__}, {syntax.name}). It is damaged; copy it anew."
-        ) from None
-    pixels = pixels if pixels.ndim == 3 else pixels[None]
-    _check_amount(pixels, dataset, file)
-    return pixels
-
-
-class FramePixels:
-    """The pixels of a file of many frames, decoded a frame at a time; its header is read once.
+class DicomPixels:
+    """The pixels of a file, decoded a frame at a time; its header is read once.
 
     Args:
         file: the file.
@@ -104,28 +65,35 @@ class FramePixels:
 
     def __init__(self, file: Path) -> None:
         self.file = file
+        self._last: tuple[int, np.ndarray] | None = None
         self._inflated: np.ndarray | None = None
-        try:
-            with quiet_pydicom():
-                check_deflated(file)
-                dataset = pydicom.dcmread(file, defer_size=_LARGE)
-                self.syntax = UID(dataset.file_meta.TransferSyntaxUID)
-                names = [name for name in _PIXELS if name in dataset]
-                self.options = as_pixel_options(dataset)
-        except StcnntError:
-            raise
-        except DECODE_FAILURES as error:
-            raise UnreadableFileError(f"{file} cannot be read ({type(error).__name__}). Copy it anew.") from None
+        with self._failures():
+            check_deflated(file)
+            dataset = pydicom.dcmread(file, defer_size=_LARGE)
+            self.syntax = UID(dataset.file_meta.TransferSyntaxUID)
+            name = next((name for name in _PIXELS if name in dataset), None)
+        if name is None:
+            raise NotAnImageError(f"{file} is DICOM without pixels. Give a folder of images.")
         missing = missing_decoder(self.syntax)
         if missing:
             raise UnreadableFileError(f"{file} {missing}")
-        if not names or self.syntax == DeflatedExplicitVRLittleEndian:  # there are no places in a deflated file
-            self._inflated = read_pixels(file)
-            return
-        element: Any = dataset.get_item(names[0], keep_deferred=True)  # the place of the pixels, not they themselves
-        self.options.update(transfer_syntax_uid=self.syntax, pixel_keyword=names[0], pixel_vr=str(element.VR))
-        self.offset, self.length = int(element.value_tell), int(element.length)
-        self._check_length()
+        with self._failures():
+            options = as_pixel_options(dataset)
+            self.shape = (int(options["number_of_frames"]), int(options["rows"]), int(options["columns"]))
+            itemsize = max(int(options["bits_allocated"]) // 8, 1)
+            is_packed = self.syntax.is_compressed or self.syntax.is_deflated
+            check_packing(file, math.prod(self.shape), itemsize, is_packed=is_packed)
+            if self.syntax == DeflatedExplicitVRLittleEndian:  # there are no places in a deflated file
+                self._inflated = dataset.pixel_array.reshape(self.shape)
+                length = len(dataset[name].value)
+            else:
+                element: Any = dataset.get_item(
+                    name, keep_deferred=True
+                )  # the place of the pixels, not they themselves
+                options.update(transfer_syntax_uid=self.syntax, pixel_keyword=name, pixel_vr=str(element.VR))
+                self.options, self.offset, length = options, int(element.value_tell), int(element.length)
+        if not self.syntax.is_compressed:
+            self._check_length(length, itemsize)
 
     def __getitem__(self, number: int) -> np.ndarray:
         """Decode one frame.
@@ -134,45 +102,39 @@ class FramePixels:
             number: which one, from 0.
 
         Returns:
-            Stored values ``(1, rows, columns)``.
+            Stored values ``(rows, columns)``, before the rescale slope.
 
         Raises:
             UnreadableFileError: if it cannot be decoded.
         """
         if self._inflated is not None:
-            return self._inflated[number : number + 1]
-        try:
-            with quiet_pydicom(), open(self.file, "rb") as content:
+            return self._inflated[number]
+        if self._last is None or self._last[0] != number:
+            with self._failures(f" ({self.syntax.name})"), open(self.file, "rb") as content:
                 content.seek(self.offset)
                 pixels, _ = get_decoder(self.syntax).as_array(content, index=number, **self.options)
+                self._last = number, np.asarray(pixels)
+        return self._last[1]
+
+    @contextmanager
+    def _failures(self, stored: str = "") -> Iterator[None]:
+        """Turn what pydicom raises on a damaged file into an error of the file, without the cause, which quotes it."""
+        try:
+            with quiet_pydicom():
+                yield
+        except StcnntError:
+            raise
         except DECODE_FAILURES as error:
             raise UnreadableFileError(
-                f"{self.file} cannot be decoded ({type(error).__name__}, {self.syntax.name}). It is damaged; copy it "
-                "anew."
+                f"{self.file} cannot be decoded: {type(error).__name__}{stored}. It is damaged; copy it anew."
             ) from None
-        return np.asarray(pixels)[None]
 
-    def _check_length(self) -> None:
-        """Refuse a file with more or fewer pixels than its header says."""
-        opts = self.options
-        row = int(opts["columns"]) * int(opts["bits_allocated"]) // 8
-        planes = int(opts["rows"]) * int(opts["number_of_frames"])
-        surplus = self.length - row * planes
-        voxels, itemsize = planes * int(opts["columns"]), max(int(opts["bits_allocated"]) // 8, 1)
-        check_packing(self.file, voxels, itemsize, is_packed=self.syntax.is_compressed)
-        if not self.syntax.is_compressed and not 0 <= surplus < max(row, 2):
+    def _check_length(self, length: int, itemsize: int) -> None:
+        """Refuse a file with more or fewer pixels than its header says: sizes in the header are damaged."""
+        frames, rows, columns = self.shape
+        surplus = length - frames * rows * columns * itemsize
+        if not 0 <= surplus < max(columns * itemsize, 2):
             raise UnreadableFileError(
-                f"{self.file} holds {surplus} bytes of pixels more than its header says. It is damaged; copy it anew."
+                f"{self.file} holds {length} bytes of pixels, not those of {frames} x {rows} x {columns}, the frames, "
+                "rows and columns that its header says. It is damaged; copy it anew."
             )
-
-
-def _check_amount(pixels: np.ndarray, dataset: pydicom.Dataset, file: Path) -> None:
-    """Refuse a file with more pixels than its header says: sizes in the header are damaged."""
-    frames = int(dataset.get("NumberOfFrames") or 1)
-    is_packed = dataset.file_meta.TransferSyntaxUID.is_compressed
-    surplus = 0 if is_packed else len(dataset.get("PixelData") or b"") - pixels.nbytes
-    if len(pixels) != frames or surplus >= pixels.shape[-1] * pixels.itemsize:
-        raise UnreadableFileError(
-            f"{file} holds more pixels than {frames} x {pixels.shape[1]} x {pixels.shape[2]}, the frames, rows and "
-            "columns that its header says. It is damaged; copy it anew."
-        )

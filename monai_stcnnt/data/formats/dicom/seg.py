@@ -24,7 +24,7 @@ from pydicom.valuerep import format_number_as_ds
 
 from monai_stcnnt.data.atomic import write_aside
 from monai_stcnnt.data.formats.dicom.frames import DicomFrame, quiet_pydicom
-from monai_stcnnt.data.formats.dicom.series import read_dicom
+from monai_stcnnt.data.formats.dicom.slabs import read_dicom
 from monai_stcnnt.data.formats.dicom.writer import new_uid, source_frames
 from monai_stcnnt.data.record import SeriesRecord
 from monai_stcnnt.errors import LabelValueError, LayoutError, OutputNotWritableError
@@ -95,7 +95,7 @@ def write_dicom_seg(
         folder: the folder to make, with one file per frame (``SEG00001.dcm`` and so on); it must not exist.
         class_names: name of every value but 0, at most 64 characters each.
         source: the images that the mask belongs to: a record, or a path for
-            :func:`~monai_stcnnt.data.formats.dicom.series.read_dicom`; not needed where ``labels`` is their record.
+            :func:`~monai_stcnnt.data.formats.dicom.slabs.read_dicom`; not needed where ``labels`` is their record.
         codes: codes by class name.
         algorithm: name of what made the mask.
         algorithm_version: its version, such as that of the bundle.
@@ -111,7 +111,7 @@ def write_dicom_seg(
         LayoutError: if the mask has other axes.
         OutputNotWritableError: if highdicom is not installed, the size or geometry are not the source's, the source is
             not DICOM with full headers, is a mosaic or an enhanced cine, or the folder exists or cannot be written to.
-        StcnntError: the errors of :func:`~monai_stcnnt.data.formats.dicom.series.read_dicom`, for a source given as
+        StcnntError: the errors of :func:`~monai_stcnnt.data.formats.dicom.slabs.read_dicom`, for a source given as
             a path.
     """
     folder = Path(folder).expanduser()

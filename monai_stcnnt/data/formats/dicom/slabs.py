@@ -10,39 +10,85 @@ from pathlib import Path
 
 import numpy as np
 
+from monai_stcnnt.data.checks import check_exists
 from monai_stcnnt.data.formats.dicom.frames import DicomFrame
-from monai_stcnnt.data.formats.dicom.pixels import FramePixels, read_pixels
-from monai_stcnnt.data.formats.dicom.series import DicomPart, dicom_outline, plane_of
-from monai_stcnnt.data.formats.parts import join_parts, phase_scale
+from monai_stcnnt.data.formats.dicom.listing import list_dicom_series
+from monai_stcnnt.data.formats.dicom.pixels import DicomPixels
+from monai_stcnnt.data.formats.dicom.series import DicomSeries, dicom_outline
+from monai_stcnnt.data.formats.parts import choose_parts, join_parts, phase_scale
+from monai_stcnnt.data.record import SeriesRecord
 from monai_stcnnt.data.slabs import SeriesSlabs
-from monai_stcnnt.errors import StcnntError
+from monai_stcnnt.errors import StcnntError, UnreadableFileError
 
-__all__ = ["DicomSlabs"]
+__all__ = ["DicomSlabs", "open_dicom", "read_dicom"]
 
 _OPEN_FILES = 4
+
+
+def read_dicom(path: str | Path, *, series: str | int | None = None) -> SeriesRecord:
+    """Read a DICOM file or one series of a folder.
+
+    Args:
+        path: file, or folder that is searched with its sub folders.
+        series: which one: a key of :func:`list_dicom_series`, a series number or UID, or two keys joined by ``+`` for
+            the two parts of a complex image. Not needed where the folder holds one image, or the two parts of one.
+
+    Returns:
+        The record. Frame times count from the trigger where frames are ordered by it, else from the first frame. The
+        metadata names the files (``dicom_files``) and, as ``(T, Z, 2)``, file and frame number of every plane
+        (``dicom_frames``).
+
+    Raises:
+        SeriesSelectionError: if there are several series and none, or one that does not exist, is asked for.
+        SeriesMismatchError: if frames are missing, duplicated or of mixed size, or two parts do not fit each other.
+        PhaseRangeError: if the range of a phase tells no unit.
+        NotAnImageError: if the image is a phase, real or imaginary part without its other half, in color, or no image.
+        UnreadableFileError: if a file is damaged, or its compression cannot be decoded.
+        GeometryError: if positions are absent or not on a line.
+        MissingFileError: if there is no such file or folder.
+        EmptyImageError: if the folder holds no image.
+    """
+    with open_dicom(path, series=series) as slabs:
+        return slabs.record()
+
+
+def open_dicom(path: str | Path, *, series: str | int | None = None) -> DicomSlabs:
+    """Open a DICOM file or one series of a folder, to read it a slab at a time.
+
+    Args:
+        path: see :func:`read_dicom`.
+        series: see :func:`read_dicom`.
+
+    Returns:
+        The open series.
+
+    Raises:
+        StcnntError: as :func:`read_dicom`.
+    """
+    path = check_exists(path)
+    return DicomSlabs(choose_parts(list_dicom_series(path), series, path))
 
 
 class DicomSlabs(SeriesSlabs):
     """A DICOM series, or the two parts of a complex image, read a slab at a time.
 
     Args:
-        parts: from :func:`~monai_stcnnt.data.formats.dicom.series.open_dicom`.
+        parts: from :func:`open_dicom`.
 
     Raises:
-        StcnntError: as :func:`~monai_stcnnt.data.formats.dicom.series.read_dicom`. To learn its scale, a phase is read
+        StcnntError: as :func:`read_dicom`. To learn its scale, a phase is read
             once.
     """
 
-    def __init__(self, parts: Sequence[DicomPart]) -> None:
+    def __init__(self, parts: Sequence[DicomSeries]) -> None:
         files = sorted({file for part in parts for file in part.files})
         super().__init__(dicom_outline(parts), files)
         self.parts = tuple(parts)
-        self._counts = [_planes_by_file(part) for part in parts]
-        self._whole = lru_cache(_OPEN_FILES)(read_pixels)
-        self._framed = lru_cache(_OPEN_FILES)(FramePixels)
-        self.meta["file_dtype"] = str(self._pixels(0, parts[0].ordered.grid[0][0])[0].dtype)
+        self._pixels = lru_cache(_OPEN_FILES)(DicomPixels)
+        first = parts[0].ordered.grid[0][0]
+        self.meta["file_dtype"] = str(plane_of(self._pixels(first.path), first).dtype)
         self.radians: float | None = None
-        if len(parts) == 2 and parts[1].series.component == "phase":
+        if len(parts) == 2 and parts[1].component == "phase":
             ranges = [(values.min(), values.max()) for values in (self._part(1, *place) for place in self.all_places())]
             low = min(parts[1].declared_low, *(float(low) for low, _ in ranges))
             self.radians = phase_scale(parts[1].name, low, max(float(high) for _, high in ranges))
@@ -56,8 +102,7 @@ class DicomSlabs(SeriesSlabs):
 
     def release(self) -> None:
         """Forget what was decoded last."""
-        self._whole.cache_clear()
-        self._framed.cache_clear()
+        self._pixels.cache_clear()
 
     def _part(self, index: int, frames: slice, slices: slice) -> np.ndarray:
         part = self.parts[index]
@@ -66,24 +111,34 @@ class DicomSlabs(SeriesSlabs):
         for time, row in enumerate(grid):
             for place, frame in enumerate(row):
                 try:
-                    pixels, number = self._pixels(index, frame)
-                    values[0, time, place] = plane_of(pixels, number, frame)
+                    plane = plane_of(self._pixels(frame.path), frame)
                 except StcnntError:
                     self.watch.check([frame.path])
                     raise
                 self.watch.check([frame.path])
+                values[0, time, place] = plane.astype(np.float64) * frame.slope + frame.intercept
         return values
 
-    def _pixels(self, index: int, frame: DicomFrame) -> tuple[np.ndarray, int]:
-        """Pixels that hold a frame, and its number among them."""
-        if frame.tile is not None or self._counts[index][frame.path] == 1:
-            return self._whole(frame.path), frame.number
-        return self._framed(frame.path)[frame.number], 0
 
+def plane_of(pixels: DicomPixels, frame: DicomFrame) -> np.ndarray:
+    """Take one plane out of the pixels of a file.
 
-def _planes_by_file(part: DicomPart) -> dict[Path, int]:
-    counts: dict[Path, int] = {}
-    for row in part.ordered.grid:
-        for frame in row:
-            counts[frame.path] = counts.get(frame.path, 0) + 1
-    return counts
+    Args:
+        pixels: the file's.
+        frame: what its header says; of a mosaic it is a tile.
+
+    Returns:
+        Stored values ``(Y, X)``.
+
+    Raises:
+        UnreadableFileError: if the file has no such plane.
+    """
+    plane = pixels[0 if frame.tile is not None else frame.number]
+    if frame.tile is not None:
+        (row_start, column_start), (rows, columns) = frame.tile, frame.shape
+        plane = plane[row_start : row_start + rows, column_start : column_start + columns]
+    if plane.shape != frame.shape:
+        raise UnreadableFileError(
+            f"{frame.path} has fewer pixels than its header says. It is incomplete; copy it anew."
+        )
+    return plane

@@ -17,8 +17,8 @@ from pydicom.uid import HTJ2K, MPEG2MPML, UID, JPEGLosslessSV1
 
 from monai_stcnnt import errors
 from monai_stcnnt.data.formats.dicom import pixels as dicom_pixels
-from monai_stcnnt.data.formats.dicom.pixels import missing_decoder, read_pixels
-from monai_stcnnt.data.formats.dicom.series import read_dicom
+from monai_stcnnt.data.formats.dicom.pixels import DicomPixels, missing_decoder
+from monai_stcnnt.data.formats.dicom.slabs import read_dicom
 
 __all__: list[str] = []
 
@@ -71,7 +71,7 @@ def test_truncated_pixels_are_refused(make_dicom: MakeFiles, tmp_path: Path) -> 
     dataset.PixelData = dataset.PixelData[:40] + b"\0" * (len(dataset.PixelData) - 40)
     dataset.save_as(tmp_path / "damaged.dcm")
     with pytest.raises(errors.UnreadableFileError, match=r"JPEG Lossless.*It is damaged"):
-        read_pixels(tmp_path / "damaged.dcm")
+        DicomPixels(tmp_path / "damaged.dcm")[0]
 
 
 @pytest.mark.parametrize(
@@ -100,6 +100,11 @@ def test_missing_decoder_is_refused_with_what_to_install(
 @pytest.mark.parametrize("syntax", ["1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.5"])  # fmt: skip  # noqa: E501
 def test_plain_syntaxes_need_nothing(syntax: str) -> None:
     assert missing_decoder(syntax) == ""
+
+
+def read_pixels(file: Path) -> np.ndarray:
+    pixels = DicomPixels(file)
+    return np.stack([pixels[number] for number in range(pixels.shape[0])])
 
 
 def with_geometry(source: Path, target: Path) -> None:

@@ -18,7 +18,7 @@ from pydicom.dataset import Dataset
 from monai_stcnnt import errors
 from monai_stcnnt.data.formats.dicom import seg as dicom_seg
 from monai_stcnnt.data.formats.dicom.seg import write_dicom_seg
-from monai_stcnnt.data.formats.dicom.series import read_dicom
+from monai_stcnnt.data.formats.dicom.slabs import read_dicom
 from monai_stcnnt.data.formats.nifti import read_nifti
 from monai_stcnnt.data.formats.nifti_writer import write_nifti
 from monai_stcnnt.data.formats.registry import read_series

@@ -19,7 +19,8 @@ from pydicom.dataset import Dataset
 from pydicom.uid import UID, MRImageStorage
 
 from monai_stcnnt import errors
-from monai_stcnnt.data.formats.dicom.series import list_dicom_series, read_dicom
+from monai_stcnnt.data.formats.dicom.listing import list_dicom_series
+from monai_stcnnt.data.formats.dicom.slabs import read_dicom
 from monai_stcnnt.data.formats.registry import format_of, read_series
 from monai_stcnnt.data.record import SeriesRecord
 
@@ -315,9 +316,9 @@ def everywhere(_: int, __: int) -> bool:
             errors.SeriesMismatchError,
             "nothing in their headers",
         ),
-        (3, set_where(everywhere, PixelData=b"\0" * 8), errors.UnreadableFileError, "cannot be decoded"),
-        (3, set_where(everywhere, Rows=3), errors.UnreadableFileError, "more pixels than 1 x 3 x 5"),
-        (3, set_where(everywhere, Rows=2), errors.UnreadableFileError, "more pixels than 1 x 2 x 5"),
+        (3, set_where(everywhere, PixelData=b"\0" * 8), errors.UnreadableFileError, "8 bytes of pixels"),
+        (3, set_where(everywhere, Rows=3), errors.UnreadableFileError, "not those of 1 x 3 x 5"),
+        (3, set_where(everywhere, Rows=2), errors.UnreadableFileError, "not those of 1 x 2 x 5"),
         (3, set_where(everywhere, ImageType=["ORIGINAL", "PRIMARY", "P", "ND"]), errors.NotAnImageError, "phase image"),
         (3, set_where(everywhere, ImageType=["ORIGINAL", "PRIMARY", "M", "MOSAIC"]), errors.GeometryError, "mosaic"),
         (3, set_where(everywhere, NumberOfFrames=2), errors.GeometryError, "several frames"),

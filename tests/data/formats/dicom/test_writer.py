@@ -16,7 +16,7 @@ from monai.transforms.post.dictionary import Invertd
 from monai.transforms.utility.dictionary import EnsureChannelFirstd
 from pydicom.dataset import Dataset
 
-from monai_stcnnt.data.formats.dicom.series import read_dicom
+from monai_stcnnt.data.formats.dicom.slabs import read_dicom
 from monai_stcnnt.data.formats.dicom.writer import write_dicom_series
 from monai_stcnnt.data.formats.nifti import read_nifti
 from monai_stcnnt.data.formats.nifti_writer import write_nifti
