@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from matplotlib.axes import Axes
 
 from monai_stcnnt.apps.review.quality import image_quality
 from monai_stcnnt.apps.review.review import Review
@@ -97,7 +98,9 @@ def report_panels(review: Review, truth: SeriesRecord | None = None) -> list[Pan
     clean = review.after.magnitude
     reference = clean if truth is None else truth.magnitude
     if reference.shape != clean.shape:
-        raise LayoutError(f"The truth has the size (T, Z, Y, X) = {reference.shape}, and the images {clean.shape}.")
+        raise LayoutError(
+            f"The truth has (T, Z, Y, X) = {reference.shape}, the images {clean.shape}. Give series of one size."
+        )
     inside = foreground(reference[:, middle])
     unit = review.sigma or 1.0
     reach = RESIDUAL_RANGE * review.residual_unit / unit
@@ -134,71 +137,36 @@ def _quality_note(truth: SeriesRecord, image: SeriesRecord) -> str:
     return f"PSNR {quality.psnr:.1f} dB, SSIM {quality.ssim:.3f}"
 
 
-@dataclass(frozen=True)
-class _Layout:
-    """Where things stand, in inches from the lower left corner of the figure.
-
-    Attributes:
-        panels: number of columns.
-        image: height and width of an image.
-        has_time: whether there is a row for the line through time.
-        has_title: whether there is a heading.
-    """
-
-    panels: int
-    image: tuple[float, float]
-    has_time: bool
-    has_title: bool
-
-    @property
-    def pitch(self) -> float:
-        """From a panel to the next; wide enough for the text above a narrow image."""
-        return max(self.image[1], _NARROWEST) + _GAP
-
-    @property
-    def bottom(self) -> float:
-        """Lower edge of the images."""
-        return _MARGIN + (_TIME_HEIGHT + _GAP if self.has_time else 0.0)
-
-    @property
-    def size(self) -> tuple[float, float]:
-        """Width and height of the figure."""
-        heading = _HEADING if self.has_title else 0.0
-        return self.left(self.panels) + _BAR + _BAR_LABELS, self.bottom + self.image[0] + _CAPTION + heading
-
-    def left(self, panel: int) -> float:
-        """Left edge of the image of a panel; that of the color bar after the last."""
-        start = _MARGIN + (_TIME_LABEL if self.has_time else 0.0)
-        return start + panel * self.pitch + (self.pitch - _GAP - self.image[1]) / 2 * (panel < self.panels)
-
-
 def _draw(panels: list[Panel], review: Review) -> Sheet:
     frames, rows, columns = panels[0].frames.shape
     pixel_height, pixel_width = review.view.pixel_size(review.after.spacing)
     shape = rows * pixel_height / (columns * pixel_width)
-    height = min(_TALLEST, _ALL_IMAGES / len(panels) * shape)
-    heading = _heading(review)
-    layout = _Layout(len(panels), (height, height / shape), frames >= MIN_FRAMES_IN_TIME, bool(heading))
-    sheet = Sheet(*layout.size)
+    high = min(_TALLEST, _ALL_IMAGES / len(panels) * shape)
+    wide = high / shape
+    has_time, heading = frames >= MIN_FRAMES_IN_TIME, _heading(review)
+    pitch = max(wide, _NARROWEST) + _GAP  # from a panel to the next
+    start = _MARGIN + (_TIME_LABEL if has_time else 0.0)
+    bottom = _MARGIN + (_TIME_HEIGHT + _GAP if has_time else 0.0)
+    bar, top = start + len(panels) * pitch, bottom + high
+    sheet = Sheet(bar + _BAR + _BAR_LABELS, top + _CAPTION + (_HEADING if heading else 0.0))
+    sheet.title(_MARGIN, sheet.height - 0.32, heading)
     line = moving_row(panels[-1 - len(panels) // 2].frames)
     for n, panel in enumerate(panels):
-        left, wide = layout.left(n), layout.image[1]
-        axes = sheet.axes(left, layout.bottom, wide, height)
+        left = start + n * pitch + (pitch - _GAP - wide) / 2
+        axes = sheet.axes(left, bottom, wide, high)
         show_image(axes, panel.frames[frames // 2], panel.limits)
         if n == 0:
             mark_directions(axes, review.view)
-        if layout.has_time:
+        if has_time:
             for ends in ((0, 0.05), (0.95, 1)):  # where the line through time lies
                 axes.plot(ends, (1 - (line + 0.5) / rows,) * 2, transform=axes.transAxes, color=ACCENT, linewidth=1.5)
             show_image(sheet.axes(left, _MARGIN, wide, _TIME_HEIGHT), panel.frames[:, line], panel.limits)
-        middle, top = left + wide / 2, layout.bottom + height
-        sheet.text(middle, top + 0.29, panel.name, ha="center", fontsize=14)
-        sheet.text(middle, top + 0.09, panel.note, ha="center", color=QUIET)
-    sheet.title(_MARGIN, layout.size[1] - 0.32, heading)
-    if layout.has_time:
-        place = layout.left(0) - 0.16, _MARGIN + _TIME_HEIGHT / 2
+        sheet.text(left + wide / 2, top + 0.29, panel.name, ha="center", fontsize=14)
+        sheet.text(left + wide / 2, top + 0.09, panel.note, ha="center", color=QUIET)
+    if has_time:
+        place = start + (pitch - _GAP - wide) / 2 - 0.16, _MARGIN + _TIME_HEIGHT / 2
         sheet.text(*place, _duration(review.after), rotation=90, ha="center", va="center", color=QUIET)
-    _draw_bar(sheet, layout, panels[-1].limits[1], "noise σ" if review.sigma else "image units")
+    _draw_bar(sheet.axes(bar, bottom, _BAR, high), panels[-1].limits[1], "noise σ" if review.sigma else "image units")
     return sheet
 
 
@@ -216,9 +184,8 @@ def _duration(series: SeriesRecord) -> str:
     return f"\u2190 {duration / 1e3:.3g} s" if duration >= 1e3 else f"\u2190 {duration:.0f} ms"
 
 
-def _draw_bar(sheet: Sheet, layout: _Layout, reach: float, unit: str) -> None:
+def _draw_bar(axes: Axes, reach: float, unit: str) -> None:
     """The scale of the differences, right of the last panel."""
-    axes = sheet.axes(layout.left(layout.panels), layout.bottom, _BAR, layout.image[0])
     axes.set_axis_on()
     axes.imshow(np.linspace(1, -1, 256)[:, None], cmap="gray", aspect="auto", extent=(0, 1, -reach, reach))
     axes.set_xticks([])

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +21,7 @@ from monai_stcnnt.apps.review.names import check_report_name
 from monai_stcnnt.apps.review.sheet import QUIET, Sheet, mark_directions, show_image
 from monai_stcnnt.apps.review.views import display_window, plane_view
 from monai_stcnnt.apps.review.volume_plot import class_colors, draw_curves
-from monai_stcnnt.apps.volumes import MaskMeasures
+from monai_stcnnt.apps.volumes import MaskMeasures, kind_of_structure
 from monai_stcnnt.data import SeriesRecord
 from monai_stcnnt.errors import LayoutError
 
@@ -44,31 +43,6 @@ _CURVE = 2.9
 _AXIS_NAMES = 0.6
 _TEXT = 5.4  # width of the figures beside the curve
 _LINE = 0.24
-
-
-@dataclass(frozen=True)
-class _Plane:
-    """One image of the report: which frame and slice, and where it stands."""
-
-    frame: int
-    place: int
-    row: int
-    column: int
-
-
-@dataclass(frozen=True)
-class _Grid:
-    """The images of the report.
-
-    Attributes:
-        planes: what they show.
-        rows: names of the rows.
-        columns: names of the columns.
-    """
-
-    planes: tuple[_Plane, ...]
-    rows: tuple[str, ...]
-    columns: tuple[str, ...]
 
 
 def segmentation_report(
@@ -106,7 +80,7 @@ def segmentation_report(
     return _draw(images, labels.array[0], measures, class_values, title).save(path)
 
 
-def chosen_planes(measures: MaskMeasures, mask: np.ndarray) -> list[tuple[int, int]]:
+def chosen_planes(measures: MaskMeasures, mask: np.ndarray) -> list[list[tuple[int, int]]]:
     """Choose the images that the report shows.
 
     Args:
@@ -114,46 +88,30 @@ def chosen_planes(measures: MaskMeasures, mask: np.ndarray) -> list[tuple[int, i
         mask: ``(T, Z, Y, X)``.
 
     Returns:
-        Pairs of frame and slice, row by row: of a stack the slices that hold a class, at the ends of diastole and
-        systole or in the middle frame; of one slice, frames through the cine. At most eight in a row, evenly spaced.
+        Rows of pairs of frame and slice: of a stack the slices that hold a class, at the ends of diastole and systole
+        or in the middle frame; of one slice, frames through the cine. At most eight in a row, evenly spaced.
     """
-    return [(plane.frame, plane.place) for plane in _grid(measures, mask).planes]
-
-
-def _grid(measures: MaskMeasures, mask: np.ndarray) -> _Grid:
     frames, slices = mask.shape[:2]
     if slices == 1:
-        shown = _spread(np.arange(frames))
-        planes = tuple(_Plane(int(frame), 0, 0, column) for column, frame in enumerate(shown))
-        return _Grid(planes, ("",), tuple(_frame_name(measures, int(frame)) for frame in shown))
+        return [[(frame, 0) for frame in _spread(np.arange(frames))]]
     present = np.flatnonzero(mask.any(axis=(0, 2, 3)))
     places = _spread(present if len(present) else np.arange(slices))
-    ends = _ends(measures)
-    planes = tuple(
-        _Plane(frame, int(place), row, column)
-        for row, (_, frame) in enumerate(ends)
-        for column, place in enumerate(places)
-    )
-    names = tuple(f"{name}\n{_frame_name(measures, frame)}" if frames > 1 else "" for name, frame in ends)
-    return _Grid(planes, names, tuple(f"slice {place + 1}" for place in places))
+    return [[(frame, place) for place in places] for frame in _ends(measures).values()]
 
 
-def _spread(indices: np.ndarray) -> np.ndarray:
+def _spread(indices: np.ndarray) -> list[int]:
     """At most eight of the indices, evenly spaced, the first and the last among them."""
-    if len(indices) <= MOST_COLUMNS:
-        return indices
-    return indices[np.linspace(0, len(indices) - 1, MOST_COLUMNS).round().astype(int)]
+    count = min(len(indices), MOST_COLUMNS)
+    return [int(n) for n in indices[np.linspace(0, len(indices) - 1, count).round().astype(int)]]
 
 
-def _ends(measures: MaskMeasures) -> list[tuple[str, int]]:
-    """Names and frames of the rows: both ends of the left ventricle's cycle, or of what else has a cycle."""
-    if not measures.functions:
-        return [("", len(measures.times) // 2)]
-    function = list(measures.functions.values())[-1]
-    for name, candidate in measures.functions.items():
-        if name.lower().startswith("l"):
-            function = candidate
-    return [("end diastole", function.end_diastole), ("end systole", function.end_systole)]
+def _ends(measures: MaskMeasures) -> dict[str, int]:
+    """Frames by name: both ends of the left ventricle's cycle, or of what else has a cycle."""
+    functions = {kind_of_structure(name): function for name, function in measures.functions.items()}
+    if not functions:
+        return {"": len(measures.times) // 2}
+    function = functions.get("LV", list(functions.values())[-1])
+    return {"end diastole": function.end_diastole, "end systole": function.end_systole}
 
 
 def _frame_name(measures: MaskMeasures, frame: int) -> str:
@@ -164,39 +122,37 @@ def _frame_name(measures: MaskMeasures, frame: int) -> str:
 def _draw(
     images: SeriesRecord, mask: np.ndarray, measures: MaskMeasures, class_values: Sequence[int], title: str
 ) -> Sheet:
-    grid, view = _grid(measures, mask), plane_view(images.affine)
-    values = images.magnitude
+    rows, view, values = chosen_planes(measures, mask), plane_view(images.affine), images.magnitude
+    frames, slices = mask.shape[:2]
+    has_names = slices > 1 and frames > 1
+    names = _ROW_NAMES if has_names else 0.0
     height, width = view.pixel_size(images.spacing)
     crop = _surroundings(view.apply(mask.max(axis=(0, 1)) > 0), _SURROUNDINGS_MM / height, _SURROUNDINGS_MM / width)
     shape = (crop[0].stop - crop[0].start) * height / ((crop[1].stop - crop[1].start) * width)
-    columns, rows = len(grid.columns), len(grid.rows)
-    names = _ROW_NAMES if any(grid.rows) else 0.0
-    wide = min(_WIDEST, (_ALL_IMAGES - names) / columns)
+    wide = min(_WIDEST, (_ALL_IMAGES - names) / len(rows[0]))
     high = wide * shape
-    has_curve = mask.shape[0] >= FEWEST_FOR_A_CURVE
-    lower = _text_height(measures) if not has_curve else _CURVE + _AXIS_NAMES
-    total = max(2 * _MARGIN + names + columns * (wide + _GAP), 9.0)
-    sheet = Sheet(total, _HEADING + _COLUMN_NAMES + rows * (high + _GAP) + lower + 2 * _MARGIN)
-    bottom = _MARGIN + lower
-    for plane in grid.planes:
-        left = _MARGIN + names + plane.column * (wide + _GAP)
-        up = bottom + (rows - 1 - plane.row) * (high + _GAP) + _GAP
-        axes = sheet.axes(left, up, wide, high)
-        limits = display_window(view.apply(values[:, plane.place])[(..., *crop)])
-        _overlay(
-            axes,
-            view.apply(values[plane.frame, plane.place])[crop],
-            view.apply(mask[plane.frame, plane.place])[crop],
-            limits,
-            list(zip(class_values, class_colors(measures.names), strict=True)),
-        )
-        if plane.column == 0 and plane.row == 0:
-            mark_directions(axes, view)
-        if plane.row == 0:
-            sheet.text(left + wide / 2, up + high + 0.07, grid.columns[plane.column], ha="center", color=QUIET)
-    for row, name in enumerate(grid.rows):
-        up = bottom + (rows - 1 - row) * (high + _GAP) + _GAP + high / 2
-        sheet.text(_MARGIN, up, name.replace(", ", "\n"), va="center")
+    has_curve = frames >= FEWEST_FOR_A_CURVE
+    lower = _CURVE + _AXIS_NAMES if has_curve else 0.3 + _LINE * max(1, len(_lines(measures)))
+    total = max(2 * _MARGIN + names + len(rows[0]) * (wide + _GAP), 9.0)
+    sheet = Sheet(total, _HEADING + _COLUMN_NAMES + len(rows) * (high + _GAP) + lower + 2 * _MARGIN)
+    classes = list(zip(class_values, class_colors(measures.names), strict=True))
+    for row, (name, planes) in enumerate(zip(_ends(measures), rows, strict=False)):
+        up = _MARGIN + lower + (len(rows) - 1 - row) * (high + _GAP) + _GAP
+        for column, (frame, place) in enumerate(planes):
+            left = _MARGIN + names + column * (wide + _GAP)
+            axes = sheet.axes(left, up, wide, high)
+            limits = display_window(view.apply(values[:, place])[(..., *crop)])
+            _overlay(
+                axes, view.apply(values[frame, place])[crop], view.apply(mask[frame, place])[crop], limits, classes
+            )
+            if row == 0:
+                label = f"slice {place + 1}" if slices > 1 else _frame_name(measures, frame)
+                sheet.text(left + wide / 2, up + high + 0.07, label, ha="center", color=QUIET)
+            if row == column == 0:
+                mark_directions(axes, view)
+        if has_names:
+            label = f"{name}\n{_frame_name(measures, planes[0][0])}".replace(", ", "\n")
+            sheet.text(_MARGIN, up + high / 2, label, va="center")
     _write_heading(sheet, measures, title)
     _draw_lower(sheet, measures, has_curve, lower)
     return sheet
@@ -204,14 +160,10 @@ def _draw(
 
 def _surroundings(present: np.ndarray, rows: float, columns: float) -> tuple[slice, slice]:
     """The part of the screen to show: all that ever holds a class, and as many pixels around; all if there is none."""
-    if not present.any():
-        return slice(0, present.shape[0]), slice(0, present.shape[1])
-    result = []
-    for axis, margin in ((1, rows), (0, columns)):
-        inside = np.flatnonzero(present.any(axis=axis))
-        low, high = inside[0] - round(margin), inside[-1] + 1 + round(margin)
-        result.append(slice(max(int(low), 0), min(int(high), present.shape[1 - axis])))
-    return result[0], result[1]
+    found = np.argwhere(present) if present.any() else np.argwhere(np.ones_like(present))
+    margin = np.round([rows, columns]).astype(int)
+    low, high = np.maximum(found.min(axis=0) - margin, 0), np.minimum(found.max(axis=0) + 1 + margin, present.shape)
+    return slice(int(low[0]), int(high[0])), slice(int(low[1]), int(high[1]))
 
 
 def _overlay(
@@ -286,7 +238,3 @@ def _ranges(measures: MaskMeasures) -> list[str]:
         values = f"{high:.1f}" if len(measures.times) == 1 else f"{low:.1f} to {high:.1f}"
         result.append(f"{name[:1].upper()}{name[1:]}: {values} {unit}")
     return result
-
-
-def _text_height(measures: MaskMeasures) -> float:
-    return 0.3 + _LINE * max(1, len(_lines(measures)))

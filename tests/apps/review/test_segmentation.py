@@ -46,17 +46,17 @@ def test_stack_shows_slices_with_masks_at_both_ends_of_the_cycle() -> None:
     array = mask.array.copy()
     array[:, :, :2] = 0
     mask = replace(mask, array=array)
-    planes = chosen_planes(measure_masks(mask, NAMES), mask.array[0])
-    assert [frame for frame, _ in planes] == [0] * 8 + [3] * 8
-    assert [place for _, place in planes[:8]] == [2, 3, 5, 6, 7, 8, 10, 11]
+    diastole, systole = chosen_planes(measure_masks(mask, NAMES), mask.array[0])
+    assert [frame for frame, _ in diastole + systole] == [0] * 8 + [3] * 8
+    assert [place for _, place in diastole] == [2, 3, 5, 6, 7, 8, 10, 11]
 
 
 def test_one_slice_shows_frames_and_a_volume_its_slices() -> None:
     _, mask = heart(frames=20, slices=1)
-    planes = chosen_planes(measure_masks(mask, NAMES), mask.array[0])
+    [planes] = chosen_planes(measure_masks(mask, NAMES), mask.array[0])
     assert [frame for frame, _ in planes] == [0, 3, 5, 8, 11, 14, 16, 19]
     _, mask = heart(frames=1)
-    assert chosen_planes(measure_masks(mask, NAMES), mask.array[0]) == [(0, 0), (0, 1), (0, 2)]
+    assert chosen_planes(measure_masks(mask, NAMES), mask.array[0]) == [[(0, 0), (0, 1), (0, 2)]]
 
 
 @pytest.mark.parametrize(("frames", "slices"), [(6, 3), (6, 1), (1, 3), (2, 1)])
