@@ -100,7 +100,7 @@ def frame_scores(
 def test_items(config: ConfigParser, folder: Path) -> Iterator[tuple[dict[str, Tensor], Sequence[float]]]:
     """Images and labels of a folder as the bundle's validation prepares them, with the size of a pixel."""
     prefix = Compose(config.get_parsed_content("prefix"))
-    loading, rest = Compose(prefix.transforms[:2]), Compose(prefix.transforms[2:])
+    loading, rest = Compose(prefix.transforms[:1]), Compose(prefix.transforms[1:])
     for row in labelled_datalist(folder, "validation"):
         loaded = loading(row)
         zooms = np.linalg.norm(np.asarray(loaded["image"].affine)[:3, :2], axis=0)

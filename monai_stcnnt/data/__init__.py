@@ -31,7 +31,14 @@ from monai_stcnnt.data.record import ImageKind, SeriesRecord, record_from_channe
 from monai_stcnnt.data.sinks import SeriesSink
 from monai_stcnnt.data.slabs import SeriesSlabs
 from monai_stcnnt.data.training.clips import PrepareClips, split_datalist
-from monai_stcnnt.data.training.draws import Draw, NumberedDataset, NumberedSampler, draw_seed
+from monai_stcnnt.data.training.draws import (
+    Draw,
+    NumberedDataset,
+    NumberedLoader,
+    NumberedSampler,
+    RankLoader,
+    draw_seed,
+)
 from monai_stcnnt.data.training.frame_labels import (
     UNLABELLED,
     LoadFrameLabelsd,
@@ -61,10 +68,12 @@ __all__ = [
     "ImageKind",
     "LoadFrameLabelsd",
     "NumberedDataset",
+    "NumberedLoader",
     "NumberedSampler",
     "OutputDtype",
     "OutputFormat",
     "PrepareClips",
+    "RankLoader",
     "SaveSeries",
     "SaveSeriesd",
     "SeriesReader",

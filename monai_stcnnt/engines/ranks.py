@@ -21,21 +21,12 @@ import torch.distributed as dist
 from torch.distributed.distributed_c10d import PrefixStore, Store
 from torch.distributed.rendezvous import rendezvous
 
+from monai_stcnnt.engines.training_ranks import rank_device
+
 __all__ = ["Ranks", "launched_store", "open_ranks", "rank_device"]
 
 _PATIENCE = timedelta(days=7)
 """How long a process that is ready waits for the others, which may be busy with large series."""
-
-
-def rank_device() -> torch.device:
-    """Choose the device of this process: a GPU for each process of a machine, else the CPU.
-
-    Returns:
-        ``cuda:N`` for the N-th process of a machine, counted anew where there are more processes than GPUs.
-    """
-    if not torch.cuda.is_available():
-        return torch.device("cpu")
-    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
 
 
 @dataclass(frozen=True)

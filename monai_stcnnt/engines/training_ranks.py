@@ -1,6 +1,9 @@
 # Copyright (c) monai_stcnnt contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Training in several processes that ``torchrun`` starts and starts again: what the configs ask about them."""
+"""Training in several processes that ``torchrun`` starts and restarts.
+
+Which process this is and how many there are tells ``ignite.distributed``.
+"""
 
 from __future__ import annotations
 
@@ -10,23 +13,23 @@ import os
 import ignite.distributed as idist
 import torch
 import torch.distributed as dist
+from torch.distributed.distributed_c10d import PrefixStore
+from torch.distributed.rendezvous import rendezvous
 
-from monai_stcnnt.engines.ranks import launched_store, rank_device
 from monai_stcnnt.errors import LaunchError
 
-__all__ = ["is_first_rank", "join_ranks", "leave_ranks", "rank_device", "was_restarted", "world_size"]
+__all__ = ["join_ranks", "leave_ranks", "rank_device", "was_restarted"]
 
 
-def is_first_rank() -> bool:
-    """Whether this process is the one that writes files and reports: the first of all, or the only one."""
-    joined = dist.is_available() and dist.is_initialized()
-    return (dist.get_rank() if joined else int(os.environ.get("RANK", "0"))) == 0
+def rank_device() -> torch.device:
+    """Choose the device of this process: a GPU for each process of a machine, else the CPU.
 
-
-def world_size() -> int:
-    """Number of processes that train together."""
-    joined = dist.is_available() and dist.is_initialized()
-    return dist.get_world_size() if joined else int(os.environ.get("WORLD_SIZE", "1"))
+    Returns:
+        ``cuda:N`` for the N-th process of a machine, counted anew where there are more processes than GPUs.
+    """
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
 
 
 def was_restarted() -> bool:
@@ -37,7 +40,8 @@ def was_restarted() -> bool:
 def join_ranks(device: torch.device) -> None:
     """Join the processes that ``torchrun`` started, through NCCL between GPUs and through gloo between CPUs.
 
-    Processes but the first log warnings only.
+    ``ignite.distributed.initialize`` would find the addresses of dead processes after a restart: ``torchrun`` keeps one
+    store over all restarts, and here every start has a part of its own. Processes but the first log warnings only.
 
     Args:
         device: the device of this process.
@@ -51,14 +55,15 @@ def join_ranks(device: torch.device) -> None:
             f"multi_gpu_train.json is for processes that torchrun starts, but {', '.join(missing)} is not set. "
             "Use: torchrun --nproc-per-node 2 -m monai.bundle run ..., or leave the config out to train in one process."
         )
-    store, rank, size = launched_store()
+    store, rank, size = next(rendezvous("env://"))
+    store = PrefixStore(f"start_{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
     if device.type == "cuda":
         torch.cuda.set_device(device)
         dist.init_process_group("nccl", store=store, rank=rank, world_size=size, device_id=device)
     else:
         dist.init_process_group("gloo", store=store, rank=rank, world_size=size)
     idist.sync()  # makes a group, which all processes have to do at the same time, and not when one of them first asks
-    if not is_first_rank():
+    if idist.get_rank() > 0:
         logging.disable(logging.INFO)
 
 

@@ -10,12 +10,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import ignite.distributed as idist
 from ignite.engine import Events
 from matplotlib.figure import Figure
 from monai.engines import Evaluator, SupervisedTrainer
 
 from monai_stcnnt.data import write_aside
-from monai_stcnnt.engines.training_ranks import is_first_rank
 from monai_stcnnt.errors import TrainingDivergedError
 
 __all__ = ["TrainingHistory", "plot_history", "read_history"]
@@ -28,7 +28,7 @@ Row = dict[str, float]
 class TrainingHistory:
     """Write a row for each epoch: progress, learning rate, the trainer's metrics, and the evaluator's where it ran.
 
-    A training that goes on after a stop goes on with the table, without gaps or double rows.
+    A training that is resumed continues the table, without gaps or double rows.
 
     Args:
         path: the table; the picture lies beside it, with the suffix ``.png``, and is drawn when there is a new
@@ -55,8 +55,8 @@ class TrainingHistory:
         trained = {name: float(value) for name, value in state.metrics.items()}
         if not all(map(math.isfinite, trained.values())):
             raise TrainingDivergedError(
-                f"In epoch {state.epoch} the training gave {trained}. Lower learning_rate or max_grad_norm and go on "
-                "from the last state with resume, or begin anew."
+                f"In epoch {state.epoch} the training gave {trained}. Lower learning_rate or max_grad_norm and resume "
+                "from the last state, or start again."
             )
         rate = engine.optimizer.param_groups[0]["lr"]
         row: Row = {"epoch": state.epoch, "iteration": state.iteration, "learning_rate": float(rate), **trained}
@@ -64,7 +64,7 @@ class TrainingHistory:
         if validated:
             row.update({name: float(value) for name, value in self.evaluator.state.metrics.items()})
         self.rows.append(row)
-        if is_first_rank():
+        if idist.get_rank() == 0:
             self._write_table()
             if validated or state.epoch == state.max_epochs:
                 plot_history(self.rows, self.path.with_suffix(".png"))
@@ -81,7 +81,7 @@ class TrainingHistory:
         return {"rows": self.rows}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on with earlier rows."""
+        """Continue earlier rows."""
         self.rows = [dict(row) for row in state["rows"]]
 
 

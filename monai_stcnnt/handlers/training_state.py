@@ -1,8 +1,10 @@
 # Copyright (c) monai_stcnnt contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What a training keeps on disk: its state, to go on after a stop, and its best weights.
+"""What a training keeps on disk: its history, its best weights, and its state, to resume after an interruption.
 
-Both are written aside by the first process and renamed, so that what exists is whole wherever a process is stopped.
+The first process writes them aside and renames them, so that what exists is whole wherever a process is stopped.
+pytorch-ignite's ``Checkpoint`` falls short of that: it removes a file before it writes the next of the same name, and
+what its ``DiskSaver`` leaves behind when it is killed has a name that nothing recognizes.
 """
 
 from __future__ import annotations
@@ -14,47 +16,56 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+import ignite.distributed as idist
 import torch
 from ignite.engine import Events
-from monai.engines import Workflow
+from monai.engines import Evaluator, Workflow
 from torch import nn
+from torch.optim.swa_utils import AveragedModel
 
 from monai_stcnnt.data import write_aside
-from monai_stcnnt.engines.training_ranks import is_first_rank
-from monai_stcnnt.errors import CheckpointMismatchError, MissingFileError, PickledCodeError, UnreadableFileError
+from monai_stcnnt.engines.training import ClipTrainer
+from monai_stcnnt.errors import (
+    CheckpointMismatchError,
+    MissingFileError,
+    OptionError,
+    PickledCodeError,
+    UnreadableFileError,
+)
+from monai_stcnnt.handlers.training_history import TrainingHistory
 
-__all__ = ["BestWeights", "Resume", "TrainingState", "begin_training"]
+__all__ = ["BestWeights", "Resume", "TrainingFolder", "TrainingState", "begin_training"]
 
 Resume = bool | Literal["true", "false", "auto"]
-"""Whether to go on with an earlier training; a command line gives words. ``"auto"``: if there is one."""
+"""Whether to resume an earlier training; a command line gives words. ``"auto"``: if there is one."""
 
 _RESUME: dict[str, bool | Literal["auto"]] = {"true": True, "false": False, "auto": "auto"}
 
 
 def _resume_of(value: Resume) -> bool | Literal["auto"]:
     if str(value).lower() not in _RESUME:
-        raise ValueError(f"resume is {value!r}; choose true, false or 'auto'")
+        raise OptionError(f"resume is {value!r}: choose true, false or 'auto'.")
     return _RESUME[str(value).lower()]
 
 
 def begin_training(path: str | Path, resume: Resume) -> None:
     """Make the folder of a training ready, before anything is loaded.
 
-    The state of an earlier training is moved to ``<name>.previous`` where it is not to be gone on with, so that a
-    restart cannot take it for this training's.
+    The state of an earlier training is moved to ``<name>.previous`` where it is not resumed, so that a restart cannot
+    take it for this training's.
 
     Args:
         path: file of the state.
-        resume: whether an earlier training is to be gone on with.
+        resume: whether to resume an earlier training.
 
     Raises:
         MissingFileError: when there should be a state and is none.
-        ValueError: when ``resume`` is something else.
+        OptionError: when ``resume`` is something else.
     """
     path, wanted = Path(path), _resume_of(resume)
     if wanted is True and not path.is_file():
-        raise MissingFileError(f"There is no training to go on with: {path} does not exist. Check ckpt_dir and mode.")
-    if is_first_rank():
+        raise MissingFileError(f"There is no training to resume: {path} does not exist. Check ckpt_dir and mode.")
+    if idist.get_rank() == 0:
         path.parent.mkdir(parents=True, exist_ok=True)
         for leftover in path.parent.glob(f".{'?' * 12}.*"):
             if leftover.name[14:] == path.name:
@@ -64,28 +75,20 @@ def begin_training(path: str | Path, resume: Resume) -> None:
 
 
 class TrainingState:
-    """Keep everything that a training needs to go on as if it had not been stopped.
+    """Keep everything that a training needs to resume as if it had not been interrupted.
 
     Args:
         path: the file; it is replaced each time.
-        parts: what has a state, by name (network, optimizer, ...); None is passed over. The trainer's own progress is
-            kept too.
+        parts: what has a state, by name (network, optimizer, ...); None is skipped. The trainer's own progress is kept
+            too.
         interval: epochs from one writing to the next; the last epoch is always written.
         resume: see :func:`begin_training`.
-        device: where to load tensors to.
     """
 
-    def __init__(
-        self,
-        path: str | Path,
-        parts: Mapping[str, Any],
-        interval: int = 1,
-        resume: Resume = False,
-        device: torch.device | str = "cpu",
-    ) -> None:
+    def __init__(self, path: str | Path, parts: Mapping[str, Any], interval: int = 1, resume: Resume = False) -> None:
         self.path = Path(path)
         self.parts = {name: part for name, part in parts.items() if part is not None}
-        self.interval, self.resume, self.device = interval, _resume_of(resume), device
+        self.interval, self.resume = interval, _resume_of(resume)
 
     def attach(self, engine: Workflow) -> None:
         """Load the state when the trainer starts, and write it after epochs. Attach it after all other handlers."""
@@ -94,7 +97,7 @@ class TrainingState:
 
     def save(self, engine: Workflow) -> None:
         """Write the state if its turn has come."""
-        if not is_first_rank() or (
+        if idist.get_rank() != 0 or (
             engine.state.epoch % self.interval and engine.state.epoch != engine.state.max_epochs
         ):
             return
@@ -104,7 +107,7 @@ class TrainingState:
             torch.save(state, aside)
 
     def load(self, engine: Workflow) -> None:
-        """Load the state if the training is to go on and there is one.
+        """Load the state if the training is resumed and there is one.
 
         Raises:
             PickledCodeError: if the file holds more than tensors and plain values.
@@ -114,13 +117,13 @@ class TrainingState:
         if not self.resume or not self.path.is_file():
             return
         try:
-            state = torch.load(self.path, map_location=self.device, weights_only=True)
+            state = torch.load(self.path, map_location="cpu", weights_only=True)
         except pickle.UnpicklingError as error:
             raise PickledCodeError(
                 f"{self.path} holds more than tensors and plain values; it is not loaded."
             ) from error
         except (OSError, RuntimeError, EOFError) as error:
-            raise UnreadableFileError(f"{self.path} is no state of a training: {error}") from error
+            raise UnreadableFileError(f"{self.path} is not the state of a training: {error}") from error
         epochs = engine.state.max_epochs
         self._check_progress(state.get("progress", {}), engine.state.epoch_length, epochs)
         try:
@@ -128,7 +131,7 @@ class TrainingState:
                 part.load_state_dict(state[name])
         except (KeyError, RuntimeError, ValueError) as error:
             raise CheckpointMismatchError(
-                f"{self.path} is the state of another training: {error}. Give the options that it was begun with."
+                f"{self.path} is the state of another training: {error}. Give the options that it was started with."
             ) from error
         engine.load_state_dict({**state["progress"], "max_epochs": epochs})
 
@@ -136,7 +139,7 @@ class TrainingState:
         if progress.get("epoch_length") != epoch_length:
             raise CheckpointMismatchError(
                 f"{self.path} is the state of a training with {progress.get('epoch_length')} iterations in an epoch, "
-                f"not {epoch_length}. Give the options that it was begun with."
+                f"not {epoch_length}. Give the options that it was started with."
             )
         done = progress["iteration"] // epoch_length
         if done > epochs:
@@ -166,7 +169,7 @@ class BestWeights:
     def __call__(self, engine: Workflow) -> None:
         """Write the weights if this evaluation was the best."""
         best = engine.state.best_metric_epoch == engine.state.epoch and math.isfinite(engine.state.best_metric)
-        if best and is_first_rank():
+        if best and idist.get_rank() == 0:
             with write_aside(self.path) as aside:
                 torch.save({name: value.detach().cpu() for name, value in self.network.state_dict().items()}, aside)
 
@@ -182,3 +185,52 @@ class BestWeights:
         if self.evaluator is not None:
             for name, value in state.items():
                 setattr(self.evaluator.state, name, value)
+
+
+class TrainingFolder:
+    """Keep a training in a folder: ``NAME_history.csv``, its picture, the best weights, and ``NAME_state.pt``.
+
+    Put it behind the other handlers of a :class:`~monai_stcnnt.engines.training.ClipTrainer`.
+
+    Args:
+        folder: it is made if it does not exist.
+        name: of the files.
+        model_name: file of the best weights, which are those of the average.
+        network: the network, without what shares it among processes.
+        average: its averaged weights, see :func:`~monai_stcnnt.engines.training.averaged_network`.
+        evaluator: the engine that validates them.
+        interval: see :class:`TrainingState`.
+        resume: see :func:`begin_training`.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        name: str,
+        model_name: str,
+        network: nn.Module,
+        average: AveragedModel,
+        evaluator: Evaluator,
+        interval: int = 1,
+        resume: Resume = False,
+    ) -> None:
+        folder = Path(folder)
+        self.evaluator = evaluator
+        self.history = TrainingHistory(folder / f"{name}_history.csv", evaluator)
+        self.best_weights = BestWeights(folder / model_name, average.module)
+        parts = {"network": network, "ema": average, "best_weights": self.best_weights, "history": self.history}
+        self.state = TrainingState(folder / f"{name}_state.pt", parts, interval, resume)
+
+    def attach(self, engine: ClipTrainer) -> None:
+        """Make the folder ready, and act when the training starts and after every epoch."""
+        begin_training(self.state.path, self.state.resume)
+        self.best_weights.attach(self.evaluator)
+        engine.add_event_handler(Events.STARTED, self.start)
+        self.history.attach(engine)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self.state.save)
+
+    def start(self, engine: ClipTrainer) -> None:
+        """Load the state if the training is resumed; the trainer has its parts when it starts."""
+        own = {"optimizer": engine.optimizer, "lr_scheduler": engine.lr_scheduler, "scaler": engine.scaler}
+        self.state.parts |= {name: part for name, part in own.items() if part is not None}
+        self.state.load(engine)

@@ -7,7 +7,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from monai_stcnnt.engines.training_ranks import is_first_rank, join_ranks, was_restarted, world_size
+from monai_stcnnt.engines.training_ranks import join_ranks, rank_device, was_restarted
 from monai_stcnnt.errors import LaunchError
 
 VARIABLES = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "TORCHELASTIC_RESTART_COUNT")
@@ -19,18 +19,20 @@ def _alone(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-def test_a_process_of_its_own_is_first_and_alone() -> None:
-    assert is_first_rank()
-    assert world_size() == 1
+def test_torchrun_says_whether_it_restarted(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not was_restarted()
-
-
-def test_torchrun_says_who_is_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in zip(VARIABLES, ("2", "4", "localhost", "1", "1"), strict=True):
-        monkeypatch.setenv(name, value)
-    assert not is_first_rank()
-    assert world_size() == 4
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
     assert was_restarted()
+
+
+def test_every_process_of_a_machine_has_its_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert rank_device() == torch.device("cpu")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    for rank, number in (("0", 0), ("1", 1), ("2", 0)):
+        monkeypatch.setenv("LOCAL_RANK", rank)
+        assert rank_device() == torch.device("cuda", number)
 
 
 def test_a_process_that_torchrun_did_not_start_is_told_how() -> None:

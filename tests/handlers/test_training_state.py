@@ -12,10 +12,11 @@ import torch
 from ignite.engine import Events
 from monai.engines import SupervisedEvaluator, SupervisedTrainer
 
-from monai_stcnnt.engines.optimization import is_lower
+from monai_stcnnt.engines.training import is_lower
 from monai_stcnnt.errors import (
     CheckpointMismatchError,
     MissingFileError,
+    OptionError,
     PickledCodeError,
     TrainingDivergedError,
     UnreadableFileError,
@@ -79,7 +80,7 @@ def test_a_new_training_sets_the_state_of_an_earlier_one_aside(tmp_path: Path) -
 def test_a_state_that_should_be_there_is_asked_for_by_name(tmp_path: Path) -> None:
     with pytest.raises(MissingFileError, match=r"state\.pt does not exist"):
         begin_training(tmp_path / "state.pt", True)
-    with pytest.raises(ValueError, match="choose true, false or 'auto'"):
+    with pytest.raises(OptionError, match="choose true, false or 'auto'"):
         begin_training(tmp_path / "state.pt", "maybe")  # type: ignore[arg-type]
     keep(tmp_path / "state.pt", 1, resume="auto")[0].run()
     begin_training(tmp_path / "state.pt", "true")

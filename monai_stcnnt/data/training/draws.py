@@ -15,14 +15,15 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, cast
 
+import ignite.distributed as idist
 import numpy as np
-import torch.distributed as dist
-from monai.data import Dataset
+from monai.data import DataLoader, Dataset
+from monai.data import DistributedSampler as ShareSampler
 from monai.transforms import Randomizable
 from torch.utils.data import Dataset as TorchDataset
 from torch.utils.data.distributed import DistributedSampler
 
-__all__ = ["Draw", "NumberedDataset", "NumberedSampler", "draw_seed"]
+__all__ = ["Draw", "NumberedDataset", "NumberedLoader", "NumberedSampler", "RankLoader", "draw_seed"]
 
 logger = logging.getLogger(__name__)
 
@@ -58,8 +59,8 @@ class NumberedSampler(DistributedSampler[Any]):
         batch_size: samples in a batch, over all processes; rounded up to a multiple of their number, and the log says
             so.
         seed: of the order.
-        num_replicas: number of processes; default: those of the process group, or one.
-        rank: number of this process; default: that of the process group, or zero.
+        num_replicas: number of processes; default: those that train together.
+        rank: number of this process; default: its own.
 
     Attributes:
         rank_batch_size: samples of each process in a batch.
@@ -74,9 +75,8 @@ class NumberedSampler(DistributedSampler[Any]):
         num_replicas: int | None = None,
         rank: int | None = None,
     ) -> None:
-        joined = dist.is_available() and dist.is_initialized()
-        replicas = num_replicas or (dist.get_world_size() if joined else 1)
-        place = rank if rank is not None else (dist.get_rank() if joined else 0)
+        replicas = num_replicas or idist.get_world_size()
+        place = rank if rank is not None else idist.get_rank()
         super().__init__(dataset, num_replicas=replicas, rank=place, shuffle=True, seed=seed)
         self.items = len(cast(Any, dataset))
         self.iterations = iterations
@@ -122,3 +122,33 @@ class NumberedDataset(TorchDataset[dict[str, Any]]):
         """Give the sample, with its entry ``batch_number`` for :class:`monai_stcnnt.data.PrepareClips`."""
         self.dataset.transform.set_random_state(seed=draw_seed(self.seed, draw.number))
         return {**self.dataset[draw.index], "batch_number": draw.batch}
+
+
+class NumberedLoader(DataLoader):
+    """This process's share of the numbered samples of a training.
+
+    Args:
+        dataset: see :class:`NumberedDataset`.
+        iterations: see :class:`NumberedSampler`.
+        batch_size: see :class:`NumberedSampler`.
+        seed: of the order and of the transform.
+        num_workers: processes that load.
+    """
+
+    def __init__(self, dataset: Dataset, iterations: int, batch_size: int, seed: int = 0, num_workers: int = 0) -> None:
+        sampler = NumberedSampler(dataset, iterations, batch_size, seed)
+        samples = NumberedDataset(dataset, seed)
+        super().__init__(samples, num_workers, batch_size=sampler.rank_batch_size, sampler=sampler)
+
+
+class RankLoader(DataLoader):
+    """This process's share of a dataset, item by item in its order, each item in one process alone.
+
+    Args:
+        dataset: at least as many items as there are processes.
+    """
+
+    def __init__(self, dataset: Dataset) -> None:
+        size, rank = idist.get_world_size(), idist.get_rank()
+        sampler = ShareSampler(dataset, even_divisible=False, num_replicas=size, rank=rank, shuffle=False)
+        super().__init__(dataset, batch_size=1, sampler=sampler)
