@@ -9,6 +9,7 @@ from typing import Any
 
 from griffe import Attribute, Docstring, Extension, Object
 from latex2mathml.converter import convert
+from latex2mathml.converter import convert
 
 __all__ = ["PlainRoles", "to_markdown"]
 

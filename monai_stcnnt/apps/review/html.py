@@ -10,22 +10,21 @@ What is written into the page is escaped; nothing of a file's header but its geo
 from __future__ import annotations
 
 import base64
-import hashlib
 import html
+import io
 import itertools
 import json
 import zlib
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
-from string import Template
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
-from monai_stcnnt import __version__
+from monai_stcnnt.apps.review.page import fill_page
 from monai_stcnnt.apps.review.review import Review
-from monai_stcnnt.apps.review.views import RESIDUAL_RANGE, PlaneView, display_window, moving_row
+from monai_stcnnt.apps.review.views import RESIDUAL_RANGE, PlaneView, display_window, moving_row, plane_view
 from monai_stcnnt.data import SeriesRecord, write_aside
 
 __all__ = ["MAX_VOXELS", "Shown", "choose_shown", "html_page", "html_report"]
@@ -34,6 +33,8 @@ MAX_VOXELS = 4_000_000
 """Voxels of one image in a page, so that it stays below some 15 MB."""
 
 _MAX_FRAMES = 64
+_AXES = ("column", "row", "slice")
+_LONGER_SIDE = 160  # pixels of a thumbnail
 _LEVELS_PER_SIGMA = 16
 
 
@@ -105,26 +106,23 @@ def html_page(review: Review) -> str:
     """Make the page of :func:`html_report` as text."""
     shape = review.residual.shape
     shown = choose_shown(shape)
-    style, script = (_template(f"report.{kind}") for kind in ("css", "js"))
     flags, has_figures = review.flags, bool(review.figures)
     verdict = "No quality control" if not has_figures else f"{len(flags)} flagged" if flags else "Nothing flagged"
-    parts = {
-        "title": html.escape(review.title or "Denoising report"),
-        "subtitle": html.escape(_subtitle(review.after, review.sigma)),
-        "verdict": verdict,
-        "verdict_class": "warn" if flags else "good" if has_figures else "",
-        "flags": _flag_list(review),
-        "table": _table(review),
-        "letters": _letters(review.view),
-        "notes": html.escape(_notes(shown, shape, review.sigma)),
-        "version": html.escape(__version__),
-        "style": style,
-        "script": script,
-        "style_hash": _hash(style),
-        "script_hash": _hash(script),
-        "data": json.dumps(_payload(review, shown), allow_nan=False).replace("<", "\\u003c"),
-    }
-    return Template(_template("report.html")).substitute(parts)
+    return fill_page(
+        "report",
+        script="report.js",
+        title=html.escape(review.title or "Denoising report"),
+        subtitle=html.escape(_subtitle(review.after, review.sigma)),
+        verdict=verdict,
+        verdict_class="warn" if flags else "good" if has_figures else "",
+        flags=_flag_list(review),
+        table=_table(review),
+        letters=_letters(review.view),
+        origin=_origin(review),
+        thumbnail=_thumbnail(review),
+        notes=html.escape(_notes(shown, shape, review.sigma)),
+        data=json.dumps(_payload(review, shown), allow_nan=False).replace("<", "\\u003c"),
+    )
 
 
 def _payload(review: Review, shown: Shown) -> dict[str, Any]:
@@ -135,12 +133,14 @@ def _payload(review: Review, shown: Shown) -> dict[str, Any]:
     is_complex = "complex" in (review.before.kind, review.after.kind)
     frames, slices, rows, columns = second.shape
     height, width = view.pixel_size(review.after.spacing)
+    spacing = (width * shown.pixel_step, height * shown.pixel_step, float(review.after.spacing[2]) * shown.slice_step)
     middle = slices // 2
     frame_time = review.after.frame_time
     return {
         "shape": {"frames": frames, "slices": slices, "rows": rows, "columns": columns, "allSlices": after.shape[1]},
         "stride": {"slice": shown.slice_step, "pixel": shown.pixel_step},
-        "pixel": {"height": height, "width": width},
+        "spacing": dict(zip(_AXES, spacing, strict=True)),
+        "planes": _planes(view.directions(review.after.affine)),
         "view": {"transpose": view.transpose, "flipRows": view.flip_rows, "flipColumns": view.flip_columns},
         "frameTime": frame_time if np.isfinite(frame_time) and frame_time > 0 else None,
         "sigma": review.sigma,
@@ -153,6 +153,27 @@ def _payload(review: Review, shown: Shown) -> dict[str, Any]:
     }
 
 
+def _planes(affine: np.ndarray) -> list[dict[str, Any]]:
+    """The planes of a volume as radiologists look at them: that of the images first, as it is, and the two others.
+
+    Args:
+        affine: 4x4, whose first three columns are the directions of columns, rows and slices on the screen.
+    """
+    planes = []
+    for across, down, through in ((0, 1, 2), (0, 2, 1), (1, 2, 0)):
+        turned = affine.copy()
+        turned[:, :3] = affine[:, (across, down, through)]
+        view = plane_view(turned)
+        axes = (down, across) if view.transpose else (across, down)
+        planes.append(
+            {
+                "name": view.name, "across": _AXES[axes[0]], "down": _AXES[axes[1]],
+                "flipAcross": view.flip_columns, "flipDown": view.flip_rows, "letters": view.letters,
+            }
+        )  # fmt: skip
+    return planes
+
+
 def _pack(values: np.ndarray, sigma: float | None) -> dict[str, Any]:
     """16-bit levels as differences along rows, low bytes before high bytes, deflated, in base64."""
     low, high = float(values.min()), float(values.max())
@@ -163,16 +184,28 @@ def _pack(values: np.ndarray, sigma: float | None) -> dict[str, Any]:
     return {"data": base64.b64encode(zlib.compress(plain, 6)).decode("ascii"), "offset": low, "step": step}
 
 
-def _template(name: str) -> str:
-    return (files("monai_stcnnt") / "apps" / "review" / "templates" / name).read_text(encoding="utf-8")
-
-
-def _hash(text: str) -> str:
-    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")
-
-
 def _letters(view: PlaneView) -> str:
     return "".join(f'<span class="letter {place}">{letter}</span>' for place, letter in view.letters.items())
+
+
+def _thumbnail(review: Review) -> str:
+    """The middle of the result, small, as an address that holds the picture."""
+    frames = review.after.magnitude[:, review.middle]
+    low, high = review.window
+    gray = (255 * np.clip((review.view.apply(frames[len(frames) // 2]) - low) / (high - low), 0, 1)).astype(np.uint8)
+    height, width = np.array(gray.shape) * review.view.pixel_size(review.after.spacing)
+    scale = _LONGER_SIDE / max(height, width)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    file = io.BytesIO()
+    Image.fromarray(gray).resize(size, Image.Resampling.LANCZOS).save(file, format="PNG")
+    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode('ascii')}"
+
+
+def _origin(review: Review) -> str:
+    """How the result came about."""
+    rows = "".join(f"<dt>{html.escape(k)}</dt><dd>{html.escape(v)}</dd>" for k, v in review.origin.items())
+    head = '<section class="card" aria-labelledby="origin-head"><h2 id="origin-head">How it was made</h2>'
+    return f"{head}<dl>{rows}</dl></section>" if rows else ""
 
 
 def _subtitle(series: SeriesRecord, sigma: float | None) -> str:

@@ -32,6 +32,7 @@ class PlaneView:
         flip_columns: whether the columns are mirrored.
         left: the direction of the patient that is at the left edge: one of R, L, A, P, S, I.
         top: the direction that is at the top edge.
+        name: axial, coronal or sagittal, whichever is closest.
     """
 
     transpose: bool
@@ -39,6 +40,7 @@ class PlaneView:
     flip_columns: bool
     left: str
     top: str
+    name: str
 
     @property
     def letters(self) -> dict[str, str]:
@@ -50,6 +52,11 @@ class PlaneView:
         turned = plane.swapaxes(-1, -2) if self.transpose else plane
         turned = turned[..., ::-1, :] if self.flip_rows else turned
         return turned[..., ::-1] if self.flip_columns else turned
+
+    def directions(self, affine: np.ndarray) -> np.ndarray:
+        """The affine of a volume whose planes were turned: its columns belong to columns, rows and slices."""
+        turned = affine[:, (1, 0, 2, 3)] if self.transpose else affine.copy()
+        return turned * (-1.0 if self.flip_columns else 1.0, -1.0 if self.flip_rows else 1.0, 1.0, 1.0)
 
     def pixel_size(self, spacing: np.ndarray) -> tuple[float, float]:
         """Height and width of a pixel on the screen in mm, of the spacing along x, y, z."""
@@ -76,7 +83,8 @@ def plane_view(affine: np.ndarray) -> PlaneView:
     across_sign, down_sign = (y_sign, x_sign) if transpose else (x_sign, y_sign)
     names = (("L", "R"), ("P", "A"), ("I", "S"))
     # From left to right: R to L or A to P, which is against the positive (RAS) direction; from top to bottom likewise.
-    return PlaneView(transpose, down_sign > 0, across_sign > 0, names[across][1], names[down][1])
+    through = ("sagittal", "coronal", "axial")[3 - across - down]
+    return PlaneView(transpose, down_sign > 0, across_sign > 0, names[across][1], names[down][1], through)
 
 
 def residual_signal(before: SeriesRecord, after: SeriesRecord) -> np.ndarray:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import io
 import json
 import re
 import shutil
@@ -14,16 +15,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 import pytest
 from PIL import Image
 
 from monai_stcnnt.apps.review.html import MAX_VOXELS, choose_shown, html_page, html_report
+from monai_stcnnt.apps.review.page import page_thumbnail
 from monai_stcnnt.apps.review.review import review_series
 from monai_stcnnt.data import SeriesRecord
 from monai_stcnnt.errors import LayoutError
 from monai_stcnnt.mri.phantom import cine_phantom
 from tests.apps.browser import Page, open_page
+from tests.apps.review.test_views import affine_of
 
 __all__: list[str] = []
 
@@ -147,6 +151,44 @@ def test_series_of_different_size_are_refused() -> None:
         review_series(noisy(), series(CLEAN[:3]))
 
 
+@pytest.mark.parametrize("codes", ["LPS", "RAS", "ASR", "LSA", "IPR"])
+def test_the_three_planes_of_a_volume_stand_as_radiologists_expect(codes: str) -> None:
+    """Walk the page's planes by their axes and flips, and find the voxels of the patient's corners."""
+    rng = np.random.default_rng(0)
+    before = SeriesRecord(rng.random((1, 1, 4, 5, 6)), affine_of(codes, (1.0, 2.0, 3.0)), np.zeros(1))
+    data = payload(html_page(review_series(before, before)))
+    stored = unpack(data["after"], (1, 4, 5, 6) if not data["view"]["transpose"] else (1, 4, 6, 5))[0]
+    canonical = nib.as_closest_canonical(nib.Nifti1Image(before.array[0, 0].transpose(2, 1, 0), before.affine))
+    ras = canonical.get_fdata()  # index 0 is left, posterior, inferior
+    expected = {
+        "axial": lambda k: ras[::-1, ::-1, k].T, "coronal": lambda k: ras[::-1, k, ::-1].T,
+        "sagittal": lambda k: ras[k, ::-1, ::-1].T,
+    }  # fmt: skip
+    axes = ["slice", "row", "column"]
+    assert {plane["name"] for plane in data["planes"]} == set(expected)
+    assert (data["planes"][0]["across"], data["planes"][0]["down"]) == ("column", "row")
+    for plane in data["planes"]:
+        [through] = set(axes) - {plane["across"], plane["down"]}
+        turned = stored.transpose([axes.index(axis) for axis in (through, plane["down"], plane["across"])])
+        turned = turned[:, ::-1] if plane["flipDown"] else turned
+        turned = turned[:, :, ::-1] if plane["flipAcross"] else turned
+        wanted = [expected[plane["name"]](k) for k in range(len(turned))]
+        options = (wanted, wanted[::-1])  # slices may run either way
+        assert any(np.allclose(turned, option, atol=1e-3) for option in options), plane
+        assert plane["letters"]["left"] == ("A" if plane["name"] == "sagittal" else "R")
+        assert plane["letters"]["top"] == ("A" if plane["name"] == "axial" else "S")
+
+
+def test_the_page_tells_how_the_result_was_made_and_carries_a_thumbnail(tmp_path: Path) -> None:
+    origin = {"Software": "monai_stcnnt 1 <2>", "Device": "cpu"}
+    path = html_report(review_series(noisy(), series(CLEAN), sigma=SIGMA, origin=origin), tmp_path / "page.html")
+    assert "<dt>Software</dt><dd>monai_stcnnt 1 &lt;2&gt;</dd>" in path.read_text()
+    with Image.open(io.BytesIO(base64.b64decode(page_thumbnail(path).split(",")[1]))) as picture:
+        assert picture.size == (142, 160)  # 64 x 72 pixels of 1.5 mm
+    assert page_thumbnail(tmp_path / "missing.html") == ""
+    assert "How it was made" not in html_page(review_series(noisy(), series(CLEAN), sigma=SIGMA))
+
+
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Page, SeriesRecord, Path]]:
     if CHROMIUM is None:
@@ -234,6 +276,41 @@ class TestInChromium:
         assert float(found[5]) == pytest.approx(before.array[0, t, z, y, x], abs=SIGMA / 16)
         assert float(found[6]) == pytest.approx(CLEAN[t, z, y, x], abs=SIGMA / 16)
 
+    def test_dragging_changes_window_and_level_and_the_wheel_zooms(
+        self, pages: tuple[Page, SeriesRecord, Path]
+    ) -> None:
+        page, _, folder = pages
+        value = "Number(document.getElementById('{}').value)".format
+        box = "document.getElementById('residual').getBoundingClientRect()"
+        x, y, width, height = (page.ask(f"{box}.{name}") for name in ("x", "y", "width", "height"))
+        start = [page.ask(value(name)) for name in ("width", "level")]
+        page.mouse("mousePressed", x + 0.5 * width, y + 0.5 * height)
+        page.mouse("mouseMoved", x + 0.5 * width + 60, y + 0.5 * height + 30)
+        page.mouse("mouseReleased", x + 0.5 * width + 60, y + 0.5 * height + 30)
+        end = [page.ask(value(name)) for name in ("width", "level")]
+        assert end == pytest.approx([start[0] * 1.2, start[1] + 0.1 * start[0]], rel=0.01)
+        page.ask("document.getElementById('tool').value = 'pan'")
+        page.send(
+            "Input.dispatchMouseEvent", type="mouseWheel", x=x + 0.25 * width, y=y + 0.25 * height, deltaX=0,
+            deltaY=-500,
+        )  # fmt: skip
+        page.wait("document.getElementById('zoom-text').textContent === '2.7\u00d7'")
+        told = "document.getElementById('readout').textContent"
+        frames = "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done(true))))"
+        page.mouse("mouseMoved", x + 0.25 * width, y + 0.25 * height)
+        page.wait(frames)
+        place = [int(n) for n in re.findall(r"\)(\d+), (\d+)", page.ask(told))[0]]
+        assert place == [pytest.approx(16, abs=1), pytest.approx(18, abs=1)]  # what is under the mouse stays there
+        before = crop(page, picture(page, folder), "#compare")
+        page.mouse("mousePressed", x + 0.25 * width, y + 0.25 * height)
+        page.mouse("mouseMoved", x + 0.75 * width, y + 0.25 * height)
+        page.mouse("mouseReleased", x + 0.75 * width, y + 0.25 * height)
+        page.wait(frames)
+        assert np.abs(crop(page, picture(page, folder), "#compare") - before).max() > 20
+        page.ask("document.getElementById('reset').click()")
+        assert [page.ask(value(name)) for name in ("width", "level")] == pytest.approx(start, rel=1e-3)
+        assert page.ask("document.getElementById('zoom-text').textContent") == "1.0\u00d7"
+
     def test_the_theme_changes_and_all_controls_have_names(self, pages: tuple[Page, SeriesRecord, Path]) -> None:
         page, _, folder = pages
         light = picture(page, folder).mean()
@@ -246,3 +323,28 @@ class TestInChromium:
         )
         assert page.ask(unnamed) == 0
         assert page.ask("document.documentElement.scrollWidth <= window.innerWidth")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+def test_a_volume_is_shown_in_three_planes_that_follow_the_cursor(tmp_path: Path) -> None:
+    assert CHROMIUM is not None
+    values = np.random.default_rng(0).random((1, 24, 20, 28)).astype(np.float32)
+    volume = series(values)
+    path = html_report(review_series(volume, volume, sigma=0.1), tmp_path / "page.html")
+    with open_page(CHROMIUM, path, tmp_path / "profile") as page:
+        page.wait("document.body && document.body.dataset.ready === 'true'")
+        assert page.ask("document.querySelectorAll('#planes canvas').length") == 3
+        assert page.ask("document.querySelector('#compare .letter.top').textContent") == "A"
+        page.ask("document.querySelectorAll('#planes button')[1].click()")
+        assert page.ask("document.querySelector('#compare .letter.top').textContent") == "S"
+        page.ask("document.getElementById('slice').value = 3")
+        page.ask("document.getElementById('slice').dispatchEvent(new Event('input'))")
+        page.wait("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done(true))))")
+        said = page.ask("document.getElementById('readout').textContent")
+        found = re.search(r"\(x, y, z, t\)(\d+), (\d+), (\d+), (\d+)before([\d.]+)", said)
+        assert found is not None, said
+        x, y, z, t = (int(found[n]) for n in range(1, 5))
+        assert y == 3
+        assert float(found[5]) == pytest.approx(values[t, z, y, x], abs=0.01)
+        assert page.complaints == []
