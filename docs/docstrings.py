@@ -9,7 +9,6 @@ from typing import Any
 
 from griffe import Attribute, Docstring, Extension, Object
 from latex2mathml.converter import convert
-from latex2mathml.converter import convert
 
 __all__ = ["PlainRoles", "to_markdown"]
 

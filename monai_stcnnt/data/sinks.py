@@ -37,6 +37,7 @@ class SeriesSink(ABC):
         self.outline = outline
         self.path = path
         self._stack = ExitStack()
+        self.after: Callable[[], object] = lambda: None  # called when the output is complete
 
     def __enter__(self) -> SeriesSink:
         """Make room, and return the sink itself."""
@@ -58,6 +59,8 @@ class SeriesSink(ABC):
             self._stack.__exit__(type(failure), failure, failure.__traceback__)
             raise
         self._stack.__exit__(kind, error, trace)
+        if kind is None:
+            self.after()
 
     @abstractmethod
     def write(self, frames: slice, slices: slice, values: np.ndarray) -> None:

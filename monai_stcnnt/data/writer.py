@@ -22,6 +22,7 @@ from monai_stcnnt.data.checks import check_output_folder
 from monai_stcnnt.data.formats.base import OutputDtype, WriteOptions
 from monai_stcnnt.data.formats.registry import OutputFormat, format_for, result_extension
 from monai_stcnnt.data.listing import output_path
+from monai_stcnnt.data.provenance import KEY, Provenance, write_sidecar
 from monai_stcnnt.data.record import SeriesRecord, record_from_channel_first
 from monai_stcnnt.data.sinks import RecordSink, SeriesSink
 from monai_stcnnt.data.slabs import IN_MEMORY
@@ -76,7 +77,12 @@ def record_from_metatensor(img: MetaTensor) -> SeriesRecord:
 
 
 def write_series(
-    record: SeriesRecord, path: str | Path, *, dtype: OutputDtype = "float32", uid_seed: str | None = None
+    record: SeriesRecord,
+    path: str | Path,
+    *,
+    dtype: OutputDtype = "float32",
+    uid_seed: str | None = None,
+    provenance: Provenance | None = None,
 ) -> Path:
     """Write a record in the format that the name tells: NIfTI, NumPy, MHA or NRRD; a derived DICOM series elsewhere.
 
@@ -86,6 +92,7 @@ def write_series(
         dtype: type of the voxels in a NIfTI file.
         uid_seed: makes the UIDs of a DICOM series a function of this text and the source, see
             :func:`~monai_stcnnt.data.formats.dicom.writer.write_dicom_series`.
+        provenance: how the record came about, for a JSON file beside the result, or for its DICOM headers.
 
     Returns:
         The path.
@@ -93,8 +100,7 @@ def write_series(
     Raises:
         OutputNotWritableError: if the format cannot hold the record, or the place cannot be written to.
     """
-    path = Path(path)
-    return format_for(path).write(record, path, WriteOptions(dtype, uid_seed))
+    return _write(record, Path(path), WriteOptions(dtype, uid_seed), provenance)
 
 
 def write_labels(
@@ -104,6 +110,7 @@ def write_labels(
     class_names: Mapping[int, str],
     algorithm_version: str = "unspecified",
     uid_seed: str | None = None,
+    provenance: Provenance | None = None,
 ) -> Path:
     """Write a mask in the format that the name tells: NIfTI, NumPy, MHA or NRRD; DICOM segmentation objects elsewhere.
 
@@ -114,6 +121,7 @@ def write_labels(
         algorithm_version: version of what made the mask, for DICOM.
         uid_seed: makes DICOM's UIDs and dates the same every time, see
             :func:`~monai_stcnnt.data.formats.dicom.seg.write_dicom_seg`.
+        provenance: how the mask came about, for a JSON file beside it.
 
     Returns:
         The path.
@@ -122,7 +130,6 @@ def write_labels(
         LabelValueError: if the mask holds fractions or values without a name.
         OutputNotWritableError: if DICOM is asked for and the images are not DICOM, or the place cannot be written to.
     """
-    path = Path(path)
     known = {0, *(int(value) for value in class_names)}
     unnamed = sorted(set(np.unique(record.array).tolist()) - known)
     if unnamed:
@@ -131,7 +138,21 @@ def write_labels(
             f"{', '.join(f'{value:g}' for value in unnamed[:8])}. Named are {', '.join(map(str, sorted(known)))}."
         )
     dtype: OutputDtype = "uint8" if max(known) < 256 else "uint16"
-    return format_for(path).write(record, path, WriteOptions(dtype, uid_seed, class_names, algorithm_version))
+    return _write(record, Path(path), WriteOptions(dtype, uid_seed, class_names, algorithm_version), provenance)
+
+
+def _write(record: SeriesRecord, path: Path, how: WriteOptions, provenance: Provenance | None) -> Path:
+    """Write a result, and what it says about how it came about."""
+    marked = record if provenance is None else provenance.mark(record)
+    written = format_for(path).write(marked, path, how)
+    _tell(path, marked)
+    return written
+
+
+def _tell(path: Path, record: SeriesRecord) -> None:
+    """Write the JSON file beside a result that is a file; DICOM has headers for that."""
+    if KEY in record.metadata and format_for(path).extensions:
+        write_sidecar(path, record.metadata[KEY])
 
 
 class SaveSeries(Transform):
@@ -155,6 +176,7 @@ class SaveSeries(Transform):
             ``uint8`` in a NIfTI file, whatever ``dtype`` says.
         algorithm_version: version of what made a mask, which DICOM segmentations tell.
         output_file: the file to write, in place of a name made from the image's own; for one image.
+        provenance: how results come about, which they then say: in a JSON file beside them, or in DICOM headers.
 
     Raises:
         OptionError: if an option is unknown.
@@ -176,6 +198,7 @@ class SaveSeries(Transform):
         class_names: Mapping[int, str] | Mapping[str, str] | None = None,
         algorithm_version: str = "unspecified",
         output_file: str | Path | None = None,
+        provenance: Provenance | None = None,
     ) -> None:
         for value, choices in ((dtype, get_args(OutputDtype)), (output_format, get_args(OutputFormat))):
             if value not in choices:
@@ -189,6 +212,7 @@ class SaveSeries(Transform):
         self.class_names = None if class_names is None else _whole_keys(class_names)
         self.algorithm_version = algorithm_version
         self.output_file = None if output_file is None else Path(output_file).expanduser()
+        self.provenance = provenance
         if output_format == "dicom_seg" and not self.class_names:
             raise OptionError("A DICOM segmentation needs the names of the classes. Give class_names.")
         self._sources: dict[Path, str] = {}
@@ -238,14 +262,17 @@ class SaveSeries(Transform):
             raise OutputNotWritableError(f"{path} exists already. Choose another folder, or remove it.")
         if self.class_names is not None:
             return RecordSink(outline, path, self._write, memory)
-        return format_for(path).sink(outline, path, WriteOptions(self.dtype, self.uid_seed), memory)
+        marked = outline if self.provenance is None else self.provenance.mark(outline)
+        sink = format_for(path).sink(marked, path, WriteOptions(self.dtype, self.uid_seed), memory)
+        sink.after = lambda: _tell(path, marked)
+        return sink
 
     def _write(self, record: SeriesRecord, path: Path) -> Path:
         if self.class_names is None:
-            return write_series(record, path, dtype=self.dtype, uid_seed=self.uid_seed)
+            return write_series(record, path, dtype=self.dtype, uid_seed=self.uid_seed, provenance=self.provenance)
         return write_labels(
             record, path, class_names=self.class_names, algorithm_version=self.algorithm_version,
-            uid_seed=self.uid_seed,
+            uid_seed=self.uid_seed, provenance=self.provenance,
         )  # fmt: skip
 
     def _target(self, record: SeriesRecord) -> Path:

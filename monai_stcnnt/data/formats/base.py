@@ -16,6 +16,7 @@ from typing import Literal
 
 import numpy as np
 
+from monai_stcnnt.data.provenance import sidecar_action
 from monai_stcnnt.data.record import SeriesRecord
 from monai_stcnnt.data.sinks import RecordSink, SeriesSink
 from monai_stcnnt.data.slabs import IN_MEMORY, MemorySlabs, SeriesSlabs, Watch
@@ -56,6 +57,7 @@ class SeriesSummary:
         modality: from a DICOM header.
         transfer_syntax: how the pixels of a DICOM file are stored.
         files: number of files that belong to it.
+        made: what this package did to make it, such as ``denoised``; empty for an image from elsewhere.
         refused: why it would be refused, in a sentence; empty where it would be denoised.
     """
 
@@ -71,6 +73,7 @@ class SeriesSummary:
     modality: str = ""
     transfer_syntax: str = ""
     files: int = 1
+    made: str = ""
     refused: str = ""
 
     @property
@@ -271,6 +274,7 @@ class Format(ABC):
             spacing=tuple(float(v) for v in record.spacing),
             frame_times=finite_times(record.frame_times),
             ordered_by=str(record.metadata.get("ordered_by", "")),
+            made=sidecar_action(record.metadata["source"]) if self.extensions else "",
             vendor=str(record.metadata.get("vendor", "")),
             files=files,
         )

@@ -9,15 +9,18 @@ same number of axes, qform, sform, units and frame time as what was read.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
-from monai_stcnnt.data.formats.base import Format, WriteOptions, refuse_series
+from monai_stcnnt.data.formats.base import Format, SeriesSummary, WriteOptions, refuse_series
 from monai_stcnnt.data.formats.nifti_header import (
     NIFTI_SUFFIXES,
+    description_in,
     open_nifti,
 )
 from monai_stcnnt.data.formats.nifti_slabs import NiftiSlabs
 from monai_stcnnt.data.formats.nifti_writer import NiftiSink, write_nifti
+from monai_stcnnt.data.provenance import action_of
 from monai_stcnnt.data.record import SeriesRecord
 from monai_stcnnt.data.sinks import SeriesSink
 from monai_stcnnt.data.slabs import IN_MEMORY, SeriesSlabs
@@ -54,6 +57,11 @@ class Nifti(Format):
 
     name, label = "nifti", "NIfTI"
     extensions = NIFTI_SUFFIXES
+
+    def summary_of(self, record: SeriesRecord, files: int = 1) -> SeriesSummary:
+        """Describe a record; its description tells whether this package made it, where no file beside it does."""
+        summary = super().summary_of(record, files)
+        return summary if summary.made else replace(summary, made=action_of(description_in(record)))
 
     def outline(self, path: Path) -> SeriesRecord:
         """Read the header."""

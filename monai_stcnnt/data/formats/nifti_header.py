@@ -31,9 +31,11 @@ __all__ = [
     "NIFTI_SUFFIXES",
     "NiftiFile",
     "check_nifti_size",
+    "description_in",
     "is_nifti_path",
     "most_nifti_bytes",
     "open_nifti",
+    "stored_header",
     "units_of",
     "unreadable_nifti",
 ]
@@ -229,6 +231,30 @@ def _both_ways(size: int) -> tuple[int, int]:
 
 def _intent_known(image: nib.Nifti1Image) -> bool:
     return int(image.header["intent_code"]) in intent_codes.niistring
+
+
+def stored_header(record: SeriesRecord) -> nib.Nifti1Header | None:
+    """The header of the file that a record was read from, where that was NIfTI.
+
+    Args:
+        record: whose metadata holds it.
+    """
+    stored = record.metadata.get("nifti_header")
+    if stored is None:
+        return None
+    block = np.asarray(stored, np.uint8).tobytes()
+    header_class = nib.Nifti1Header if len(block) == nib.Nifti1Header.sizeof_hdr else nib.Nifti2Header
+    return header_class(block, endianness="<")
+
+
+def description_in(record: SeriesRecord) -> str:
+    """The description in that header; empty where there is none.
+
+    Args:
+        record: whose metadata holds the header.
+    """
+    header = stored_header(record)
+    return "" if header is None else bytes(header["descrip"].item()).decode("latin-1")
 
 
 def units_of(header: nib.Nifti1Header) -> tuple[str, str]:

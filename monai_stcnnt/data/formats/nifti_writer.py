@@ -17,7 +17,8 @@ from nibabel.openers import ImageOpener
 
 from monai_stcnnt.data.atomic import write_aside
 from monai_stcnnt.data.formats.base import OutputDtype
-from monai_stcnnt.data.formats.nifti_header import MM_PER_UNIT, MS_PER_UNIT, is_nifti_path, units_of
+from monai_stcnnt.data.formats.nifti_header import MM_PER_UNIT, MS_PER_UNIT, is_nifti_path, stored_header, units_of
+from monai_stcnnt.data.provenance import KEY
 from monai_stcnnt.data.record import SeriesRecord
 from monai_stcnnt.data.sinks import SeriesSink, claim
 from monai_stcnnt.errors import OutputNotWritableError
@@ -197,14 +198,12 @@ def _fits(values: np.ndarray, dtype: np.dtype) -> bool:
 
 def _header_for(record: SeriesRecord, values: np.ndarray, dtype: np.dtype) -> nib.Nifti1Header:
     """Header of the source where it was NIfTI, else a new one; with the record's shape, geometry and times."""
-    stored = record.metadata.get("nifti_header")
+    stored = stored_header(record)
     if stored is None:
         header = nib.Nifti1Header()
         header.set_xyzt_units("mm", "sec" if values.ndim > 3 else "unknown")
     else:
-        block = np.asarray(stored, np.uint8).tobytes()
-        header_class = nib.Nifti1Header if len(block) == nib.Nifti1Header.sizeof_hdr else nib.Nifti2Header
-        header = header_class(block, endianness="<")
+        header = stored
         header["vox_offset"] = 0
     source_affine = header.get_best_affine() if stored is not None else np.zeros((4, 4))
     header.set_data_dtype(dtype)
@@ -217,6 +216,8 @@ def _header_for(record: SeriesRecord, values: np.ndarray, dtype: np.dtype) -> ni
     if not np.allclose(affine, source_affine, rtol=1e-6, atol=1e-6):
         _set_affine(header, affine, stored is None)
     _set_times(header, record, time)
+    if KEY in record.metadata:
+        header["descrip"] = str(record.metadata[KEY]["Description"]).encode()[:79]
     return header
 
 

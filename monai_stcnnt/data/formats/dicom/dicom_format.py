@@ -8,6 +8,7 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
+from pydicom.dataset import Dataset
 from pydicom.uid import UID
 
 from monai_stcnnt.data.formats.base import NIFTI_EXTENSION, Format, SeriesSummary, WriteOptions
@@ -20,6 +21,7 @@ from monai_stcnnt.data.formats.dicom.slabs import open_dicom, read_dicom
 from monai_stcnnt.data.formats.dicom.writer import write_dicom_series
 from monai_stcnnt.data.formats.parts import alone_refused
 from monai_stcnnt.data.paths import files_below
+from monai_stcnnt.data.provenance import action_of
 from monai_stcnnt.data.record import SeriesRecord
 from monai_stcnnt.data.slabs import IN_MEMORY, SeriesSlabs
 from monai_stcnnt.errors import OutputNotWritableError, StcnntError
@@ -117,8 +119,14 @@ def _of_header(entry: Path, parts: Sequence[DicomSeries], summary: SeriesSummary
         modality=_printable(str(header.get("Modality", ""))),
         transfer_syntax=_printable(syntax.name),
         files=len({frame.path for part in parts for frame in part.frames}),
+        made=next(filter(None, map(action_of, _contributions(header))), ""),
         refused=f"{entry} {missing}" if missing else "",
     )
+
+
+def _contributions(header: Dataset) -> list[str]:
+    """What equipment did to an image, by its header."""
+    return [str(item.get("ContributionDescription", "")) for item in header.get("ContributingEquipmentSequence") or []]
 
 
 def _printable(text: str) -> str:

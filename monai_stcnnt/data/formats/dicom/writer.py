@@ -13,8 +13,9 @@ from __future__ import annotations
 import copy
 import datetime
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
@@ -22,6 +23,7 @@ from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
 
 from monai_stcnnt.data.atomic import write_aside
 from monai_stcnnt.data.formats.dicom.frames import DicomFrame, frames_of, quiet_pydicom, read_header
+from monai_stcnnt.data.provenance import KEY, description_of
 from monai_stcnnt.data.record import LPS_TO_RAS, SeriesRecord
 from monai_stcnnt.errors import OutputNotWritableError
 
@@ -64,10 +66,11 @@ def write_dicom_series(
     are, others with the finest step that holds their range, so that they differ by half a step at most.
 
     Args:
-        record: a magnitude image of the size and geometry that was read.
+        record: a magnitude image of the size and geometry that was read; what its metadata says under ``provenance``
+            becomes the derivation description and a contributing equipment.
         folder: the folder to make, with one file per plane; it must not exist.
         description: what to add to the series description.
-        derivation: the derivation description.
+        derivation: the derivation description where the metadata has none.
         uid_seed: makes the UIDs, and the dates, a function of this text and the source, for the same files every
             time; by default every run makes new ones.
 
@@ -85,6 +88,9 @@ def write_dicom_series(
     window = _window(record.array[0])
     series_uid = new_uid(uid_seed, frames[0][0][1].series_uid, "series")
     now = None if uid_seed is not None else datetime.datetime.now()
+    facts = record.metadata.get(KEY)
+    if facts is not None:
+        derivation = description_of(facts)[:1024]
     if folder.exists():
         raise OutputNotWritableError(f"{folder} exists already. Choose another folder, or remove it.")
     with quiet_pydicom(), write_aside(folder) as aside:
@@ -96,6 +102,8 @@ def write_dicom_series(
                 number += 1
                 dataset = _derived(header, bases[id(header)], frame, uid_seed, derivation)
                 _describe_series(dataset, series_uid, description, number, now)
+                if facts is not None:
+                    _add_equipment(dataset, facts)
                 _set_pixels(dataset, record.array[0, time, place], slope, intercept, window)
                 _save(dataset, aside / f"IM{number:05d}.dcm")
     logger.info("wrote %d images to %s", number, folder)
@@ -269,6 +277,20 @@ def _describe_series(
         date, clock = now.strftime("%Y%m%d"), now.strftime("%H%M%S.%f")
         dataset.SeriesDate = dataset.ContentDate = dataset.InstanceCreationDate = date
         dataset.SeriesTime = dataset.ContentTime = dataset.InstanceCreationTime = clock
+
+
+def _add_equipment(dataset: Dataset, facts: Mapping[str, Any]) -> None:
+    """Name the software among the equipment that contributed to the image."""
+    [generator] = facts["GeneratedBy"]
+    purpose = Dataset()
+    purpose.CodeValue, purpose.CodingSchemeDesignator, purpose.CodeMeaning = "109103", "DCM", "Modifying Equipment"
+    item = Dataset()
+    item.PurposeOfReferenceCodeSequence = [purpose]
+    item.Manufacturer, item.SoftwareVersions = generator["Name"], generator["Version"]
+    model = (generator.get("Bundle", ""), generator.get("BundleVersion", ""))
+    item.ManufacturerModelName = " ".join(model).strip()[:64]
+    item.ContributionDescription = str(facts["Description"])[:1024]
+    dataset.ContributingEquipmentSequence = [*dataset.get("ContributingEquipmentSequence", []), item]
 
 
 def _set_pixels(
