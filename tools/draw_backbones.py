@@ -11,6 +11,7 @@ picture cannot say anything else than the code. Rows are resolution levels, colu
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -100,10 +101,18 @@ def draw(graph: Graph, ax: Axes) -> None:
     place, taken = {}, set()
     for name, size in graph.size.items():
         x, y = float(last + 1 if name.startswith("output") else column[name]), -1.6 * levels.index(size)
-        while (x, y) in taken:
-            y -= 0.6
+        if (x, y) in taken:  # all levels together: beside the others, between two rows
+            x, y = x + 1, y - 0.8
         taken.add((x, y))
         place[name] = (1.7 * x, y)
+    boxes = {}
+    for name, (x, y) in place.items():
+        is_block = name != "input" and not name.startswith("output") and not name.endswith("gate")
+        colors = {"fc": "#eef3f8", "ec": "#334"} if is_block else {"fc": "none", "ec": "none"}
+        boxes[name] = FancyBboxPatch((x - 0.5, y - 0.19), 1.0, 0.38, boxstyle="round,pad=0.05", **colors)
+        ax.add_patch(boxes[name])
+        label = re.sub(r"\.(block|gate)", r"\n\1", name, count=1)
+        ax.text(x, y, label, ha="center", va="center", fontsize=6.5)
     for start, end in sorted(graph.edges):
         ratio = graph.size[start] / graph.size[end]
         color = COLORS["same" if ratio == 1 else "down" if ratio > 1 else "up"]
@@ -112,20 +121,15 @@ def draw(graph: Graph, ax: Axes) -> None:
         arrow: dict[str, Any] = {
             "arrowstyle": "-|>",
             "mutation_scale": 9,
-            "shrinkA": 20,
-            "shrinkB": 22,
+            "patchA": boxes[start],
+            "patchB": boxes[end],
+            "shrinkA": 1,
+            "shrinkB": 1,
             "linewidth": 1.1,
         }
         style = f"arc3,rad={bend}"
         ax.add_patch(FancyArrowPatch(place[start], place[end], connectionstyle=style, color=color, **arrow))
-    for name, (x, y) in place.items():
-        box = name not in ("input",) and not name.startswith("output") and not name.endswith("gate")
-        if box:
-            ax.add_patch(
-                FancyBboxPatch((x - 0.5, y - 0.19), 1.0, 0.38, boxstyle="round,pad=0.05", fc="#eef3f8", ec="#334")
-            )
-        ax.text(x, y, name.replace(".block", "\nblock", 1), ha="center", va="center", fontsize=6.5)
-    ax.set_xlim(-0.8, 1.7 * (last + 1) + 0.8)
+    ax.set_xlim(-0.8, max(x for x, _ in place.values()) + 0.8)
     ax.set_ylim(min(y for _, y in place.values()) - 0.5, 0.9)
     for i, size in enumerate(levels):
         ax.text(-0.75, -1.6 * i + 0.45, f"1/{levels[0] // size}", fontsize=7, color="#888")
