@@ -108,8 +108,8 @@ def draw(graph: Graph, ax: Axes) -> None:
     boxes = {}
     for name, (x, y) in place.items():
         is_block = name != "input" and not name.startswith("output") and not name.endswith("gate")
-        colors = {"fc": "#eef3f8", "ec": "#334"} if is_block else {"fc": "none", "ec": "none"}
-        boxes[name] = FancyBboxPatch((x - 0.5, y - 0.19), 1.0, 0.38, boxstyle="round,pad=0.05", **colors)
+        face, edge = ("#eef3f8", "#334") if is_block else ("none", "none")
+        boxes[name] = FancyBboxPatch((x - 0.5, y - 0.19), 1.0, 0.38, boxstyle="round,pad=0.05", fc=face, ec=edge)
         ax.add_patch(boxes[name])
         label = re.sub(r"\.(block|gate)", r"\n\1", name, count=1)
         ax.text(x, y, label, ha="center", va="center", fontsize=6.5)
