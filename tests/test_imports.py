@@ -32,7 +32,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "networks": {"errors", "indices"},
     "checkpoints": {"errors", "networks"},
     "data": {"errors", "mri"},
-    "inferers": {"errors", "indices"},
+    "inferers": {"errors", "indices", "mri"},
     "engines": LOWER,
     "handlers": LOWER | {"engines"},
     "apps": LOWER | {"engines", "handlers"},

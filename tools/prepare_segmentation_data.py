@@ -10,7 +10,11 @@ layout of ACDC:
 - ``OUT/val``: further simulated hearts;
 - ``OUT/test``: slices 1 and 3 of the cine.
 
-All slices are of one heart: the neighbors of the test slices are in the training.
+All slices are of one heart: the neighbors of the test slices are in the training. Training and cross-validation by
+patient take another folder:
+
+- ``OUT/hearts``: that cine as one patient, ``bivme``, and the partly labelled patients of ``cine_sunnybrook_train``
+  with their ``labelled.json``.
 
 With ``--brain MNI``, the folder ``nilearn/datasets/data`` of an installed nilearn, it also writes folders of images and
 labels of brain tissue (1 cerebrospinal fluid, 2 gray matter, 3 white matter): ``OUT/brain_train``, the MNI template
@@ -21,6 +25,7 @@ labels.
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 from pathlib import Path
 
@@ -36,6 +41,7 @@ __all__ = ["main", "phantom_arrays", "write_patient"]
 
 CINE = "cine_sax_bivme/cine_sax.nii.gz"
 CINE_LABELS = "cine_sax_bivme/cine_sax_label.nii.gz"
+EXPERTS = "cine_sunnybrook_train"
 TEST_SLICES = (1, 3)
 PHANTOM_SIZE = (12, 176, 176)
 """The phantom's label values are those of M&Ms."""
@@ -101,6 +107,14 @@ def write_cine(data: Path, out: Path) -> None:
             write_patient(out / "transfer" / name, synthetic, mask)
 
 
+def write_hearts(data: Path, folder: Path) -> None:
+    """Write every patient as a whole stack: the cine with its automatic labels, and those that experts drew."""
+    image = nib.Nifti1Image.from_filename(data / CINE)
+    write_patient(folder / "bivme", image, np.asarray(nib.Nifti1Image.from_filename(data / CINE_LABELS).dataobj))
+    for patient in sorted((data / EXPERTS).iterdir()):
+        shutil.copytree(patient, folder / patient.name, dirs_exist_ok=True)
+
+
 def tissue_of_aseg(labels: np.ndarray) -> np.ndarray:
     """Turn FreeSurfer's labels into 1 cerebrospinal fluid, 2 gray matter, 3 white matter; the rest is 0."""
     out = np.zeros(labels.shape, np.uint8)
@@ -141,12 +155,13 @@ def main() -> None:
     parser.add_argument("--brain", type=Path, help="brain tissue as well: nilearn's folder of templates")
     args = parser.parse_args()
     write_cine(args.data, args.out)
+    write_hearts(args.data, args.out / "hearts")
     for name in ("train", "transfer"):
         write_phantoms(args.out / name, range(args.phantoms))
     write_phantoms(args.out / "val", range(100, 102))
     if args.brain:
         write_brain(args.data, args.brain, args.out)
-    sys.stdout.write(f"wrote {args.out}/train, transfer, val and test\n")
+    sys.stdout.write(f"wrote {args.out}/train, transfer, val, test and hearts\n")
 
 
 if __name__ == "__main__":

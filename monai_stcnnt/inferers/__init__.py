@@ -5,5 +5,11 @@
 from __future__ import annotations
 
 from monai_stcnnt.inferers.frame_sliding_window import FrameSlidingWindowInferer, pad_to_window
+from monai_stcnnt.inferers.heart import HeartInferer, motion_map
 
-__all__ = ["FrameSlidingWindowInferer", "pad_to_window"]
+__all__ = [
+    "FrameSlidingWindowInferer",
+    "HeartInferer",
+    "motion_map",
+    "pad_to_window",
+]

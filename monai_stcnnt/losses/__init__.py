@@ -7,6 +7,7 @@ from __future__ import annotations
 from monai_stcnnt.losses.base import ClipLoss, clip_magnitude, weighted_mean
 from monai_stcnnt.losses.combined import LOSSES, WeightedSumLoss
 from monai_stcnnt.losses.labelled_frames import LabelledFramesLoss
+from monai_stcnnt.losses.partial_labels import PartialLabelLoss
 from monai_stcnnt.losses.pixelwise import (
     CharbonnierLoss,
     ComplexL1Loss,
@@ -37,6 +38,7 @@ __all__ = [
     "LabelledFramesLoss",
     "LogMSELoss",
     "PSNRLoss",
+    "PartialLabelLoss",
     "PerpendicularLoss",
     "SpectralLoss",
     "WeightedSumLoss",

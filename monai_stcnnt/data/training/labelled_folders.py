@@ -26,6 +26,7 @@ from monai.data.decathlon_datalist import load_decathlon_datalist
 from monai_stcnnt.data.checks import check_exists
 from monai_stcnnt.data.formats.nifti_header import NIFTI_SUFFIXES
 from monai_stcnnt.data.listing import list_series
+from monai_stcnnt.data.training.drawn_structures import DRAWN_FILE, read_drawn_structures
 from monai_stcnnt.errors import EmptyImageError, MissingFileError, UnreadableFileError
 
 __all__ = ["MNMS_TO_ACDC", "acdc_datalist", "labelled_datalist", "mnms_datalist", "paired_datalist"]
@@ -80,7 +81,9 @@ def acdc_datalist(root: str | Path) -> list[Item]:
     """List a folder in the layout of ACDC.
 
     A patient is a folder with ``NAME_4d.nii.gz``, masks ``NAME_frameNN_gt.nii.gz`` (NN counts from 1), and
-    ``Info.cfg``, whose lines ``ED: NN`` and ``ES: NN`` say which masks there have to be. More masks are taken too.
+    ``Info.cfg``, whose lines ``ED: NN`` and ``ES: NN`` say which masks there have to be. More masks are taken too. A
+    file ``labelled.json`` beside them says what was drawn where; the item then has the entry ``drawn``, see
+    :func:`~monai_stcnnt.data.training.drawn_structures.read_drawn_structures`.
 
     Args:
         root: the folder; patients may lie in sub folders such as ``training``.
@@ -112,7 +115,9 @@ def _acdc_item(image: Path) -> Item:
             "patient out."
         )
     frames = sorted(masks)
-    return _item(image, [masks[n] for n in frames], [n - 1 for n in frames], {n: n for n in range(4)})
+    item = _item(image, [masks[n] for n in frames], [n - 1 for n in frames], {n: n for n in range(4)})
+    drawn = image.parent / DRAWN_FILE
+    return {**item, "drawn": read_drawn_structures(drawn)} if drawn.is_file() else item
 
 
 def _info_frames(info: Path) -> list[int]:

@@ -10,6 +10,7 @@ from monai_stcnnt.networks.nets.denoiser import STCNNTDenoiser
 from monai_stcnnt.networks.nets.flip_ensemble import FlipEnsemble
 from monai_stcnnt.networks.nets.guided_denoiser import STCNNTGuidedDenoiser
 from monai_stcnnt.networks.nets.packed_segmenter import STCNNTPackedSegmenter
+from monai_stcnnt.networks.nets.packed_unet import PackedUNet
 from monai_stcnnt.networks.nets.router import ChannelRouter
 from monai_stcnnt.networks.nets.segmenter import STCNNTSegmenter
 from monai_stcnnt.networks.nets.variants import VARIANTS, build_variant
@@ -19,6 +20,7 @@ __all__ = [
     "ChannelRouter",
     "FlipEnsemble",
     "HRNetV2",
+    "PackedUNet",
     "STCNNTClassifier",
     "STCNNTDenoiser",
     "STCNNTGuidedDenoiser",

@@ -13,6 +13,7 @@ from monai_stcnnt.networks.hrnetv2.net import HRNETV2_VARIANTS, HRNetV2
 from monai_stcnnt.networks.nets.denoiser import STCNNTDenoiser
 from monai_stcnnt.networks.nets.guided_denoiser import STCNNTGuidedDenoiser
 from monai_stcnnt.networks.nets.packed_segmenter import STCNNTPackedSegmenter
+from monai_stcnnt.networks.nets.packed_unet import PackedUNet
 
 __all__ = ["VARIANTS", "build_variant"]
 
@@ -80,6 +81,7 @@ VARIANTS: dict[str, tuple[type[nn.Module], dict[str, Any]]] = {
     "stcnnt_base_magnitude": (STCNNTGuidedDenoiser, {**_MAGNITUDE, **_BASE}),
     "stcnnt_segmenter": (STCNNTPackedSegmenter, _STCNNT_SEGMENTER),
     "hrnetv2_segmenter": (HRNetV2, _HRNETV2_SEGMENTER),
+    "packed_unet_segmenter": (PackedUNet, {"in_channels": 1, "out_channels": 4}),
     **{name: (HRNetV2, dict(options)) for name, options in HRNETV2_VARIANTS.items()},
 }
 """Name -> class and keywords."""

@@ -1,0 +1,362 @@
+# Copyright (c) monai_stcnnt contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Train and test networks for hearts by patient: each patient is segmented by a network that never saw him.
+
+``python benchmarks/heart_folds.py --data hearts --networks hrnetv2 --output folds`` takes a folder of patients in the
+layout of ACDC (``tools/prepare_segmentation_data.py SAMPLE_DATA work`` writes ``work/hearts``), trains a network for
+every patient on all the others, and measures it on this one, through the inference that users have: the heart is
+found, cropped, segmented and cleaned up. Only what an expert drew counts. Weights that are there already are measured
+and not trained again, so that an interrupted run continues with the next patient; ``--patients none`` trains on all.
+
+``unet`` and ``dynunet`` are MONAI's, with the same data, clips and number of steps. ``--pretrained`` starts all folds
+from weights; train these with ``--patients none --drawn 1``, on drawn hearts alone, and no patient is in them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from monai.data import MetaTensor
+from monai.networks.nets import DynUNet, UNet
+from monai.transforms import Compose, LoadImaged
+from torch import Tensor, nn
+
+from monai_stcnnt.checkpoints import load_fitting
+from monai_stcnnt.data import LoadFrameLabelsd, SeriesReader, labelled_datalist, write_aside
+from monai_stcnnt.engines.training import OneCycle, averaged_network, limit_gradients
+from monai_stcnnt.inferers.heart import HeartInferer
+from monai_stcnnt.losses.partial_labels import PartialLabelLoss
+from monai_stcnnt.networks.blocks import CellBlock
+from monai_stcnnt.networks.nets import build_variant
+from monai_stcnnt.networks.nets.packed_unet import PackedUNet
+from monai_stcnnt.transforms import FileToFramesd
+from monai_stcnnt.transforms.hearts.clip import RandHeartClipd
+from monai_stcnnt.transforms.hearts.contrast import RandDrawnHeartd, RandHeartContrastd
+from monai_stcnnt.transforms.hearts.drawn import LabelSetsd
+from monai_stcnnt.transforms.hearts.masks import heart_masks
+
+__all__ = [
+    "PatientScore",
+    "build_network",
+    "load_patients",
+    "main",
+    "parser",
+    "score_patient",
+    "segment_patient",
+    "table",
+    "train",
+]
+
+logger = logging.getLogger("heart_folds")
+
+WALL, CAVITY = 2, 3
+KEYS = ("image", "label")
+
+
+class FrameByFrame(nn.Module):
+    """Apply a network for images (N, C, H, W) to every frame of (B, C, T, H, W)."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Segment a clip."""
+        out = self.network(x.transpose(1, 2).flatten(0, 1))
+        return torch.as_tensor(out).unflatten(0, [x.shape[0], x.shape[2]]).transpose(1, 2)
+
+
+class TimeUNet(PackedUNet):
+    """The packed U-Net with a cell of attention over time at its third level, which begins as the identity."""
+
+    def __init__(self) -> None:
+        super().__init__(1, 4)
+        width = 64
+        self.time = CellBlock("T1", width, width, (8, 12, 12), num_heads=4, norm="batch2d", mixer_ratio=1.0)
+        for name, parameter in self.time.named_parameters():
+            if "output_proj" in name or "mixer.conv2" in name:
+                nn.init.zeros_(parameter)
+        self.frames = 1
+        self.unet.down_2.register_forward_hook(self.attend)
+
+    def attend(self, module: nn.Module, inputs: object, out: Tensor) -> Tensor:  # noqa: ARG002 - torch's hook
+        """Let frames attend to each other."""
+        attended: Tensor = self.time(out.unflatten(0, (-1, self.frames)))
+        return attended.flatten(0, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Segment clips."""
+        self.frames = x.shape[2]
+        return super().forward(x)
+
+
+def build_network(name: str) -> nn.Module:
+    """MONAI's ``unet`` and ``dynunet``, ``time_unet``, or a variant ``NAME_segmenter`` of this package."""
+    if name == "time_unet":
+        return TimeUNet()
+    if name == "unet":
+        return FrameByFrame(UNet(2, 1, 4, (16, 32, 64, 128), (2, 2, 2), num_res_units=2, norm="batch"))
+    if name == "dynunet":
+        return FrameByFrame(DynUNet(2, 1, 4, [3] * 4, [1, 2, 2, 2], [2, 2, 2], filters=[16, 32, 64, 128]))
+    return build_variant(f"{name}_segmenter")
+
+
+def load_patients(folder: Path) -> dict[str, dict[str, Any]]:
+    """Images, sets of classes and what was drawn, by the name of the patient's folder."""
+    load = Compose(
+        [
+            LoadImaged("image", reader=SeriesReader, dtype=None, ensure_channel_first=True),
+            LoadFrameLabelsd("label"),
+            FileToFramesd(KEYS, "time", source_key="image"),
+        ]
+    )
+    patients = {}
+    for row in labelled_datalist(folder):
+        item = load(row)
+        drawn = row.get("drawn") or _all_drawn(item["label"])
+        affine = np.asarray(item["image"].affine)
+        truth = item["label"].as_tensor()[:, 0].numpy()
+        sets = LabelSetsd("label")({**item})
+        patients[Path(row["image"]).parent.name] = {
+            "image": item["image"], "label": sets["label"], "spacing": sets["spacing"], "places": sets["places"],
+            "drawn": drawn, "truth": truth, "distance": float(np.linalg.norm(affine[:3, 2])),
+        }  # fmt: skip
+    return patients
+
+
+def _all_drawn(labels: Tensor) -> dict[int, dict[str, list[int]]]:
+    """What was drawn in masks (Z, 1, T, H, W) of all structures: what is there."""
+    drawn = {}
+    for t in (labels[:, 0] >= 0).flatten(2).all(-1).any(0).nonzero()[:, 0].tolist():
+        has = {name: (labels[:, 0, t] == value).flatten(1).any(1) for name, value in (("cavity", CAVITY), ("wall", 2))}
+        drawn[t] = {name: found.nonzero()[:, 0].tolist() for name, found in has.items()}
+        drawn[t]["nothing"] = (~has["cavity"]).nonzero()[:, 0].tolist()
+    return drawn
+
+
+def train(name: str, patients: Sequence[dict[str, Any]], options: argparse.Namespace) -> nn.Module:
+    """Train a network; the averaged weights come back."""
+    torch.manual_seed(options.seed)
+    network = build_network(name)
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # torch lists it, its stubs do not
+    if options.pretrained:
+        load_fitting(network, options.pretrained)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay)
+    averaged = averaged_network(network, optimizer, options.ema_decay)
+    limit_gradients(optimizer, 1.0)
+    schedule = OneCycle(optimizer, round(0.05 * options.steps), options.steps, warmup_multiplier=0.01)
+    loss_function, draw = PartialLabelLoss(), _Clips(patients, options)
+    losses, start = [], time.monotonic()
+    for step in range(options.steps):
+        image, label = draw.batch(options.batch_size)
+        network.train()
+        with torch.autocast("cpu", torch.bfloat16, enabled=options.amp):
+            logits = network(image)
+        loss = loss_function(logits.float(), label)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+        losses.append(float(loss.detach()))
+        if (step + 1) % 200 == 0:
+            logger.info(
+                "%s step %d loss %.3f, %.0f s", name, step + 1, np.mean(losses[-200:]), time.monotonic() - start
+            )
+    return averaged.module.eval()
+
+
+class _Clips:
+    """Random clips of patients, each as likely as the others, and of drawn hearts."""
+
+    def __init__(self, patients: Sequence[dict[str, Any]], options: argparse.Namespace) -> None:
+        self.patients, self.rng = patients, np.random.RandomState(options.seed)
+        self.size = (options.frames, options.size, options.size)
+        self.only_drawn = options.drawn >= 1
+        self.clip = RandHeartClipd(KEYS, clip_size=self.size, pixel=options.pixel, empty_share=options.empty_share)
+        self.change = Compose(
+            [RandDrawnHeartd("image", "label", options.drawn, options.pixel), RandHeartContrastd("image")]
+        )
+        for n, transform in enumerate((self.clip, self.change)):
+            transform.set_random_state(options.seed + n)
+
+    def batch(self, count: int) -> tuple[Tensor, Tensor]:
+        """Images and sets (count, 1, T, h, w)."""
+        clips = [self._one() for _ in range(count)]
+        return torch.stack([c["image"] for c in clips]), torch.stack([c["label"] for c in clips])
+
+    def _one(self) -> dict[Any, Any]:
+        if self.only_drawn:
+            return self.change({"image": torch.zeros(1, *self.size)})
+        patient = self.patients[self.rng.randint(len(self.patients))]
+        return self.change(self.clip({key: patient[key] for key in (*KEYS, "spacing", "places")}))
+
+
+@dataclass(frozen=True)
+class PatientScore:
+    """How well one patient was segmented; Dice of what an expert drew.
+
+    Attributes:
+        cavity: Dice of the cavity, pooled over all drawn slices.
+        cavity_slices: Dice of every drawn slice.
+        areas: of the drawn cavities, in square cm.
+        epicardium: pooled Dice of cavity and wall together, where the wall was drawn.
+        right: pooled Dice of the right ventricle; NaN where it was not drawn.
+        ef_true: ejection fraction of the expert's masks, in percent.
+        ef_drawn: of the masks, in the slices and frames that the expert drew.
+        ef_found: of the masks, all slices, frames of the largest and the smallest volume.
+    """
+
+    cavity: float
+    cavity_slices: list[float]
+    areas: list[float]
+    epicardium: float
+    right: float
+    ef_true: float
+    ef_drawn: float
+    ef_found: float
+
+
+def score_patient(masks: np.ndarray, patient: dict[str, Any]) -> PatientScore:
+    """Compare masks (Z, T, H, W) with what an expert drew."""
+    truth, drawn = patient["truth"], patient["drawn"]
+    pooled: dict[str, list[np.ndarray]] = {"cavity": [], "epicardium": [], "right": []}
+    slices, areas, volumes = [], [], {}
+    for t, structures in drawn.items():
+        for z in structures["cavity"]:
+            pair = _pair(masks[z, t] == CAVITY, truth[z, t] == CAVITY)
+            pooled["cavity"].append(pair)
+            slices.append(_dice(pair))
+            areas.append(float((truth[z, t] == CAVITY).sum() * np.prod(patient["spacing"]) / 100))
+        pooled["epicardium"] += [_pair(masks[z, t] >= WALL, truth[z, t] >= WALL) for z in structures["wall"]]
+        if (truth[:, t] == 1).any():
+            pooled["right"].append(_pair(masks[:, t] == 1, truth[:, t] == 1))
+        zs = structures["cavity"]
+        volumes[t] = ((truth[zs, t] == CAVITY).sum(), (masks[zs, t] == CAVITY).sum())
+    true, found = np.array(list(volumes.values()), float).T
+    ed, es = int(true.argmax()), int(true.argmin())
+    whole = (masks == CAVITY).sum((0, 2, 3))
+    scores = {name: _dice(np.sum(pairs, axis=0)) if pairs else float("nan") for name, pairs in pooled.items()}
+    return PatientScore(
+        cavity_slices=slices, areas=areas, ef_true=_ef(true[ed], true[es]), ef_drawn=_ef(found[ed], found[es]),
+        ef_found=_ef(whole.max(), whole.min()), **scores,
+    )  # fmt: skip
+
+
+def _pair(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return np.array([2 * (a & b).sum(), a.sum() + b.sum()], float)
+
+
+def _dice(pair: np.ndarray) -> float:
+    return float(pair[0] / pair[1]) if pair[1] else float("nan")
+
+
+def _ef(diastole: float, systole: float) -> float:
+    return float(100 * (diastole - systole) / diastole) if diastole else float("nan")
+
+
+def segment_patient(network: nn.Module, patient: dict[str, Any], options: argparse.Namespace) -> np.ndarray:
+    """Masks (Z, T, H, W)."""
+    inferer = HeartInferer((options.size, options.size), options.pixel, options.views)
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=options.amp):
+        logits = inferer(patient["image"], network)
+    assert isinstance(logits, MetaTensor)
+    masks, _ = heart_masks(logits.as_tensor().softmax(1), patient["spacing"], options.smoothing)
+    return masks[:, 0].numpy()
+
+
+def table(results: dict[str, dict[str, PatientScore]]) -> str:
+    """Markdown table: a row per network and patient."""
+    lines = [
+        "| network | patient | LV cavity Dice | slices: mean, lowest | slices of 3 cm² and more below 0.5 | epicardium "
+        "Dice | RV Dice | EF of the expert (%) | error, drawn slices | error, found |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for network, patients in results.items():
+        for name, s in patients.items():
+            low = sum(d < 0.5 and a >= 3 for d, a in zip(s.cavity_slices, s.areas, strict=True))
+            lines.append(
+                f"| {network} | {name} | {s.cavity:.3f} | {np.mean(s.cavity_slices):.3f}, {min(s.cavity_slices):.2f} | "
+                f"{low} of {sum(a >= 3 for a in s.areas)} | {s.epicardium:.3f} | {s.right:.3f} | {s.ef_true:.1f} | "
+                f"{s.ef_drawn - s.ef_true:+.1f} | {s.ef_found - s.ef_true:+.1f} |"
+            )
+    return "\n".join(lines) + "\n"
+
+
+def parser() -> argparse.ArgumentParser:
+    """Options of the command line."""
+    options = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    options.add_argument("--data", type=Path, required=True, help="folder of patients in the layout of ACDC")
+    options.add_argument("--networks", nargs="+", default=["hrnetv2"])
+    options.add_argument("--patients", nargs="*", help="the ones to leave out in turn; none trains on all")
+    options.add_argument("--output", type=Path, default=Path("heart_folds"), help="folder of weights and scores")
+    options.add_argument("--train_on", nargs="+", help="patients to train on, the tested one never; by default all")
+    options.add_argument("--pretrained", type=Path, help="weights to start from")
+    options.add_argument("--steps", type=int, default=2000)
+    options.add_argument("--batch_size", type=int, default=8)
+    options.add_argument("--frames", type=int, default=1)
+    options.add_argument("--size", type=int, default=96, help="rows and columns of a clip")
+    options.add_argument("--pixel", type=float, default=1.75, help="size of its pixels in mm")
+    options.add_argument("--drawn", type=float, default=0.3, help="share of drawn hearts")
+    options.add_argument("--empty_share", type=float, default=0.12, help="share of slices beyond base and apex")
+    options.add_argument("--learning_rate", type=float, default=2e-3)
+    options.add_argument("--weight_decay", type=float, default=1e-2)
+    options.add_argument("--ema_decay", type=float, default=0.995)
+    options.add_argument("--views", type=int, default=1, help="turned and mirrored images in the test")
+    options.add_argument("--smoothing", type=float, default=0.2, help="over neighboring frames in the test")
+    options.add_argument("--amp", action=argparse.BooleanOptionalAction, default=True, help="bfloat16")
+    options.add_argument("--seed", type=int, default=0)
+    return options
+
+
+def main(arguments: Sequence[str] | None = None) -> dict[str, dict[str, PatientScore]]:
+    """Train what is missing, measure, print the table, and write all scores as JSON.
+
+    Args:
+        arguments: command-line options; those of the process by default.
+
+    Returns:
+        Scores by network and patient.
+    """
+    options = parser().parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    patients = load_patients(options.data)
+    left_out = list(patients) if options.patients is None else options.patients
+    unknown = sorted(set(left_out) - {*patients, "none"})
+    if unknown:
+        raise SystemExit(f"There is no patient {unknown[0]} in {options.data}, but {', '.join(patients)}.")
+    options.output.mkdir(parents=True, exist_ok=True)
+    results: dict[str, dict[str, PatientScore]] = {name: {} for name in options.networks}
+    for name in options.networks:
+        for out in left_out:
+            weights = options.output / f"{name}_without_{out}.pt"
+            network = build_network(name)
+            if not weights.is_file():
+                seen = set(options.train_on or patients) - {out}
+                network = train(name, [p for key, p in patients.items() if key in seen], options)
+                torch.save(network.state_dict(), weights)
+            network.load_state_dict(torch.load(weights, weights_only=True))
+            tested = [out] if out in patients else []
+            for key in tested:
+                results[name][key] = score_patient(
+                    segment_patient(network.eval(), patients[key], options), patients[key]
+                )
+                logger.info("%s", table({name: {key: results[name][key]}}).splitlines()[-1])
+    with write_aside(options.output / "scores.json") as aside:
+        content = {name: {key: asdict(s) for key, s in scores.items()} for name, scores in results.items()}
+        aside.write_text(json.dumps(content), encoding="utf-8")
+    sys.stdout.write(table(results))
+    return results
+
+
+if __name__ == "__main__":
+    main()

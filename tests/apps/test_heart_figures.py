@@ -1,0 +1,70 @@
+# Copyright (c) monai_stcnnt contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Clinical figures of masks whose figures are known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from monai_stcnnt.apps.heart_figures import HeartEvidence, heart_figures
+from monai_stcnnt.metrics import class_volumes, ventricular_function
+
+AFFINE = np.diag([-1.5, -1.5, 8.0, 1.0])
+
+
+def beat() -> np.ndarray:
+    """(8, 7, 64, 64): a ring of 8 mm at diastole with a right ventricle; the first and the last slice are empty."""
+    y, x = np.mgrid[-32:32, -32:32] * 1.5
+    radius = np.hypot(y, x)
+    out = np.zeros((8, 7, 64, 64), np.uint8)
+    for t in range(8):
+        inner = 18 + 4 * np.cos(2 * np.pi * t / 8)
+        outer = np.sqrt(inner**2 + 30**2 - 22**2)
+        ring = np.where(radius < inner, 3, np.where(radius < outer, 2, 0))
+        ring[(ring == 0) & (x < -25) & (np.abs(y) < 15) & (radius < 44)] = 1
+        out[t, 1:-1] = ring
+    return out
+
+
+def figures(heart_rate: float | None = 60.0, evidence: HeartEvidence | None = None, labels: np.ndarray | None = None):  # type: ignore[no-untyped-def] # noqa: ANN201
+    labels = beat() if labels is None else labels
+    volumes = class_volumes(labels, AFFINE, [0, 1, 2, 3])
+    functions = {"left ventricle": ventricular_function(volumes[:, 3])}
+    return heart_figures(labels, AFFINE, volumes, functions, heart_rate, evidence or HeartEvidence())
+
+
+def test_a_clean_heart() -> None:
+    found = figures()
+    assert found.flags == ()
+    assert found.thickness == pytest.approx(8, abs=0.8)
+    stroke = np.pi * (2.2**2 - 1.4**2) * 0.8 * 5
+    assert found.outputs["left ventricle"] == pytest.approx(stroke * 60 / 1000, rel=0.03)
+    assert found.spread is None
+    assert any("cardiac output" in sentence for sentence in found.sentences)
+
+
+def test_without_a_heart_rate_there_is_no_output() -> None:
+    assert figures(None).outputs == {}
+    assert figures(None).heart_rate is None
+
+
+def test_the_spread_is_that_of_contoured_slices() -> None:
+    areas = np.zeros((2, 7, 4, 8))
+    areas[:, 1:6, 3, :] = [100, 90, 80, 70, 60, 70, 80, 90]
+    areas[1, 1:6, 3, 4] = 50
+    areas[1, 0, 3, 0] = 1e6
+    slices = np.array([[0, 0.6]] + [[1, 0.9]] * 5 + [[0, 0.99]])
+    found = figures(evidence=HeartEvidence(areas, slices))
+    assert found.spread == pytest.approx(np.std([40, 50], ddof=1))
+    assert found.contoured[0] == (False, 0.6)
+    assert any("slices 1 show the left ventricle is uncertain" in flag for flag in found.flags)
+    assert any("Slices 1, 7 are not contoured" in sentence for sentence in found.sentences)
+
+
+def test_faults_are_flagged() -> None:
+    labels = beat()
+    labels[3] = labels[0]
+    assert any("jumps at frames 4" in flag for flag in figures(labels=labels).flags)
+    labels[labels == 1] = 0
+    assert figures(labels=labels).thickness is None
