@@ -25,6 +25,7 @@ __all__ = [
     "LaunchError",
     "LayoutError",
     "MissingFileError",
+    "MissingPackageError",
     "NetworkConfigError",
     "NoiseLevelError",
     "NonFiniteValuesError",
@@ -33,8 +34,10 @@ __all__ = [
     "OutputNotWritableError",
     "PhaseRangeError",
     "PickledCodeError",
+    "ProtocolError",
     "SeriesMismatchError",
     "SeriesSelectionError",
+    "ServiceAddressError",
     "StcnntError",
     "TrainingDivergedError",
     "UnreadableFileError",
@@ -151,3 +154,15 @@ class LaunchError(StcnntError, ValueError):
 
 class TrainingDivergedError(StcnntError, ValueError):
     """The loss of a training is no longer a number."""
+
+
+class MissingPackageError(StcnntError, OSError):
+    """A package that an extra brings is not installed."""
+
+
+class ProtocolError(StcnntError, ValueError):
+    """The other side of a connection sent what the protocol, or a limit of the service, does not allow."""
+
+
+class ServiceAddressError(StcnntError, OSError):
+    """A service cannot listen on an address."""

@@ -36,6 +36,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "engines": LOWER,
     "handlers": LOWER | {"engines"},
     "apps": LOWER | {"engines", "handlers"},
+    "services": LOWER | {"engines", "handlers", "apps"},
 }
 # Libraries that a part does without.
 MAY_NOT_USE: dict[str, set[str]] = {

@@ -44,7 +44,7 @@ def configuration() -> ConfigParser:
 def extras_of_tests() -> list[str]:
     """Requirements of the tests, with those of the extras that they bring."""
     extras = configuration()["options.extras_require"]
-    return [extras[name] for name in ("test", "files", "dicom")]
+    return [extras[name] for name in ("test", "files", "dicom", "mrd", "dicom-node", "bids")]
 
 
 def requirements(text: str) -> list[Requirement]:

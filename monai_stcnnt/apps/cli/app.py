@@ -4,11 +4,13 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from monai_stcnnt import __version__
 from monai_stcnnt.apps.cli.common import WRONG_INPUT, examples
@@ -22,8 +24,26 @@ __all__ = ["app", "main"]
 
 logger = logging.getLogger(__name__)
 
+LATE = {"serve": "monai_stcnnt.services.commands:serve"}
+"""Commands that are imported when they are asked for, by name, since they stand on this package and not below it."""
+
+
+class _WithLateCommands(TyperGroup):
+    """The commands of :data:`LATE` beside the others."""
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ANN401 - typer's own click
+        return list(dict.fromkeys([*super().list_commands(ctx), *LATE]))
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ANN401 - typer's own click
+        if cmd_name in LATE and cmd_name not in self.commands:
+            module, _, name = LATE[cmd_name].partition(":")
+            self.add_command(typer.main.get_command(getattr(importlib.import_module(module), name)), cmd_name)
+        return super().get_command(ctx, cmd_name)
+
+
 app = typer.Typer(
     name="stcnnt",
+    cls=_WithLateCommands,
     help="Denoise and segment MR images with imaging transformers. Research use only.",
     epilog=examples(
         "info dicom_folder",

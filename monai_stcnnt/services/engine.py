@@ -1,0 +1,128 @@
+# Copyright (c) monai_stcnnt contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The one door from services to the networks: a record in, a denoised one out, as ``stcnnt denoise`` has it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch
+
+from monai_stcnnt.apps.bundles import bundle_folder, expected_remarks, open_inference, plain_errors
+from monai_stcnnt.apps.denoising import network_choices
+from monai_stcnnt.data.checks import check_image
+from monai_stcnnt.data.record import SeriesRecord
+from monai_stcnnt.data.slabs import MemorySlabs
+from monai_stcnnt.engines.streamed_denoising import DenoiseStreamed, EstimateNoiseOfSeriesd
+
+__all__ = ["DenoiserOptions", "RecordDenoiser"]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class DenoiserOptions:
+    """How a service denoises.
+
+    Attributes:
+        strength: factor on the noise level that the network is told.
+        self_ensemble: average over mirror images.
+        noise_sigma: noise standard deviation per component; None to estimate it.
+        bundle: folder of the bundle; the one that this package carries by default.
+        device: ``auto``, ``cpu``, ``cuda``, ...
+    """
+
+    strength: float = 1.0
+    self_ensemble: bool = False
+    noise_sigma: float | None = None
+    bundle: str | Path | None = None
+    device: str = "auto"
+
+
+class RecordDenoiser:
+    """The denoising bundle, loaded once, for records in memory; calls from several threads wait for each other.
+
+    Args:
+        options: how to denoise.
+
+    Raises:
+        StcnntError: if the bundle or an option is wrong.
+    """
+
+    def __init__(self, options: DenoiserOptions) -> None:
+        self.options = options
+        overrides: dict[str, Any] = {
+            "dataset#data": [], "dataset_dir": ".", "output_dir": ".", "initialize": [], "progress": False,
+            **network_choices(options.strength, options.self_ensemble, None, None),
+        }  # fmt: skip
+        if options.device != "auto":
+            overrides["device"] = torch.device(options.device)
+        with plain_errors(), expected_remarks():
+            workflow = open_inference(bundle_folder("mri_denoising", options.bundle), **overrides)
+        self._evaluator = workflow.evaluator
+        self._lock = threading.Lock()
+
+    def noise_level(self, record: SeriesRecord, gmap: SeriesRecord | None = None) -> float:
+        """Estimate the noise standard deviation per component.
+
+        Args:
+            record: the image.
+            gmap: its g-factor map.
+
+        Returns:
+            The level, in the units of the record.
+
+        Raises:
+            NoiseLevelError: if there is no noise to estimate.
+        """
+        item = {"image": MemorySlabs(record)} | ({} if gmap is None else {"gmap": MemorySlabs(gmap)})
+        return float(EstimateNoiseOfSeriesd("image")(item)["noise_sigma"])
+
+    def __call__(
+        self, record: SeriesRecord, gmap: SeriesRecord | None = None, noise_sigma: float | None = None
+    ) -> tuple[SeriesRecord, float]:
+        """Denoise a record.
+
+        Args:
+            record: the image.
+            gmap: its g-factor map, each axis of the image's size or 1.
+            noise_sigma: noise standard deviation per component; that of the options, else estimated.
+
+        Returns:
+            The denoised record, and the noise level.
+
+        Raises:
+            StcnntError: if the image cannot be denoised.
+        """
+        check_image(record.array, str(record.metadata.get("source", "the image")))
+        sigma = noise_sigma or self.options.noise_sigma or self.noise_level(record, gmap)
+        item = {"image": MemorySlabs(record)} | ({} if gmap is None else {"gmap": MemorySlabs(gmap)})
+        with self._lock:
+            kept = _Kept()
+            DenoiseStreamed(SimpleNamespace(savers=[kept]), sigma, self.options.strength)(self._evaluator, item)  # type: ignore[arg-type]
+        return record.with_array(kept.array), sigma
+
+
+class _Kept:
+    """A saver that keeps the result in memory."""
+
+    array: np.ndarray
+
+    @contextmanager
+    def open(self, outline: SeriesRecord) -> Iterator[_Kept]:
+        """Make room for a result."""
+        self.path = "memory"
+        self.array = np.empty(outline.array.shape, np.float32)
+        yield self
+
+    def write(self, frames: slice, slices: slice, values: np.ndarray) -> None:
+        """Take a slab."""
+        self.array[:, frames, slices] = values

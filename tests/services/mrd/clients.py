@@ -1,0 +1,102 @@
+# Copyright (c) monai_stcnnt contributors
+# SPDX-License-Identifier: Apache-2.0
+"""An MRD client of ``ismrmrd``'s own library, phantoms for it, and a network that halves every value."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import ismrmrd
+import numpy as np
+from ismrmrd.serialization import ConfigFile, ProtocolDeserializer, ProtocolSerializer
+
+from monai_stcnnt.data.record import SeriesRecord
+from monai_stcnnt.services.engine import DenoiserOptions
+from monai_stcnnt.services.mrd.messages import Limits
+from monai_stcnnt.services.mrd.server import MrdServer
+from monai_stcnnt.services.mrd.session import StreamOptions
+
+__all__ = ["Halver", "cine", "exchange", "mrd_image", "serving"]
+
+META = '<?xml version="1.0"?>\n<ismrmrdMeta><meta><name>WindowCenter</name><value>120</value></meta></ismrmrdMeta>'
+
+
+class Halver:
+    """Stands in for the network: values halved, and the calls noted."""
+
+    def __init__(self, options: DenoiserOptions) -> None:
+        self.options = options
+        self.records: list[SeriesRecord] = []
+        self.gmaps: list[SeriesRecord | None] = []
+        self.levels: list[float | None] = []
+
+    def noise_level(self, record: SeriesRecord, gmap: SeriesRecord | None = None) -> float:
+        return 3.0
+
+    def __call__(
+        self, record: SeriesRecord, gmap: SeriesRecord | None = None, noise_sigma: float | None = None
+    ) -> tuple[SeriesRecord, float]:
+        self.records.append(record)
+        self.gmaps.append(gmap)
+        self.levels.append(noise_sigma)
+        return record.with_array(record.array / 2), noise_sigma or 3.0
+
+
+def mrd_image(pixels: np.ndarray, meta: str = META, **fields: Any) -> ismrmrd.Image:
+    """Make an image ``(y, x)`` or ``(z, y, x)`` with a geometry."""
+    image = ismrmrd.Image.from_array(pixels)
+    depth, rows, columns = image.data.shape[1:]
+    geometry = {
+        "field_of_view": (columns * 1.5, rows * 1.5, depth * 8.0), "read_dir": (1, 0, 0), "phase_dir": (0, 1, 0),
+        "slice_dir": (0, 0, 1), "image_type": ismrmrd.IMTYPE_MAGNITUDE, "measurement_uid": 7, "user_int": range(8),
+    }  # fmt: skip
+    for name, value in {**geometry, **fields}.items():
+        setattr(image, name, tuple(value) if isinstance(value, range) else value)
+    image.attribute_string = meta
+    return image
+
+
+def cine(frames: int = 3, slices: int = 2, size: int = 8, dtype: str = "uint16", **fields: Any) -> list[ismrmrd.Image]:
+    """Frames of slices of random values, slice by slice."""
+    draw = np.random.default_rng(3)
+    return [
+        mrd_image(
+            draw.integers(100, 4000, (size, size)).astype(dtype), slice=z, phase=t, position=(5.0, -3.0, 10.0 * z),
+            physiology_time_stamp=(t * 16, 0, 0), image_index=1 + t + frames * z, **fields,
+        )
+        for z in range(slices)
+        for t in range(frames)
+    ]  # fmt: skip
+
+
+@contextlib.contextmanager
+def serving(network: Any = Halver, limits: Limits | None = None, **options: Any) -> Iterator[MrdServer]:
+    """A server on the loopback address, with a stand-in for the network."""
+    with MrdServer(
+        StreamOptions(**options), port=0, limits=limits or Limits(timeout=20), open_denoiser=network
+    ) as server:
+        yield server
+
+
+def exchange(port: int, items: Sequence[Any], *, config: str = "stcnnt", patience: float = 60) -> list[Any]:
+    """Send items and a close message; everything that comes back, up to the server's close message."""
+    with socket.create_connection(("127.0.0.1", port), patience) as connection, connection.makefile("rwb") as stream:
+        received: list[Any] = []
+
+        def receive() -> None:
+            received.extend(ProtocolDeserializer(stream).deserialize())
+
+        reader = threading.Thread(target=receive)
+        reader.start()
+        serializer = ProtocolSerializer(stream)
+        serializer.serialize(ConfigFile(config))
+        for item in items:
+            serializer.serialize(item)
+        serializer.close()
+        reader.join(patience)
+        assert not reader.is_alive(), "the server hangs"
+        return received
