@@ -23,10 +23,16 @@ serve = typer.Typer(
     rich_markup_mode="markdown",
 )
 
+
+@serve.callback()
+def _services() -> None:
+    """Options of all services: none."""
+
+
 AddressOption = Annotated[
     str,
     typer.Option(
-        help="Address to listen on. The default is this machine alone; others can be reached by anybody on their network."
+        help="Address to listen on: by default this machine alone. Another can be reached by all on its network."
     ),
 ]
 VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="Say more, and where an error came from.")]
@@ -65,6 +71,44 @@ def mrd(
     limits = Limits(connection=memory << 20, connections=connections, timeout=timeout)
     server = MrdServer(options, address, port, limits)
     _until_stopped(server.serve, server.stop)
+
+
+@serve.command()
+def dicom(
+    forward: Annotated[
+        list[str], typer.Option(help="Where results go: host:port:TITLE, or the address of a DICOMweb service.")
+    ],
+    ae_title: Annotated[str, typer.Option(help="Application entity title of this node.")] = "STCNNT",
+    port: Annotated[int, typer.Option(help="Port to listen on.")] = 11112,
+    address: AddressOption = "127.0.0.1",
+    folder: Annotated[Path, typer.Option(help="Folder of the queue; it outlives the process.")] = Path("stcnnt-queue"),
+    rules: Annotated[Path | None, typer.Option(help="What to do with which series (.yaml).")] = None,
+    allow: Annotated[list[str] | None, typer.Option(help="Title that may call; all may by default.")] = None,
+    any_called: Annotated[bool, typer.Option("--any-called", help="Answer calls for other titles too.")] = False,
+    workers: Annotated[int, typer.Option(help="Series to work on at once, each in a process of its own.")] = 1,
+    scheduler: Annotated[str | None, typer.Option(help="Address of a dask scheduler whose workers to use.")] = None,
+    quiet: Annotated[float, typer.Option(help="Seconds without an image after which a series is complete.")] = 30,
+    settle: Annotated[float, typer.Option(help="The same, once its association was released.")] = 3,
+    disk: Annotated[float, typer.Option(help="Gigabytes that the queue may hold.")] = 50,
+    associations: Annotated[int, typer.Option(help="Associations at once; more are refused.")] = 8,
+    verbose: VerboseOption = False,
+) -> None:
+    """Receive MR series by DICOM, denoise or segment them, and send the results on."""
+    from monai_stcnnt.services.dicom.node import DicomNode, NodeOptions
+    from monai_stcnnt.services.dicom.rules import DEFAULT_RULES, read_rules
+    from monai_stcnnt.services.dicom.spool import Spool
+    from monai_stcnnt.services.dicom.targets import target_from
+    from monai_stcnnt.services.workers import open_executor
+
+    _log(verbose)
+    options = NodeOptions(
+        ae_title, address, port, tuple(allow or ()), any_called, associations, quiet=quiet, settle=settle
+    )
+    chosen = DEFAULT_RULES if rules is None else read_rules(rules)
+    targets = [target_from(text, ae_title) for text in forward]
+    spool = Spool(folder, int(disk * (1 << 30)))
+    with open_executor(workers, scheduler) as executor, DicomNode(spool, targets, executor, options, chosen) as node:
+        _until_stopped(node.serve, node.stop)
 
 
 def _until_stopped(run: Callable[[], None], stop: Callable[[], None]) -> None:

@@ -23,7 +23,7 @@ def test_services_listen_on_this_machine_alone(monkeypatch: pytest.MonkeyPatch) 
     asked: list[tuple[str, int]] = []
 
     class Server:
-        def __init__(self, options: object, address: str, port: int, limits: object) -> None:
+        def __init__(self, _: object, address: str, port: int, *__: object) -> None:
             asked.append((address, port))
 
         def serve(self) -> None: ...

@@ -7,7 +7,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import ismrmrd
@@ -34,7 +34,7 @@ class Halver:
         self.gmaps: list[SeriesRecord | None] = []
         self.levels: list[float | None] = []
 
-    def noise_level(self, record: SeriesRecord, gmap: SeriesRecord | None = None) -> float:
+    def noise_level(self, *_: object) -> float:
         return 3.0
 
     def __call__(
@@ -46,11 +46,11 @@ class Halver:
         return record.with_array(record.array / 2), noise_sigma or 3.0
 
 
-def mrd_image(pixels: np.ndarray, meta: str = META, **fields: Any) -> ismrmrd.Image:
+def mrd_image(pixels: np.ndarray, meta: str = META, **fields: object) -> ismrmrd.Image:
     """Make an image ``(y, x)`` or ``(z, y, x)`` with a geometry."""
     image = ismrmrd.Image.from_array(pixels)
     depth, rows, columns = image.data.shape[1:]
-    geometry = {
+    geometry: dict[str, object] = {
         "field_of_view": (columns * 1.5, rows * 1.5, depth * 8.0), "read_dir": (1, 0, 0), "phase_dir": (0, 1, 0),
         "slice_dir": (0, 0, 1), "image_type": ismrmrd.IMTYPE_MAGNITUDE, "measurement_uid": 7, "user_int": range(8),
     }  # fmt: skip
@@ -60,7 +60,9 @@ def mrd_image(pixels: np.ndarray, meta: str = META, **fields: Any) -> ismrmrd.Im
     return image
 
 
-def cine(frames: int = 3, slices: int = 2, size: int = 8, dtype: str = "uint16", **fields: Any) -> list[ismrmrd.Image]:
+def cine(
+    frames: int = 3, slices: int = 2, size: int = 8, dtype: str = "uint16", **fields: object
+) -> list[ismrmrd.Image]:
     """Frames of slices of random values, slice by slice."""
     draw = np.random.default_rng(3)
     return [
@@ -74,11 +76,15 @@ def cine(frames: int = 3, slices: int = 2, size: int = 8, dtype: str = "uint16",
 
 
 @contextlib.contextmanager
-def serving(network: Any = Halver, limits: Limits | None = None, **options: Any) -> Iterator[MrdServer]:
+def serving(
+    network: Callable[[DenoiserOptions], Any] = Halver,
+    limits: Limits | None = None,
+    mode: str = "series",
+    context: int = 8,
+) -> Iterator[MrdServer]:
     """A server on the loopback address, with a stand-in for the network."""
-    with MrdServer(
-        StreamOptions(**options), port=0, limits=limits or Limits(timeout=20), open_denoiser=network
-    ) as server:
+    options = StreamOptions(mode=mode, context=context)
+    with MrdServer(options, port=0, limits=limits or Limits(timeout=20), open_denoiser=network) as server:
         yield server
 
 

@@ -8,13 +8,15 @@ import logging
 import socket
 import struct
 import time
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NoReturn
 
 import ismrmrd
 import numpy as np
 import pytest
 
 from monai_stcnnt.errors import ProtocolError, ServiceAddressError
+from monai_stcnnt.services.engine import DenoiserOptions
 from monai_stcnnt.services.mrd.messages import Limits
 from monai_stcnnt.services.mrd.results import add_attributes
 from monai_stcnnt.services.mrd.server import MrdServer
@@ -24,7 +26,7 @@ from tests.services.mrd.clients import META, Halver, cine, exchange, mrd_image, 
 __all__: list[str] = []
 
 
-def head(image: Any) -> bytes:
+def head(image: ismrmrd.Image) -> bytes:
     """Bytes of a header, but for the length of the attributes behind it."""
     return bytes(image.getHead())[:-4]
 
@@ -33,10 +35,10 @@ def images_of(received: list[Any]) -> list[Any]:
     return [item for item in received if isinstance(item, ismrmrd.Image)]
 
 
-def collecting(networks: list[Halver]) -> Any:
+def collecting(networks: list[Halver]) -> Callable[[DenoiserOptions], Halver]:
     """A maker of networks that can be looked at afterwards."""
 
-    def make(options: Any) -> Halver:
+    def make(options: DenoiserOptions) -> Halver:
         networks.append(Halver(options))
         return networks[-1]
 
@@ -169,7 +171,7 @@ def test_real_and_imaginary_images_are_joined() -> None:
     ],
     ids=["phase", "colors", "g-factors"],
 )
-def test_what_is_no_image_to_denoise_keeps_its_pixels(lone: Any) -> None:
+def test_what_is_no_image_to_denoise_keeps_its_pixels(lone: ismrmrd.Image) -> None:
     with serving() as server:
         [received] = exchange(server.port, [lone])
     assert head(received) == head(lone)
@@ -251,7 +253,7 @@ def test_parameters_that_are_none_are_refused() -> None:
 
 def test_an_image_that_cannot_be_denoised_comes_back_and_says_so() -> None:
     class Failing(Halver):
-        def __call__(self, *_: object) -> Any:
+        def __call__(self, *_: object) -> NoReturn:
             raise ProtocolError("no")
 
     image = mrd_image(np.eye(8, dtype=np.float32))

@@ -23,7 +23,7 @@ from tests.services.mrd.clients import exchange, mrd_image, serving
 __all__: list[str] = []
 
 
-def images_of(array: np.ndarray, **fields: Any) -> list[Any]:
+def images_of(array: np.ndarray, **fields: object) -> list[Any]:
     """Images of ``(T, Z, Y, X)``, slice by slice."""
     return [
         mrd_image(array[t, z], slice=z, phase=t, position=(0, 0, 8.0 * z), **fields)
@@ -65,7 +65,6 @@ def test_complex_series_have_the_values_of_the_command(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_real_cine_in_both_modes(shared_data: Path, tmp_path: Path) -> None:
-    """Prints, with ``-s``, how long a frame waits in the mode for real time."""
     folder = shared_data / "cine_sunnybrook_train" / "patient001"
     scan = read_series(next(folder.glob("*_4d.nii.gz"), None) or sorted(folder.glob("*.nii.gz"))[0])
     array = scan.array[0, :, 5:6, 40:104, 40:104].astype(np.int16)
@@ -78,9 +77,6 @@ def test_a_real_cine_in_both_modes(shared_data: Path, tmp_path: Path) -> None:
     assert np.abs(values - expected).max() <= 0.5 + 1e-2
     assert len(waits) == len(sent)
     assert max(waits) < 60
-    print(
-        f"\n{array.shape[-2:]}: a frame waits {np.median(waits) * 1000:.0f} ms (median), {max(waits) * 1000:.0f} at most"
-    )
 
 
 def real_time_waits(port: int, images: list[Any]) -> list[float]:
