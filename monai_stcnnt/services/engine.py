@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,8 +19,9 @@ from monai_stcnnt.apps.bundles import bundle_folder, expected_remarks, open_infe
 from monai_stcnnt.apps.denoising import network_choices
 from monai_stcnnt.data.checks import check_image
 from monai_stcnnt.data.record import SeriesRecord
-from monai_stcnnt.data.slabs import MemorySlabs
-from monai_stcnnt.engines.streamed_denoising import DenoiseStreamed, EstimateNoiseOfSeriesd
+from monai_stcnnt.data.slabs import IN_MEMORY, MemorySlabs
+from monai_stcnnt.data.writer import SaveSeries
+from monai_stcnnt.engines.streamed_denoising import SeriesFrames, denoise_series, estimate_series_noise
 
 __all__ = ["DenoiserOptions", "RecordDenoiser"]
 
@@ -60,7 +60,7 @@ class RecordDenoiser:
     def __init__(self, options: DenoiserOptions) -> None:
         self.options = options
         overrides: dict[str, Any] = {
-            "dataset#data": [], "dataset_dir": ".", "output_dir": ".", "initialize": [], "progress": False,
+            "datalist": [], "dataset_dir": ".", "output_dir": ".", "initialize": [], "progress": False,
             **network_choices(options.strength, options.self_ensemble, None, None),
         }  # fmt: skip
         if options.device != "auto":
@@ -83,8 +83,7 @@ class RecordDenoiser:
         Raises:
             NoiseLevelError: if there is no noise to estimate.
         """
-        item = {"image": MemorySlabs(record)} | ({} if gmap is None else {"gmap": MemorySlabs(gmap)})
-        return float(EstimateNoiseOfSeriesd("image")(item)["noise_sigma"])
+        return estimate_series_noise(SeriesFrames(MemorySlabs(record), None if gmap is None else MemorySlabs(gmap)))
 
     def __call__(
         self, record: SeriesRecord, gmap: SeriesRecord | None = None, noise_sigma: float | None = None
@@ -103,23 +102,26 @@ class RecordDenoiser:
             StcnntError: if the image cannot be denoised.
         """
         check_image(record.array, str(record.metadata.get("source", "the image")))
-        sigma = noise_sigma or self.options.noise_sigma or self.noise_level(record, gmap)
-        item = {"image": MemorySlabs(record)} | ({} if gmap is None else {"gmap": MemorySlabs(gmap)})
+        kept, evaluator = _Kept(), self._evaluator
         with self._lock:
-            kept = _Kept()
-            DenoiseStreamed(SimpleNamespace(savers=[kept]), sigma, self.options.strength)(self._evaluator, item)  # type: ignore[arg-type]
-        return record.with_array(kept.array), sigma
+            saved = denoise_series(
+                MemorySlabs(record), kept, evaluator.network, evaluator.inferer,
+                gmap=None if gmap is None else MemorySlabs(gmap), noise_sigma=noise_sigma or self.options.noise_sigma,
+                strength=self.options.strength, device=evaluator.state.device,
+            )  # fmt: skip
+        return record.with_array(kept.array), saved.noise_sigma
 
 
-class _Kept:
+class _Kept(SaveSeries):
     """A saver that keeps the result in memory."""
 
-    array: np.ndarray
+    def __init__(self) -> None:
+        self.path = Path("memory")
+        self.array = np.empty(0, np.float32)
 
     @contextmanager
-    def open(self, outline: SeriesRecord) -> Iterator[_Kept]:
+    def open(self, outline: SeriesRecord, *, memory: int = IN_MEMORY) -> Iterator[_Kept]:  # type: ignore[override]  # noqa: ARG002
         """Make room for a result."""
-        self.path = "memory"
         self.array = np.empty(outline.array.shape, np.float32)
         yield self
 

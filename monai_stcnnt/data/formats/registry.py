@@ -26,6 +26,7 @@ from monai_stcnnt.data.checks import check_exists, check_image
 from monai_stcnnt.data.formats.base import NIFTI_EXTENSION, Format, SeriesSummary
 from monai_stcnnt.data.formats.dicom.dicom_format import Dicom
 from monai_stcnnt.data.formats.itk import Itk
+from monai_stcnnt.data.formats.mrd.files import Mrd
 from monai_stcnnt.data.formats.nifti import Nifti
 from monai_stcnnt.data.formats.numpy_files import NumpyFiles
 from monai_stcnnt.data.formats.parrec import ParRec
@@ -55,7 +56,7 @@ OutputFormat = Literal["same", "nifti", "dicom_seg"]
 FOLDERS = Dicom()
 """The format of folders without a format of their own, and of results without an ending."""
 
-FORMATS: tuple[Format, ...] = (NumpyFiles(), Nifti(), Itk(), ParRec(), FOLDERS)
+FORMATS: tuple[Format, ...] = (NumpyFiles(), Nifti(), Itk(), ParRec(), Mrd(), FOLDERS)
 """One row for each format; the first that recognizes a path takes it."""
 
 

@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from monai_stcnnt.data.record import SeriesRecord
+from monai_stcnnt.data.record import LPS_TO_RAS, SeriesRecord
 from monai_stcnnt.errors import GeometryError, MissingPackageError, SeriesMismatchError
 
 __all__ = [
@@ -44,7 +44,7 @@ PIXEL_TYPES = {1: "<u2", 2: "<i2", 3: "<u4", 4: "<i4", 5: "<f4", 6: "<f8", 7: "<
 _PARTS: dict[int, PartName] = {0: "magnitude", 1: "magnitude", 2: "phase", 3: "real", 4: "imaginary", 5: "complex"}
 _PAIRS: dict[PartName, PartName] = {"magnitude": "phase", "real": "imaginary"}
 _TICK = 2.5  # milliseconds of a time stamp, which the standard leaves to the vendor and Siemens' converters write
-_LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+
 _SAME_PLACE = 1e-2  # millimeters
 
 
@@ -292,7 +292,7 @@ def _affine(images: Sequence[MrdImage], group: ImageGroup) -> np.ndarray:
     affine[:3, :3] = axes.T
     center = np.array([columns, rows, depth if depth > 1 else 0]) / 2
     affine[:3, 3] = header["position"] - center @ axes
-    return _LPS_TO_RAS @ affine
+    return LPS_TO_RAS @ affine
 
 
 def _times(images: Sequence[MrdImage], group: ImageGroup) -> np.ndarray:
