@@ -253,8 +253,9 @@ class DicomNode:
 
     def stop(self) -> None:
         """Take no more associations and begin no more work; what waits stays in the queue."""
-        self._stopped.set()
-        self._server.shutdown()
+        if not self._stopped.is_set():
+            self._stopped.set()
+            self._server.shutdown()
 
     def __enter__(self) -> DicomNode:
         """The node; it runs already."""
