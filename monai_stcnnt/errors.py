@@ -156,10 +156,6 @@ class TrainingDivergedError(StcnntError, ValueError):
     """The loss of a training is no longer a number."""
 
 
-class OptionError(StcnntError, ValueError):
-    """An option, or an entry of a file of options, is none that is known or has a value that it cannot have."""
-
-
 class MissingPackageError(StcnntError, OSError):
     """A package that an extra brings is not installed."""
 

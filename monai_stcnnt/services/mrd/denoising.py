@@ -22,7 +22,7 @@ from monai_stcnnt.data.formats.mrd.images import (
     role_of,
 )
 from monai_stcnnt.data.record import SeriesRecord
-from monai_stcnnt.errors import GeometryError, ImageSizeError, StcnntError
+from monai_stcnnt.errors import GeometryError, OptionError, StcnntError
 from monai_stcnnt.services.engine import RecordDenoiser
 from monai_stcnnt.services.mrd.results import annotated
 
@@ -45,10 +45,10 @@ def choose_mode(mode: str, denoiser: RecordDenoiser, context: int) -> WholeSerie
         context: frames that a frame is denoised with in ``realtime``, itself included.
 
     Raises:
-        ImageSizeError: if an option is none of these.
+        OptionError: if an option is none of these.
     """
     if mode not in get_args(StreamMode) or context < 1:
-        raise ImageSizeError(f"Mode {mode!r} with {context} frames: choose series, or realtime with 1 frame or more.")
+        raise OptionError(f"Mode {mode!r} with {context} frames: choose series, or realtime with 1 frame or more.")
     return WholeSeries(denoiser) if mode == "series" else FrameByFrame(denoiser, context)
 
 
