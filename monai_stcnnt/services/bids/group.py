@@ -93,9 +93,10 @@ def _page(rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> str:
         for name in columns:
             value = row.get(name)
             text = "" if value is None else figures[name].text(value) if name in figures else _cell(value)
-            is_flagged = name in figures and figures[name].breaks(value)
-            cells.append(f"<td{' class="flagged"' if is_flagged else ''}>{html.escape(text)}</td>")
-        lines.append(f'<tr class="{html.escape(row["status"])}">{"".join(cells)}</tr>')
+            mark = ' class="flagged"' if name in figures and figures[name].breaks(value) else ""
+            cells.append(f"<td{mark}>{html.escape(text)}</td>")
+        status = html.escape(row["status"])
+        lines.append(f'<tr class="{status}">' + "".join(cells) + "</tr>")
     return _PAGE.format(
         count=len(rows), participants=len({row["participant_id"] for row in rows}),
         failed=sum(row["status"] == "failed" for row in rows),

@@ -34,7 +34,9 @@ logger = logging.getLogger(__name__)
 Row = dict[str, Any]
 
 _VERSION = "1.9.0"  # of BIDS
-_IGNORED = ["*.html", "logs/", "group_*"]
+# What BIDS has no names for: our tables, maps of diffusion series, and cines.
+_IGNORED = ["group_*", "logs/", "*_desc-noise_dwi.*", "*_cine.*"]
+_FOUR_AXES = ("bold", "cbv", "asl")  # suffixes whose files have a time axis, whatever they hold
 _LOGS = "logs"
 
 
@@ -157,13 +159,16 @@ def _make(item: BidsItem, root: Path, target: Path, options: DenoiserOptions, re
     parts = with_parts(after, read_series(root / item.phase)) if item.phase else [after]
     for source, part in zip(item.sources, parts, strict=True):
         write_series(part, target / item.output("denoised", path=source))
-    write_series(_removed(before, after), target / item.output("noise"))
-    for name in item.beside:
-        _copy(root / name, target / item.output("denoised", Path(name).suffix, _named(name)))
+    axes = 4 if item.suffix in _FOUR_AXES else 3
+    write_series(_removed(before, after, axes), target / item.output("noise"))
+    for name in item.beside:  # without desc-, so that it holds for all images of that name, by BIDS' inheritance
+        _copy(root / name, target / name)
     sources = [f"bids:raw:{name}" for name in item.sources]
     made = {**item.metadata, "Sources": sources, "SkullStripped": False, "NoiseSigma": sigma}
+    made |= {"Description": "Denoised image"}
     noise = {
         "Sources": sources,
+        "SkullStripped": False,
         "Description": "Standard deviation of what denoising removed, in the units of the image",
     }
     if "RepetitionTime" in item.metadata and item.suffix == "bold":
@@ -175,7 +180,7 @@ def _make(item: BidsItem, root: Path, target: Path, options: DenoiserOptions, re
     return figures
 
 
-def _removed(before: SeriesRecord, after: SeriesRecord) -> SeriesRecord:
+def _removed(before: SeriesRecord, after: SeriesRecord, axes: int) -> SeriesRecord:
     """Standard deviation of the residual: over frames, or over the neighborhood in a single frame."""
     residual = residual_signal(before, after).astype(np.float64)
     if len(residual) > 1:
@@ -183,13 +188,8 @@ def _removed(before: SeriesRecord, after: SeriesRecord) -> SeriesRecord:
     else:
         mean = uniform_filter(residual[0], (1, 5, 5), mode="nearest")
         spread = np.sqrt(np.maximum(uniform_filter(residual[0] ** 2, (1, 5, 5), mode="nearest") - mean**2, 0))
-    metadata = {**after.metadata, "kind": "magnitude", "file_ndim": 3}
+    metadata = {**after.metadata, "kind": "magnitude", "file_ndim": axes}
     return SeriesRecord(spread[None, None], after.affine, np.zeros(1), metadata)
-
-
-def _named(name: str) -> str:
-    """A file beside an image as if it were the image, for the name of its derivative."""
-    return str(Path(name).with_suffix(".nii"))
 
 
 def _copy(source: Path, target: Path) -> None:
