@@ -13,6 +13,7 @@ import importlib
 import os
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from monai_stcnnt.errors import MissingPackageError, OptionError
@@ -22,11 +23,11 @@ __all__ = ["TASKS", "main", "make_application"]
 TASKS = ("denoise", "segment")
 
 
-def make_application(core: Any, task: str = "denoise") -> type:  # noqa: ANN401 - the module monai.deploy.core
+def make_application(sdk: Any, task: str = "denoise") -> type:  # noqa: ANN401 - classes of the SDK
     """Make the application on top of the SDK.
 
     Args:
-        core: ``monai.deploy.core``, or something with its ``Application`` and ``Operator``.
+        sdk: something with the SDK's ``Application``, ``Operator`` and ``CountCondition``.
         task: ``denoise`` or ``segment``.
 
     Returns:
@@ -38,7 +39,7 @@ def make_application(core: Any, task: str = "denoise") -> type:  # noqa: ANN401 
     if task not in TASKS:
         raise OptionError(f"The task {task!r} is not one of {', '.join(TASKS)}.")
 
-    class ReadFolder(core.Operator):  # type: ignore[misc, name-defined]
+    class ReadFolder(sdk.Operator):  # type: ignore[misc, name-defined]
         """Hands on the folder of DICOM files that the application was started with."""
 
         def __init__(self, fragment: Any, *arguments: Any, folder: Path, **named: Any) -> None:  # noqa: ANN401
@@ -51,7 +52,7 @@ def make_application(core: Any, task: str = "denoise") -> type:  # noqa: ANN401 
         def compute(self, op_input: Any, op_output: Any, context: Any) -> None:  # noqa: ANN401, ARG002
             op_output.emit(str(self.folder), "folder")
 
-    class Work(core.Operator):  # type: ignore[misc, name-defined]
+    class Work(sdk.Operator):  # type: ignore[misc, name-defined]
         """Denoises or segments every series of a folder."""
 
         def __init__(self, fragment: Any, *arguments: Any, results: Path, **named: Any) -> None:  # noqa: ANN401
@@ -64,12 +65,12 @@ def make_application(core: Any, task: str = "denoise") -> type:  # noqa: ANN401 
         def compute(self, op_input: Any, op_output: Any, context: Any) -> None:  # noqa: ANN401, ARG002
             _work(Path(op_input.receive("folder")), self.results, task)
 
-    class StcnntApplication(core.Application):  # type: ignore[misc, name-defined]
+    class StcnntApplication(sdk.Application):  # type: ignore[misc, name-defined]
         """The application."""
 
         def compose(self) -> None:
-            context = self.init_app_context(self.argv)
-            read = ReadFolder(self, folder=Path(context.input_path), name="read_folder")
+            context = sdk.Application.init_app_context(self.argv)
+            read = ReadFolder(self, sdk.CountCondition(self, 1), folder=Path(context.input_path), name="read_folder")
             work = Work(self, results=Path(context.output_path), name=task)
             self.add_flow(read, work, {("folder", "folder")})
 
@@ -94,12 +95,15 @@ def main() -> None:
         MissingPackageError: if the SDK is not installed.
     """
     try:
-        core = importlib.import_module("monai.deploy.core")
+        core, conditions = (importlib.import_module(f"monai.deploy.{name}") for name in ("core", "conditions"))
     except ImportError as error:
         raise MissingPackageError(
             "This needs MONAI Deploy's SDK for your CUDA: pip install monai-deploy-app-sdk."
         ) from error
-    make_application(core, os.environ.get("STCNNT_TASK", "denoise"))().run()
+    sdk = SimpleNamespace(
+        Application=core.Application, Operator=core.Operator, CountCondition=conditions.CountCondition
+    )
+    make_application(sdk, os.environ.get("STCNNT_TASK", "denoise"))().run()
 
 
 if __name__ == "__main__":

@@ -39,13 +39,15 @@ def open_executor(workers: int = 1, scheduler: str | None = None) -> Iterator[Ex
             executor.shutdown(wait=False, cancel_futures=True)
         return
     distributed = needed("distributed", "cluster")
-    cluster = scheduler or distributed.LocalCluster(
-        n_workers=workers, threads_per_worker=1, dashboard_address=None, host="127.0.0.1"
-    )
-    client = distributed.Client(cluster)
+    cluster = None
+    if scheduler is None:
+        cluster = distributed.LocalCluster(
+            n_workers=workers, threads_per_worker=1, dashboard_address=None, host="127.0.0.1"
+        )
+    client = distributed.Client(scheduler or cluster)
     try:
         yield client.get_executor(pure=False)
     finally:
         client.close()
-        if scheduler is None:
+        if cluster is not None:
             cluster.close()

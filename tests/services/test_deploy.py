@@ -43,8 +43,8 @@ class Port:
 class Operator:
     """An operator of the SDK, as far as it is used."""
 
-    def __init__(self, _: object, *, name: str) -> None:
-        self.name = name
+    def __init__(self, _: object, *conditions: object, name: str) -> None:
+        self.name, self.conditions = name, conditions
         self.port = Port()
         self.setup(self.port)
 
@@ -63,7 +63,8 @@ class Application:
     def __init__(self) -> None:
         self.flows: list[tuple[Operator, Operator, set[tuple[str, str]]]] = []
 
-    def init_app_context(self, argv: tuple[str, ...]) -> SimpleNamespace:
+    @staticmethod
+    def init_app_context(argv: tuple[str, ...]) -> SimpleNamespace:
         return SimpleNamespace(input_path=argv[0], output_path=argv[1])
 
     def add_flow(self, first: Operator, second: Operator, ports: set[tuple[str, str]]) -> None:
@@ -75,18 +76,19 @@ class Application:
     def run(self) -> None:
         self.compose()
         for first, second, ports in self.flows:
+            assert first.conditions == ("once",), "a source without a condition never ends"
             first.compute(first.port, first.port, None)
             for here, there in ports:
                 second.port.values[there] = first.port.values[here]
             second.compute(second.port, second.port, None)
 
 
-CORE = SimpleNamespace(Application=Application, Operator=Operator)
+SDK = SimpleNamespace(Application=Application, Operator=Operator, CountCondition=lambda *_: "once")
 
 
 def test_a_dicom_folder_becomes_a_derived_series(tmp_path: Path) -> None:
     files = scan(tmp_path / "scan", frames=2)
-    application = make_application(CORE)()
+    application = make_application(SDK)()
     application.argv = (str(tmp_path / "scan"), str(tmp_path / "out"))
     application.run()
     made = [pydicom.dcmread(file) for file in sorted((tmp_path / "out").rglob("*.dcm"))]
@@ -97,12 +99,12 @@ def test_a_dicom_folder_becomes_a_derived_series(tmp_path: Path) -> None:
 def test_the_task_is_chosen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     called: list[tuple[Path, Path]] = []
     monkeypatch.setattr("monai_stcnnt.apps.segment", lambda folder, results, **_: called.append((folder, results)))
-    application = make_application(CORE, "segment")()
+    application = make_application(SDK, "segment")()
     application.argv = (str(tmp_path / "a"), str(tmp_path / "b"))
     application.run()
     assert called == [(tmp_path / "a", tmp_path / "b")]
     with pytest.raises(OptionError, match="paint"):
-        make_application(CORE, "paint")
+        make_application(SDK, "paint")
 
 
 def test_without_the_sdk_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

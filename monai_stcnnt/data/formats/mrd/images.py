@@ -205,9 +205,10 @@ def _are_regular(images: Sequence[MrdImage]) -> bool:
             return False
     positions = np.array([h["position"] for h in headers], float)
     steps = np.diff(positions, axis=0)
-    return len(steps) == 0 or bool(
-        np.abs(steps - steps.mean(axis=0)).max() < 0.02 * max(np.linalg.norm(steps[0]), 1e-6)
-    )
+    if len(steps) == 0:
+        return True
+    typical = max(float(np.linalg.norm(steps[0])), _SAME_PLACE)
+    return bool(np.abs(steps - steps.mean(axis=0)).max() < 0.02 * typical)
 
 
 def group_record(
