@@ -39,7 +39,7 @@ def make_application(sdk: Any, task: str = "denoise") -> type:  # noqa: ANN401 -
     if task not in TASKS:
         raise OptionError(f"The task {task!r} is not one of {', '.join(TASKS)}.")
 
-    class ReadFolder(sdk.Operator):  # type: ignore[misc, name-defined]
+    class ReadFolder(sdk.Operator):
         """Hands on the folder of DICOM files that the application was started with."""
 
         def __init__(self, fragment: Any, *arguments: Any, folder: Path, **named: Any) -> None:  # noqa: ANN401
@@ -52,7 +52,7 @@ def make_application(sdk: Any, task: str = "denoise") -> type:  # noqa: ANN401 -
         def compute(self, op_input: Any, op_output: Any, context: Any) -> None:  # noqa: ANN401, ARG002
             op_output.emit(str(self.folder), "folder")
 
-    class Work(sdk.Operator):  # type: ignore[misc, name-defined]
+    class Work(sdk.Operator):
         """Denoises or segments every series of a folder."""
 
         def __init__(self, fragment: Any, *arguments: Any, results: Path, **named: Any) -> None:  # noqa: ANN401
@@ -65,7 +65,7 @@ def make_application(sdk: Any, task: str = "denoise") -> type:  # noqa: ANN401 -
         def compute(self, op_input: Any, op_output: Any, context: Any) -> None:  # noqa: ANN401, ARG002
             _work(Path(op_input.receive("folder")), self.results, task)
 
-    class StcnntApplication(sdk.Application):  # type: ignore[misc, name-defined]
+    class StcnntApplication(sdk.Application):
         """The application."""
 
         def compose(self) -> None:

@@ -111,6 +111,6 @@ def test_without_the_sdk_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch
     def missing(name: str) -> None:
         raise ImportError(name)
 
-    monkeypatch.setattr(deploy.importlib, "import_module", missing)
+    monkeypatch.setattr("monai_stcnnt.services.deploy.importlib.import_module", missing)
     with pytest.raises(MissingPackageError, match="monai-deploy-app-sdk"):
         deploy.main()

@@ -27,6 +27,7 @@ def test_a_bundle_is_loaded_from_its_repository(name: str, tmp_path: Path, monke
     assert card.strip().startswith("#")
     network = load(name, bundle_dir=str(tmp_path), workflow_type="inference", source="huggingface_hub", device="cpu")
     weights = torch.load(repository / "models" / "model.pt", weights_only=True)
+    assert isinstance(network, torch.nn.Module)
     state = network.state_dict()
     assert set(state) == set(weights)
     assert all(torch.equal(state[key], value) for key, value in weights.items())

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 
 def cropped(source: Path, target: Path, size: tuple[int, ...], scale: float = 1.0) -> None:
     """Copy the middle of an image."""
-    image = nib.load(source)
+    image = nib.Nifti1Image.from_filename(source)
     places = tuple(slice((n - want) // 2, (n - want) // 2 + want) for n, want in zip(image.shape, size, strict=True))
     target.parent.mkdir(parents=True, exist_ok=True)
     values = np.asarray(image.dataobj[places]) * scale if scale != 1 else np.asarray(image.dataobj[places])
@@ -63,8 +63,8 @@ def test_real_scans_become_valid_derivatives(shared_data: Path, tmp_path: Path) 
     assert "sub-03/anat/sub-03_T1w.nii.gz" in rows
     assert [issue for issue in validated(out)["issues"]["issues"] if issue["severity"] == "error"] == []
     for name in ("sub-01/func/sub-01_task-film_{}bold", "sub-02/anat/sub-02_part-mag_{}T2starw"):
-        before = nib.load(root / f"{name.format('')}.nii.gz")
-        after = nib.load(out / f"{name.format('desc-denoised_')}.nii.gz")
+        before = nib.Nifti1Image.from_filename(root / f"{name.format('')}.nii.gz")
+        after = nib.Nifti1Image.from_filename(out / f"{name.format('desc-denoised_')}.nii.gz")
         np.testing.assert_allclose(after.affine, before.affine)
         assert after.shape == before.shape
         change = after.get_fdata() - before.get_fdata()

@@ -58,9 +58,11 @@ class Archive:
         self._answers = list(status)
         ae = pynetdicom.AE(ae_title="ARCHIVE")
         for one in pynetdicom.AllStoragePresentationContexts:
-            ae.add_supported_context(one.abstract_syntax, pynetdicom.ALL_TRANSFER_SYNTAXES)
-        self._server = ae.start_server(("127.0.0.1", port), block=False, evt_handlers=[(evt.EVT_C_STORE, self._keep)])
-        self.port = int(self._server.socket.getsockname()[1])
+            ae.add_supported_context(str(one.abstract_syntax), pynetdicom.ALL_TRANSFER_SYNTAXES)
+        handlers: Any = [(evt.EVT_C_STORE, self._keep)]
+        server: Any = ae.start_server(("127.0.0.1", port), block=False, evt_handlers=handlers)
+        self._server = server
+        self.port = int(server.socket.getsockname()[1])
 
     def _keep(self, event: Any) -> int:  # noqa: ANN401 - pynetdicom's event
         if self._answers:

@@ -46,7 +46,7 @@ class Halver:
         return record.with_array(record.array / 2), noise_sigma or 3.0
 
 
-def mrd_image(pixels: np.ndarray, meta: str = META, **fields: object) -> ismrmrd.Image:
+def mrd_image(pixels: np.ndarray, meta: str = META, **fields: object) -> Any:  # noqa: ANN401 - untyped
     """Make an image ``(y, x)`` or ``(z, y, x)`` with a geometry."""
     image = ismrmrd.Image.from_array(pixels)
     depth, rows, columns = image.data.shape[1:]
@@ -60,9 +60,7 @@ def mrd_image(pixels: np.ndarray, meta: str = META, **fields: object) -> ismrmrd
     return image
 
 
-def cine(
-    frames: int = 3, slices: int = 2, size: int = 8, dtype: str = "uint16", **fields: object
-) -> list[ismrmrd.Image]:
+def cine(frames: int = 3, slices: int = 2, size: int = 8, dtype: str = "uint16", **fields: Any) -> list[Any]:
     """Frames of slices of random values, slice by slice."""
     draw = np.random.default_rng(3)
     return [

@@ -15,7 +15,7 @@ import pytest
 
 from monai_stcnnt.apps import denoise
 from monai_stcnnt.data import SeriesRecord, read_series
-from monai_stcnnt.data.formats.nifti import write_nifti
+from monai_stcnnt.data.formats.nifti_writer import write_nifti
 from monai_stcnnt.services.engine import RecordDenoiser
 from tests.apps.dicom_files import moving_disc
 from tests.services.mrd.clients import exchange, mrd_image, serving
@@ -23,7 +23,7 @@ from tests.services.mrd.clients import exchange, mrd_image, serving
 __all__: list[str] = []
 
 
-def images_of(array: np.ndarray, **fields: object) -> list[Any]:
+def images_of(array: np.ndarray, **fields: Any) -> list[Any]:  # noqa: ANN401 - of a header
     """Images of ``(T, Z, Y, X)``, slice by slice."""
     return [
         mrd_image(array[t, z], slice=z, phase=t, position=(0, 0, 8.0 * z), **fields)
