@@ -14,8 +14,8 @@ import numpy as np
 
 from monai_stcnnt.data import SeriesRecord, read_series
 from monai_stcnnt.data.checks import check_exists
+from monai_stcnnt.data.formats.parts import join_parts, phase_scale
 from monai_stcnnt.errors import EmptyImageError, MissingFileError, SeriesMismatchError
-from monai_stcnnt.mri.phase import radians_per_unit
 from monai_stcnnt.services.extras import needed
 
 __all__ = ["SUFFIXES", "BidsItem", "list_items", "with_parts"]
@@ -77,8 +77,7 @@ class BidsItem:
             raise SeriesMismatchError(
                 f"{self.path} and {self.phase} differ in size: they are no two parts of one image."
             )
-        angle = phase.array[0] * radians_of(phase)
-        array = np.stack([magnitude.array[0] * np.cos(angle), magnitude.array[0] * np.sin(angle)])
+        array = join_parts(magnitude.array, phase.array, radians_of(phase))
         return SeriesRecord(array, magnitude.affine, magnitude.frame_times, {**magnitude.metadata, "kind": "complex"})
 
     def checksum(self, root: Path) -> str:
@@ -92,7 +91,7 @@ class BidsItem:
 
 def radians_of(phase: SeriesRecord) -> float:
     """Radians for one unit of a phase image."""
-    return radians_per_unit(float(phase.array.min()), float(phase.array.max()))
+    return phase_scale(str(phase.metadata["source"]), float(phase.array.min()), float(phase.array.max()))
 
 
 def with_parts(record: SeriesRecord, phase: SeriesRecord) -> list[SeriesRecord]:

@@ -60,7 +60,13 @@ def mrd_image(pixels: np.ndarray, meta: str = META, **fields: object) -> Any:  #
     return image
 
 
-def cine(frames: int = 3, slices: int = 2, size: int = 8, dtype: str = "uint16", **fields: Any) -> list[Any]:
+def cine(
+    frames: int = 3,
+    slices: int = 2,
+    size: int = 8,
+    dtype: str = "uint16",
+    **fields: Any,  # noqa: ANN401 - of a header
+) -> list[Any]:
     """Frames of slices of random values, slice by slice."""
     draw = np.random.default_rng(3)
     return [

@@ -19,8 +19,9 @@ from typing import Any, Literal
 
 import numpy as np
 
+from monai_stcnnt.data.formats.parts import join_parts, phase_scale
 from monai_stcnnt.data.record import LPS_TO_RAS, SeriesRecord
-from monai_stcnnt.errors import GeometryError, MissingPackageError, SeriesMismatchError
+from monai_stcnnt.errors import GeometryError, MissingPackageError
 
 __all__ = [
     "PIXEL_TYPES",
@@ -226,16 +227,13 @@ def group_record(
 
     Raises:
         GeometryError: if the headers have no usable directions or field of view.
-        SeriesMismatchError: if a phase has no known scale.
+        PhaseRangeError: if a phase has no known scale.
     """
     first = _stacked(images, group.planes)
     if group.partner:
         second = _stacked(images, group.partner)
-        if images[group.partner[0][0]].part == "phase":
-            angle = _to_radians(second, images[group.partner[0][0]].pixels.dtype)
-            first = np.stack([first * np.cos(angle), first * np.sin(angle)])
-        else:
-            first = np.stack([first, second])
+        is_phase = images[group.partner[0][0]].part == "phase"
+        first = join_parts(first[None], second[None], _radians(second) if is_phase else None)
     elif group.kind == "complex":
         first = np.stack([first.real, first.imag])
     else:
@@ -257,22 +255,8 @@ def _stacked(images: Sequence[MrdImage], planes: Iterable[Sequence[int]]) -> np.
     return values.astype(np.complex128 if np.iscomplexobj(values) else np.float64)
 
 
-def _phase_scale(largest: float, dtype: np.dtype[Any]) -> tuple[float, float]:
-    """Radians per unit and the value of angle 0: 12 bits around 2048, Siemens' 4096, milliradians or radians."""
-    if dtype.kind == "u" and largest <= 4095:
-        return math.pi / 2048, 2048.0
-    for end, scale in ((math.pi, 1.0), (1000 * math.pi, 1e-3), (4096.0, math.pi / 4096)):
-        if 0.5 * end < largest <= 1.01 * end:
-            return scale, 0.0
-    raise SeriesMismatchError(
-        f"The phase reaches {largest:g}, which is no known scale of half a turn (3.142, 3142 or 4096). "
-        "Send real and imaginary images."
-    )
-
-
-def _to_radians(phase: np.ndarray, dtype: np.dtype[Any]) -> np.ndarray:
-    scale, zero = _phase_scale(float(np.abs(phase).max()), dtype)
-    return (phase - zero) * scale
+def _radians(phase: np.ndarray) -> float:
+    return phase_scale("the phase", float(phase.min()), float(phase.max()))
 
 
 def _affine(images: Sequence[MrdImage], group: ImageGroup) -> np.ndarray:
@@ -319,24 +303,29 @@ def plane_values(images: Sequence[MrdImage], group: ImageGroup, record: SeriesRe
         Pixels ``(1, z, y, x)`` by number of the image. Whole numbers are rounded to the nearest that the type holds.
     """
     values = record.array.astype(np.float64)
-    if group.partner:
+    if group.partner and images[group.partner[0][0]].part == "phase":
+        parts = [np.hypot(*values), _as_before(np.arctan2(values[1], values[0]), _stacked(images, group.partner))]
+    elif group.partner:
         parts = [values[0], values[1]]
-        if images[group.partner[0][0]].part == "phase":
-            parts = [np.hypot(*values), np.arctan2(values[1], values[0])]
     else:
         parts = [values[0] + 1j * values[1] if group.kind == "complex" else values[0]]
     result: dict[int, np.ndarray] = {}
     for part, planes in zip(parts, (group.planes, group.partner), strict=False):
-        scale, zero = 1.0, 0.0
-        if planes is group.partner and images[planes[0][0]].part == "phase":
-            before = _stacked(images, planes)
-            scale, zero = _phase_scale(float(np.abs(before).max()), images[planes[0][0]].pixels.dtype)
         for time, row in enumerate(planes):
             depth = part.shape[1] // len(row)
             for place, number in enumerate(row):
-                plane = part[time, place * depth : (place + 1) * depth] / scale + zero
+                plane = part[time, place * depth : (place + 1) * depth]
                 result[number] = _as_type(plane, images[number].pixels.dtype)[None]
     return result
+
+
+def _as_before(angle: np.ndarray, phase: np.ndarray) -> np.ndarray:
+    """Angles in the unit and range of a phase; whole numbers where it has only these."""
+    scale = _radians(phase)
+    values = angle / scale
+    if bool((phase == np.rint(phase)).all()):
+        values = np.rint(values)
+    return np.mod(values, 2 * math.pi / scale) if phase.min() >= 0 else values
 
 
 def _as_type(values: np.ndarray, dtype: np.dtype[Any]) -> np.ndarray:
