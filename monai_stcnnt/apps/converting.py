@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-import yaml
 from torch import nn
 
 from monai_stcnnt import __version__
@@ -24,11 +23,12 @@ from monai_stcnnt.apps.converted_bundle import (
     converted_metadata,
     converted_readme,
 )
-from monai_stcnnt.checkpoints import load_hrnet, load_snraware
+from monai_stcnnt.checkpoints import load_hrnet
 from monai_stcnnt.checkpoints.hrnet import hrnet_options
-from monai_stcnnt.checkpoints.snraware import snraware_denoiser_options
+from monai_stcnnt.checkpoints.snraware import build_snraware
 from monai_stcnnt.data import write_aside
 from monai_stcnnt.errors import NetworkConfigError, OutputNotWritableError
+from monai_stcnnt.networks.backbones import FrameBackbone
 from monai_stcnnt.networks.blocks import CellBlock
 from monai_stcnnt.networks.cells import AttentionCell
 from monai_stcnnt.networks.nets import HRNetV2, STCNNTDenoiser
@@ -97,9 +97,9 @@ def convert(
         options = _defaults(HRNetV2) | hrnet_options(net.state_dict())
         return _write_model(net, _definition(net, options), target)
     assert config is not None  # _check_options refuses snraware without it
-    denoiser = load_snraware(weights, config, trust=trust)
-    options = _defaults(STCNNTDenoiser, type(denoiser.backbone), CellBlock, AttentionCell)
-    options |= snraware_denoiser_options(yaml.safe_load(Path(config).read_text(encoding="utf-8")))
+    denoiser, chosen_options = build_snraware(weights, config, trust=trust)
+    options = _defaults(STCNNTDenoiser, type(denoiser.backbone), FrameBackbone, CellBlock, AttentionCell)
+    options |= chosen_options
     logger.info("%s: SNRAware denoiser, %s parameters, img_size %s", weights, _count(denoiser), options["img_size"])
     definition = _definition(denoiser, options)
     if bundle:

@@ -20,25 +20,22 @@ import torch
 import yaml
 from torch import nn
 
+from monai_stcnnt.checkpoints.snraware_options import snraware_denoiser_options
 from monai_stcnnt.checkpoints.states import load_strictly, read_state_dict
 from monai_stcnnt.errors import CheckpointMismatchError, MissingFileError, PickledCodeError, UnreadableFileError
-from monai_stcnnt.networks.block_string import parse_block_string
 from monai_stcnnt.networks.nets.denoiser import STCNNTDenoiser
 
 __all__ = [
+    "build_snraware",
     "convert_snraware_state",
     "is_torchscript",
     "load_snraware",
-    "snraware_backbone_options",
-    "snraware_cell_options",
-    "snraware_denoiser_options",
+    "read_snraware_options",
     "snraware_name",
 ]
 
 _PREFIXES = ("module.", "model.", "base_model.")
 _DERIVED = ("mask", "relative_position_index")
-_FIXED_HEADS = 8
-"""ViT and Swin cells of the published code run with 8 heads whatever their configuration says."""
 
 _CELL_RULES: tuple[tuple[str, str], ...] = (
     (r"^attn\.n1\.(?:ln|bn)\.", "attn.norm."),
@@ -55,8 +52,10 @@ _CELL_RULES: tuple[tuple[str, str], ...] = (
     (r"^mlp\.1\.", "mixer.act."),
 )
 _PROJECTION = re.compile(r"^(.*project(?:_tokens)?)\.(query|key|value)\.(conv\.)?(weight|bias)$")
-_DIGIT_0 = re.compile(r"([TLG])0")
-"""Published cells have a mixer whatever their digit says."""
+_KERNELS = {
+    "mixer_kernel_size": r"cell_\d+\.mlp\.0\.conv\.weight$",
+    "kernel_size": r"cell_\d+\.attn\.value\.conv\.weight$",
+}
 _BATCH_NORM = re.compile(r"(^|\.)(n1|n2)\.bn\.")
 
 
@@ -142,6 +141,18 @@ def _numbered(names: Mapping[str, Any]) -> dict[str, str]:
     return result
 
 
+def _plain(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """A published state dict without the prefixes of wrappers and without derived buffers."""
+    plain: dict[str, torch.Tensor] = {}
+    for name, tensor in state.items():
+        short = name
+        while short.startswith(_PREFIXES):
+            short = short.removeprefix(next(p for p in _PREFIXES if short.startswith(p)))
+        if short.rsplit(".", 1)[-1] not in _DERIVED and not re.search(r"(^|\.)downsample\.", short):
+            plain[short] = tensor
+    return plain
+
+
 def convert_snraware_state(state: Mapping[str, torch.Tensor], used: nn.Module) -> dict[str, torch.Tensor]:
     """Turn a published state dict into ours.
 
@@ -153,13 +164,7 @@ def convert_snraware_state(state: Mapping[str, torch.Tensor], used: nn.Module) -
     Returns:
         Our names, queries, keys and values joined into one projection.
     """
-    plain: dict[str, torch.Tensor] = {}
-    for name, tensor in state.items():
-        short = name
-        while short.startswith(_PREFIXES):
-            short = short.removeprefix(next(p for p in _PREFIXES if short.startswith(p)))
-        if short.rsplit(".", 1)[-1] not in _DERIVED and not re.search(r"(^|\.)downsample\.", short):
-            plain[short] = tensor
+    plain = _plain(state)
     ours = {new: plain[old] for old, new in _numbered(plain).items()}
     wanted = set(used.state_dict())
     unused = [name for name in ours if name not in wanted and re.search(r"(^|\.)norm2\.", name)]
@@ -192,88 +197,6 @@ def _join_projections(state: dict[str, torch.Tensor], wanted: set[str]) -> dict[
     return joined
 
 
-def snraware_cell_options(cell: Mapping[str, Any], block_strings: list[str]) -> dict[str, Any]:
-    """Keywords of our cells from a published cell configuration.
-
-    Args:
-        cell: the configuration; sizes are (H, W, T).
-        block_strings: the block strings it is used with; ViT and Swin cells get the 8 heads they always had.
-
-    Raises:
-        CheckpointMismatchError: when the strings mix cells that were published with different numbers of heads, or
-            queries and keys are strided, by which published attention loses resolution.
-    """
-    kinds = {spec.kind for string in block_strings for spec in parse_block_string(string)}
-    fixed, free = kinds & {"vit", "swin"}, kinds & {"temporal", "local", "global"}
-    heads = _FIXED_HEADS if fixed else int(cell["n_head"])
-    if fixed and free and int(cell["n_head"]) != _FIXED_HEADS:
-        raise CheckpointMismatchError(
-            f"Block strings {block_strings} mix cells with {cell['n_head']} heads and ViT or Swin cells with "
-            f"{_FIXED_HEADS}; a block has one number of heads."
-        )
-    if max(cell.get("temporal", {}).get("stride_qk", [1])) > 1:
-        raise CheckpointMismatchError(
-            "The configuration strides queries and keys (stride_qk above 1); no network here loses resolution by that."
-        )
-    acts: dict[str, Any] = {
-        "gelu": ("gelu", {"approximate": "tanh"}),
-        "leakyrelu": ("leakyrelu", {"negative_slope": 0.1}),
-    }
-    similarity = "cosine" if cell["cosine_att"] else "normalized" if cell["normalize_Q_K"] else "dot"
-    return {
-        "window_size": _from_hwt(cell["window_size"]),
-        "patch_size": _from_hwt(cell["patch_size"]),
-        "num_heads": heads,
-        "norm": cell["norm_mode"],
-        "act": acts.get(cell["activation_func"], cell["activation_func"]),
-        "mixer": {"conv": "conv", "lin": "linear"}[cell["mixer_type"]],
-        "mixer_ratio": float(cell["scale_ratio_in_mixer"]),
-        "qkv": {"conv": "conv", "lin": "linear"}[cell["attention_type"]],
-        "similarity": similarity,
-        "position_bias": "after_softmax" if cell.get("att_with_relative_position_bias", True) else "none",
-        "output_proj": bool(cell.get("att_with_output_proj", True)),
-        "attention_dropout": float(cell.get("att_dropout_p", 0.0)),
-        "drop_path": float(cell.get("dropout_p", 0.0)),
-    }
-
-
-def _from_hwt(size: list[int]) -> tuple[int, int, int]:
-    return size[2], size[0], size[1]
-
-
-def snraware_backbone_options(backbone: Mapping[str, Any]) -> dict[str, Any]:
-    """Keywords of our backbones, with ``backbone`` naming which, from a published backbone configuration."""
-    name = {"hrnet": "hrnet", "unet": "unet", "soanet": "soanet"}[str(backbone["name"]).lower()]
-    block = backbone["block"]
-    strings = [backbone["block_str"]] if isinstance(backbone["block_str"], str) else list(backbone["block_str"])
-    strings = [_DIGIT_0.sub(r"\g<1>1", string) for string in strings]
-    options = snraware_cell_options(block["cell"], strings)
-    options |= {
-        "backbone": name,
-        "channels": int(backbone["num_of_channels"]),
-        "block_strings": strings,
-        "window_sizing": block["cell"]["window_sizing_method"],
-        "interpolation": {"linear": "bilinear", "NN": "nearest"}[block["cell"]["upsample_method"]],
-        "cell_type": block["cell_type"],
-        "dense": bool(block["block_dense_connection"]),
-    }
-    if name == "soanet":
-        return options | {"stages": int(backbone["num_stages"]), "downsample": bool(backbone["downsample"])}
-    options["levels"] = int(backbone["num_resolution_levels"])
-    return options | ({"gated": bool(backbone["use_unet_attention"])} if name == "unet" else {})
-
-
-def snraware_denoiser_options(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Keywords of :class:`~monai_stcnnt.networks.nets.STCNNTDenoiser` from a published training configuration."""
-    height, width, frames = config["dataset"]["cutout_shape"]
-    return {
-        "in_channels": 3,
-        "out_channels": 2,
-        "img_size": (int(frames), int(height), int(width)),
-        **snraware_backbone_options(config["backbone"]),
-    }
-
-
 def is_torchscript(path: Path) -> bool:
     """Tell whether a file is a TorchScript archive, which holds code beside its tensors."""
     if not zipfile.is_zipfile(path):
@@ -297,6 +220,18 @@ def _read_weights(weights: Path, *, trust: bool) -> dict[str, torch.Tensor]:
         raise UnreadableFileError(f"{weights} cannot be read by torch.jit.load; it is damaged.") from error
 
 
+def build_snraware(
+    weights: str | Path, config_yaml: str | Path, *, trust: bool = False
+) -> tuple[STCNNTDenoiser, dict[str, Any]]:
+    """Do what :func:`load_snraware` does, and return the keywords that the network was built with, too."""
+    options = read_snraware_options(config_yaml)
+    state = _plain(_read_weights(Path(weights), trust=trust))
+    options |= _kernels_of(state)
+    net = STCNNTDenoiser(**options)
+    load_strictly(net, convert_snraware_state(state, net), str(weights))
+    return net.eval(), options
+
+
 def load_snraware(weights: str | Path, config_yaml: str | Path, *, trust: bool = False) -> STCNNTDenoiser:
     """Build a denoiser from a published SNRAware checkpoint.
 
@@ -315,15 +250,33 @@ def load_snraware(weights: str | Path, config_yaml: str | Path, *, trust: bool =
         UnreadableFileError: for files that are no checkpoint, or no published configuration.
         CheckpointMismatchError: when names or shapes do not fit the configuration.
     """
+    return build_snraware(weights, config_yaml, trust=trust)[0]
+
+
+def read_snraware_options(config_yaml: str | Path) -> dict[str, Any]:
+    """Keywords of :class:`~monai_stcnnt.networks.nets.STCNNTDenoiser` from a published configuration file.
+
+    Raises:
+        MissingFileError: when the file does not exist.
+        UnreadableFileError: when it is not a published configuration.
+        CheckpointMismatchError: names an option, or a value of one, that there is not here.
+    """
     config_path = Path(config_yaml)
     if not config_path.is_file():
         raise MissingFileError(f"No configuration at {config_path}.")
     try:
-        config = yaml.safe_load(config_path.read_text(encoding="utf-8"))
-        options = snraware_denoiser_options(config)
+        return snraware_denoiser_options(yaml.safe_load(config_path.read_text(encoding="utf-8")))
+    except CheckpointMismatchError:
+        raise
     except (yaml.YAMLError, KeyError, TypeError, AttributeError, ValueError) as error:
         raise UnreadableFileError(f"{config_path} is not a published training configuration ({error!r}).") from error
-    net = STCNNTDenoiser(**options)
-    state = _read_weights(Path(weights), trust=trust)
-    load_strictly(net, convert_snraware_state(state, net), str(weights))
-    return net.eval()
+
+
+def _kernels_of(state: Mapping[str, torch.Tensor]) -> dict[str, int]:
+    """Kernels of the cells as the weights have them: the published blocks do not read theirs from the configuration."""
+    found = {}
+    for option, pattern in _KERNELS.items():
+        sizes = {int(tensor.shape[-1]) for name, tensor in state.items() if re.search(pattern, name)}
+        if len(sizes) == 1:
+            found[option] = sizes.pop()
+    return found

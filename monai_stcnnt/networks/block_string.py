@@ -49,10 +49,11 @@ CELL_CODES: dict[str, CellSpec] = {
     "S3": CellSpec("swin", 3),
     "s3": CellSpec("swin", 3, shifted=True),
     "Sh": CellSpec("swin", 3, shifted=True),
+    "sh": CellSpec("swin", 3),
     "C2": CellSpec("conv", 2),
     "C3": CellSpec("conv", 3),
 }
-"""Every code and what it means; ``F`` is ``T`` under its newer name, ``Sh`` the published name of ``s3``."""
+"""Every code and what it means; ``F`` is ``T`` under its newer name, ``Sh`` and ``sh`` the published ``s3``, ``S3``."""
 
 
 def parse_block_string(block_string: str) -> tuple[CellSpec, ...]:

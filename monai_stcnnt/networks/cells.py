@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Cells: a normalization, an attention (or a convolution), a mixer, and residual connections around them."""
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import torch
@@ -10,7 +11,7 @@ from monai.networks.layers.utils import get_act_layer
 from torch import nn
 
 from monai_stcnnt.errors import NetworkConfigError
-from monai_stcnnt.networks.block_string import CellSpec
+from monai_stcnnt.networks.block_string import CellKind, CellSpec
 from monai_stcnnt.networks.checks import check_choice, check_probability
 from monai_stcnnt.networks.layers.attention import PositionBias, Similarity
 from monai_stcnnt.networks.layers.frames import (
@@ -28,7 +29,7 @@ from monai_stcnnt.networks.layers.spatial_attention import Projection, SpatialAt
 from monai_stcnnt.networks.layers.temporal_attention import TemporalAttention, TemporalHeads
 from monai_stcnnt.networks.layers.windows import WindowSize, merge_tokens, resolve_windows, split_tokens
 
-__all__ = ["AttentionCell", "ConvMixer", "ConvNormAct", "PatchMixer", "cell_windows"]
+__all__ = ["AttentionCell", "ConvMixer", "ConvNormAct", "PatchMixer", "cell_windows", "of_kind"]
 
 
 class ConvNormAct(nn.Module):
@@ -61,22 +62,27 @@ class ConvNormAct(nn.Module):
 
 
 class ConvMixer(PieceByPiece):
-    """Two 3x3 convolutions with an activation between; ``ratio`` times ``out_channels`` channels in the middle.
+    """Two convolutions of every frame, and between them an activation of ``ratio`` times ``out_channels`` channels.
 
     Shapes: (B, T, in_channels, H, W) to (B, T, out_channels, H, W).
     """
 
     def __init__(
-        self, in_channels: int, out_channels: int, ratio: float, act: str | tuple[str, dict[str, Any]]
+        self,
+        in_channels: int,
+        out_channels: int,
+        ratio: float,
+        act: str | tuple[str, dict[str, Any]],
+        kernel_size: int = 3,
     ) -> None:
         super().__init__()
         hidden = int(ratio * out_channels)
         if hidden < 1:
             raise NetworkConfigError(f"mixer_ratio={ratio} leaves no channel between the two convolutions of a mixer.")
         self.hidden = hidden
-        self.conv1 = FrameConv(in_channels, hidden)
+        self.conv1 = FrameConv(in_channels, hidden, kernel_size)
         self.act = get_act_layer(act)
-        self.conv2 = FrameConv(hidden, out_channels)
+        self.conv2 = FrameConv(hidden, out_channels, kernel_size)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Mix the channels of (B, T, C, H, W)."""
@@ -138,12 +144,27 @@ def cell_windows(spec: CellSpec, size: Triple, wanted: WindowSize) -> WindowSize
     return WindowSize((window[0], window[1], window[2]), fitted.patch)
 
 
+def of_kind(name: str, value: int | Mapping[str, int], kind: CellKind) -> int:
+    """Number for a kind of cell, from one number for all kinds or one for each.
+
+    Raises:
+        NetworkConfigError: for a mapping that does not name the kind, or names one that does not exist.
+    """
+    if isinstance(value, int):
+        return value
+    for key in value:
+        check_choice(f"a key of {name}", key, CellKind)
+    if kind not in value:
+        raise NetworkConfigError(f"{name} names {', '.join(value)}, but the block has a {kind} cell.")
+    return int(value[kind])
+
+
 class AttentionCell(nn.Module):
     """One cell: pre-norm attention or convolution, and a mixer, each with a residual connection.
 
     Sequential: ``x = proj(x) + drop(attn(norm1(x)))``, then ``x = x + drop(mixer(norm2(x)))``.
     Parallel: ``x = proj(x) + drop(attn(n)) + drop(mixer(n))`` with ``n = norm1(x)``.
-    ``proj`` is a 3x3 convolution where the number of channels changes.
+    ``proj`` is a convolution where the number of channels changes.
 
     Args:
         spec: kind of the cell, from :func:`~monai_stcnnt.networks.block_string.parse_block_string`.
@@ -152,7 +173,7 @@ class AttentionCell(nn.Module):
         size: (T, H, W) the cell is built for; with the norms ``layer`` and ``layer3d`` no other (H, W) works.
         window_size: window (h, w) or (t, h, w); fitted to the image.
         patch_size: patch (h, w) or (t, h, w) inside the window.
-        num_heads: heads of the attention.
+        num_heads: heads of the attention, one number or one for each kind of cell (``{"temporal": 64, "vit": 8}``).
         cell_type: ``sequential`` or ``parallel``.
         norm: see :func:`~monai_stcnnt.networks.layers.norms.build_norm`.
         act: MONAI's name of the activation, or (name, arguments).
@@ -162,13 +183,14 @@ class AttentionCell(nn.Module):
         qkv: ``conv`` or ``linear`` projections; temporal cells keep convolutions.
         similarity: ``cosine``, ``dot`` or ``normalized``.
         position_bias: relative position bias of spatial cells: ``none``, ``before_softmax`` or ``after_softmax``.
-        qk_stride: step of queries and keys.
+        qk_stride: step of queries and keys, one number or one for each kind of cell.
         temporal_heads: see :class:`~monai_stcnnt.networks.layers.temporal_attention.TemporalAttention`.
         causal: temporal cells look back only.
         output_proj: end the attention with a convolution.
         attention_dropout: dropout on attention weights in training.
         drop_path: probability of dropping a branch for a whole sample in training (stochastic depth).
-        kernel_size: of the convolutions of the attention, and of a convolution cell.
+        kernel_size: of the convolutions of the attention and of ``proj``, and of a convolution cell.
+        mixer_kernel_size: of the convolutions of the mixer.
 
     Shapes: (B, T, in_channels, H, W) to (B, T, out_channels, H, W).
 
@@ -185,7 +207,7 @@ class AttentionCell(nn.Module):
         *,
         window_size: tuple[int, ...] | int = (2, 8, 8),
         patch_size: tuple[int, ...] | int = (1, 4, 4),
-        num_heads: int = 8,
+        num_heads: int | Mapping[str, int] = 8,
         cell_type: Literal["sequential", "parallel"] = "sequential",
         norm: NormName = "layer",
         act: str | tuple[str, dict[str, Any]] = "prelu",
@@ -194,13 +216,14 @@ class AttentionCell(nn.Module):
         qkv: Projection = "conv",
         similarity: Similarity = "cosine",
         position_bias: PositionBias = "after_softmax",
-        qk_stride: int = 1,
+        qk_stride: int | Mapping[str, int] = 1,
         temporal_heads: TemporalHeads = "channel",
         causal: bool = False,
         output_proj: bool = True,
         attention_dropout: float = 0.0,
         drop_path: float = 0.0,
         kernel_size: int = 3,
+        mixer_kernel_size: int = 3,
     ) -> None:
         super().__init__()
         check_choice("cell_type", cell_type, Literal["sequential", "parallel"])
@@ -212,7 +235,7 @@ class AttentionCell(nn.Module):
         windows = cell_windows(spec, size, wanted)
         shared: dict[str, Any] = {
             "similarity": similarity,
-            "qk_stride": qk_stride,
+            "qk_stride": 1 if spec.kind == "conv" else of_kind("qk_stride", qk_stride, spec.kind),
             "output_proj": output_proj,
             "attention_dropout": attention_dropout,
             "kernel_size": kernel_size,
@@ -224,15 +247,20 @@ class AttentionCell(nn.Module):
             )  # fmt: skip
         elif spec.kind == "temporal":
             self.attn = TemporalAttention(
-                in_channels, out_channels, num_heads, heads=temporal_heads, causal=causal, **shared
+                in_channels,
+                out_channels,
+                of_kind("num_heads", num_heads, spec.kind),
+                heads=temporal_heads,
+                causal=causal,
+                **shared,
             )
         else:
             self.attn = SpatialAttention(
-                in_channels, out_channels, size, windows, spec.kind, num_heads, spatial_dims=spec.spatial_dims,
-                shifted=spec.shifted, qkv=qkv, position_bias=position_bias, **shared,
+                in_channels, out_channels, size, windows, spec.kind, of_kind("num_heads", num_heads, spec.kind),
+                spatial_dims=spec.spatial_dims, shifted=spec.shifted, qkv=qkv, position_bias=position_bias, **shared,
             )  # fmt: skip
         self.norm1 = build_norm(norm, in_channels, size)
-        self.proj = FrameConv(in_channels, out_channels) if in_channels != out_channels else nn.Identity()
+        self.proj = FrameConv(in_channels, out_channels, kernel_size) if in_channels != out_channels else nn.Identity()
         self.drop = DropPath(drop_path) if drop_path > 0.0 else nn.Identity()
         self.mixer: nn.Module | None = None
         self.norm2: nn.Module | None = None
@@ -242,7 +270,7 @@ class AttentionCell(nn.Module):
             if mixer == "linear" and patch is not None:
                 self.mixer = PatchMixer(mixed, out_channels, mixer_ratio, act, patch)
             else:
-                self.mixer = ConvMixer(mixed, out_channels, mixer_ratio, act)
+                self.mixer = ConvMixer(mixed, out_channels, mixer_ratio, act, mixer_kernel_size)
             if not self.parallel:
                 self.norm2 = build_norm(norm, out_channels, size)
 

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,15 +16,25 @@ import yaml
 from safetensors import safe_open
 
 from monai_stcnnt.checkpoints import load_snraware
-from monai_stcnnt.checkpoints.snraware import (
-    convert_snraware_state,
+from monai_stcnnt.checkpoints.snraware import convert_snraware_state, snraware_name
+from monai_stcnnt.checkpoints.snraware_options import (
+    BACKBONE_KEYS,
+    BLOCK_KEYS,
+    CELL_KEYS,
+    KIND_KEYS,
+    TRAINING_SECTIONS,
+    WITHOUT_EFFECT,
+    published_block_string,
     snraware_backbone_options,
     snraware_cell_options,
     snraware_denoiser_options,
-    snraware_name,
 )
+from monai_stcnnt.checkpoints.states import load_strictly
 from monai_stcnnt.errors import CheckpointMismatchError, MissingFileError, PickledCodeError, UnreadableFileError
 from monai_stcnnt.networks import STCNNTDenoiser, build_variant
+from monai_stcnnt.networks.block_string import parse_block_string
+from monai_stcnnt.networks.blocks import CellBlock
+from monai_stcnnt.networks.cells import AttentionCell
 from tests.checkpoints.archives import Archive
 
 __all__: list[str] = []
@@ -256,8 +267,12 @@ def test_options_of_cells(change: dict[str, Any], option: str, value: Any) -> No
 def test_heads_of_vit_and_swin_cells_are_eight() -> None:
     assert snraware_cell_options(CELL, ["V2S3"])["num_heads"] == 8
     assert snraware_cell_options(CELL, ["T1C3"])["num_heads"] == 4
-    with pytest.raises(CheckpointMismatchError, match="4 heads and ViT or Swin cells with 8"):
-        snraware_cell_options(CELL, ["T1", "V2"])
+    assert snraware_cell_options(CELL, ["T1L1", "V2S3"])["num_heads"] == {
+        "temporal": 4,
+        "local": 4,
+        "vit": 8,
+        "swin": 8,
+    }
 
 
 def test_published_digit_0_has_a_mixer(config: Path) -> None:
@@ -266,9 +281,152 @@ def test_published_digit_0_has_a_mixer(config: Path) -> None:
     assert options["block_strings"] == ["T1L1G3", "C3T1"]
 
 
-def test_strided_queries_are_refused() -> None:
-    with pytest.raises(CheckpointMismatchError, match="stride_qk"):
-        snraware_cell_options({**CELL, "temporal": {"stride_qk": [2, 2, 1]}}, ["T1"])
+@pytest.mark.parametrize(
+    ("published", "ours"),
+    [("shSh", "shSh"), ("S3Sh", "S3Sh"), ("T0LxG2", "T1L1G1"), ("T3L3G3", "T1L3G3"), ("V2C3", "V2C3")],
+)
+def test_published_spellings(published: str, ours: str) -> None:
+    assert published_block_string(published) == ours
+    parse_block_string(ours)
+
+
+SUBGROUPS = [(f"cell.{group}.{key}", group, key) for group, keys in KIND_KEYS.items() for key in keys]
+CHANGED: dict[str, Any] = {
+    "attention_type": "lin", "mixer_type": "lin", "window_size": [4, 4, 4], "patch_size": [2, 2, 2],
+    "window_sizing_method": "keep_window_size", "n_head": 2, "kernel_size": [5, 5, 5], "stride": [2, 2, 2],
+    "padding": [0, 0, 0], "stride_s": [2, 2, 2], "stride_t": [2, 2, 2], "mixer_kernel_size": [5, 5, 5],
+    "mixer_stride": [2, 2, 2], "mixer_padding": [0, 0, 0], "scale_ratio_in_mixer": 2.0, "normalize_Q_K": False,
+    "cosine_att": False, "att_with_relative_position_bias": False, "att_dropout_p": 0.5, "dropout_p": 0.5,
+    "att_with_output_proj": False, "norm_mode": "instance2d", "is_causal": True, "activation_func": "gelu",
+    "upsample_method": "NN", "temporal_multi_head_att_on_C_H_W": True, "shuffle_in_window": True,
+    "stride_qk": [2, 2, 1], "cell_type": "parallel", "block_dense_connection": True, "name": "Unet",
+    "block_str": ["T1"],
+    "num_of_channels": 8, "num_resolution_levels": 3, "use_unet_attention": False, "num_stages": 3, "downsample": False,
+}  # fmt: skip
+NAMED_ELSEWHERE = {"cell", "block", "conv_type", "shifted_window_attention", "num_wind", "num_patch"}
+"""Groups, what the block string says instead, and counts that only a single published cell takes."""
+
+
+def backbone_with(config: Path, place: tuple[str, ...], value: Any) -> dict[str, Any]:  # noqa: ANN401
+    """Read the published backbone configuration and change one option."""
+    backbone: dict[str, Any] = yaml.safe_load(config.read_text(encoding="utf-8"))["backbone"]
+    backbone |= {"use_unet_attention": True, "num_stages": 2, "downsample": True}
+    group = backbone
+    for name in place[:-1]:
+        group = group.setdefault(name, {})
+    group[place[-1]] = value
+    return backbone
+
+
+PLACES = [
+    *(("block", "cell", key) for key in sorted(CELL_KEYS - NAMED_ELSEWHERE)),
+    *(("block", "cell", group, key) for _, group, key in SUBGROUPS if key not in NAMED_ELSEWHERE),
+    *(("block", key) for key in sorted(BLOCK_KEYS - NAMED_ELSEWHERE)),
+    *((key,) for key in sorted(BACKBONE_KEYS - NAMED_ELSEWHERE)),
+]
+
+
+@pytest.mark.parametrize("place", PLACES, ids=".".join)
+def test_every_published_option_is_used_or_refused_by_name(place: tuple[str, ...], config: Path) -> None:
+    plain = backbone_with(config, ("num_stages",), 2)
+    changed = backbone_with(config, place, CHANGED[place[-1]])
+    if place[-1] in ("num_stages", "downsample", "use_unet_attention"):
+        plain["name"] = changed["name"] = "Unet" if place[-1] == "use_unet_attention" else "soanet"
+    if place[-1] in ("normalize_Q_K",):
+        plain["block"]["cell"]["cosine_att"] = changed["block"]["cell"]["cosine_att"] = False
+    if place[-1] == "kernel_size" or place[-1] == "mixer_kernel_size":
+        changed["block"]["cell"][place[-1].replace("kernel_size", "padding")] = [2, 2, 2]
+    try:
+        options = snraware_backbone_options(changed)
+    except CheckpointMismatchError as error:
+        assert place[-1] in str(error)  # noqa: PT017 - both ways are right
+    else:
+        assert options != snraware_backbone_options(plain)
+
+
+def test_the_published_file_names_no_other_option(config: Path) -> None:
+    content = yaml.safe_load(config.read_text(encoding="utf-8"))
+    known = {"backbone", "dataset", "lora", "scale_model_output_with_noise_level"}
+    assert set(content) <= known | TRAINING_SECTIONS
+    assert not WITHOUT_EFFECT & {place[-1] for place in PLACES}
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "said"),
+    [
+        (("surprise",), 1, "surprise: 1"),
+        (("lora",), {"enabled": True}, "lora.enabled"),
+        (("scale_model_output_with_noise_level",), True, "scale_model_output_with_noise_level"),
+        (("backbone", "depth"), 3, "backbone.depth: 3"),
+        (("backbone", "block", "cell", "rotary"), True, "cell.rotary: True"),
+        (("backbone", "block", "cell", "temporal", "window"), 3, "cell.temporal.window: 3"),
+        (("backbone", "block", "cell", "upsample_method"), "bspline", "upsample_method: bspline"),
+        (("backbone", "block", "cell", "mixer_kernel_size"), [5, 3, 5], "mixer_kernel_size"),
+    ],
+)
+def test_what_is_not_known_is_refused_by_name(place: tuple[str, ...], value: Any, said: str, config: Path) -> None:  # noqa: ANN401
+    content = yaml.safe_load(config.read_text(encoding="utf-8"))
+    group = content
+    for name in place[:-1]:
+        group = group[name]
+    group[place[-1]] = value
+    with pytest.raises(CheckpointMismatchError, match=re.escape(said)):
+        snraware_denoiser_options(content)
+
+
+def published_names(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Turn our weights of a block into those of a published file, as far as the cells of the test need it."""
+    rules = [
+        (r"^cells\.(\d+)\.", r"block.cell_\1."),
+        (r"\.attn\.norm\.", ".attn.n1.ln."),
+        (r"\.attn\.act\.", ".attn.act_func."),
+        (r"position_bias\.table", "relative_position_bias_table"),
+        (r"\.norm([12])\.", r".n\1.ln."),
+        (r"\.proj\.", ".input_proj."),
+        (r"\.mixer\.conv1\.", ".mlp.0."),
+        (r"\.mixer\.conv2\.", ".mlp.2."),
+        (r"\.mixer\.act\.", ".mlp.1."),
+    ]
+    result = {}
+    for ours, tensor in state.items():
+        name = ours
+        for pattern, theirs in rules:
+            name = re.sub(pattern, theirs, name)
+        if ".project.qkv." in name:
+            parts = zip(("query", "key", "value"), tensor.chunk(3), strict=True)
+            result |= {name.replace("project.qkv", part): value for part, value in parts}
+        else:
+            result[name] = tensor
+    return result
+
+
+@pytest.mark.parametrize("block_string", ["L3V2", "T1L1G1V2", "V2C2", "G1V3T1"])
+def test_blocks_of_mixed_kinds_are_their_single_cells_in_a_row(block_string: str) -> None:
+    size = (4, 16, 16)
+    shared: dict[str, Any] = {"window_size": (2, 8, 8), "patch_size": (1, 4, 4), "mixer_ratio": 1.0}
+    cell = {**CELL, "window_size": [8, 8, 2], "patch_size": [4, 4, 1], "scale_ratio_in_mixer": 1.0}
+    x = torch.randn(1, 4, 4, 16, 16)
+    y, state = x, {}
+    for i, spec in enumerate(parse_block_string(block_string)):
+        single = AttentionCell(spec, 4 if i == 0 else 8, 8, size, num_heads=8 if spec.kind == "vit" else 4, **shared)
+        with torch.no_grad():
+            y = single.eval()(y)
+        state |= {f"cells.{i}.{name}": tensor for name, tensor in single.state_dict().items()}
+    block = CellBlock(block_string, 4, 8, size, **snraware_cell_options(cell, [block_string])).eval()
+    load_strictly(block, convert_snraware_state(published_names(state), block), "the cells")
+    with torch.no_grad():
+        torch.testing.assert_close(block(x), y)
+
+
+def test_a_mixer_of_5_by_5_loads(reference: Any, config: Path, tmp_path: Path) -> None:  # noqa: ANN401
+    state = {
+        name: torch.nn.functional.pad(tensor, (1, 1, 1, 1)) if re.search(r"mlp\.[02]\.conv\.weight", name) else tensor
+        for name, tensor in reference[2].items()
+    }
+    torch.save(state, tmp_path / "weights.pth")
+    net = load_snraware(tmp_path / "weights.pth", config)
+    with torch.no_grad():
+        torch.testing.assert_close(net(reference[0]), reference[1], rtol=1e-4, atol=1e-4)
 
 
 def test_sizes_are_turned_to_frames_first(config: Path) -> None:

@@ -30,6 +30,7 @@ MEANINGS = [
     ("S3", "swin", 3, True, False),
     ("s3", "swin", 3, True, True),
     ("Sh", "swin", 3, True, True),
+    ("sh", "swin", 3, True, False),
     ("C2", "conv", 2, True, False),
     ("C3", "conv", 3, True, False),
 ]

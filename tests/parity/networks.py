@@ -4,14 +4,14 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import torch
 from torch import nn
 
-from monai_stcnnt.checkpoints.snraware import (
-    convert_snraware_state,
+from monai_stcnnt.checkpoints.snraware import convert_snraware_state
+from monai_stcnnt.checkpoints.snraware_options import (
+    published_block_string,
     snraware_backbone_options,
     snraware_cell_options,
 )
@@ -76,13 +76,16 @@ def attention(config: dict[str, Any]) -> nn.Module:
         size = (kwargs["D"], kwargs["H"], kwargs["W"])
         return ConvNormAct(
             kwargs["C_in"], kwargs["C_out"], size, spatial_dims=dims, norm=kwargs["norm_mode"],
-            act=act_of(kwargs["activation_func"]),
+            act=act_of(kwargs["activation_func"]), kernel_size=kwargs.get("kernel_size", [3])[0],
         )  # fmt: skip
-    if max(kwargs.get("stride_qk", [1])) > 1 or "ignore" in config["case"]:
-        raise LeftOut("a stride on Q/K, or arguments that a stand-alone module ignores")
     geometry = config["attn_geometry"]["."]
     similarity = "cosine" if kwargs["cosine_att"] else "normalized" if kwargs["normalize_Q_K"] else "dot"
-    shared = {"similarity": similarity, "output_proj": kwargs.get("att_with_output_proj", True)}
+    shared: dict[str, Any] = {
+        "similarity": similarity,
+        "output_proj": kwargs.get("att_with_output_proj", True),
+        "qk_stride": kwargs.get("stride_qk", [1])[0],
+        "kernel_size": kwargs.get("kernel_size", [3])[0],
+    }
     if name.startswith("Temporal"):
         heads: Any = "channel" if name == "TemporalChannelCnnAttention" else "pixel"
         return TemporalAttention(
@@ -121,18 +124,30 @@ def spec_departs(spec: CellSpec, depth: int, options: dict[str, Any]) -> None:
     depart(spec.kind, spec.spatial_dims, depth, bias=options["position_bias"] != "none")
 
 
+def windows_of(kwargs: dict[str, Any], geometry: dict[str, Any]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Window and patch (t, h, w) of a published cell: counts win over sizes, and have defaults of their own."""
+    size = (kwargs["D"], kwargs["H"], kwargs["W"])
+    if not geometry.get("window_size"):
+        return (1, 1, 1), (1, 1, 1)
+    windows, patches = kwargs.get("num_wind") or [8, 8, 1], kwargs.get("num_patch") or [4, 4, 1]
+    window = triple([max(e // n, 1) for e, n in zip(size[1:] + size[:1], (*windows, 1)[:3], strict=True)])
+    return window, tuple(max(w // n, 1) for w, n in zip(window, triple([*patches, 1][:3]), strict=True))
+
+
 def cell(config: dict[str, Any]) -> nn.Module:
     kwargs = config["ctor"]["kwargs"]
     code = MODES[kwargs["att_mode"]]
     spec = parse_block_string(code)[0]
-    spec = CellSpec(spec.kind, spec.spatial_dims, kwargs["with_mixer"], spec.shifted)
-    options = snraware_cell_options({"mixer_type": "conv", **kwargs}, [code])
-    options["temporal_heads"] = "pixel" if "chw" in config["case"] else "channel"
+    spec = CellSpec(spec.kind, spec.spatial_dims, kwargs.get("with_mixer", True), spec.shifted)
+    published = {"mixer_kernel_size": [5, 5, 5], "mixer_padding": [2, 2, 2], "mixer_type": "conv", "n_head": 8}
+    published |= {"window_size": [8, 8, 1], "patch_size": [4, 4, 1], "attention_type": "conv", "norm_mode": "layer"}
+    published |= {"cosine_att": True, "normalize_Q_K": False, "scale_ratio_in_mixer": 4.0, "activation_func": "prelu"}
+    constructor = {"C_in", "C_out", "H", "W", "D", "att_mode", "with_mixer", "use_flash_attention"}
+    options = snraware_cell_options({**published, **{k: v for k, v in kwargs.items() if k not in constructor}}, [code])
+    if "chw" in config["case"]:
+        options["temporal_heads"] = "pixel"
     size = (kwargs["D"], kwargs["H"], kwargs["W"])
-    windows = kwargs["num_wind"]
-    options["window_size"] = triple([max(e // n, 1) for e, n in zip(size[1:] + size[:1], windows, strict=True)])
-    per_window = triple(kwargs["num_patch"])
-    options["patch_size"] = tuple(max(w // n, 1) for w, n in zip(options["window_size"], per_window, strict=True))
+    options["window_size"], options["patch_size"] = windows_of(kwargs, config["attn_geometry"].get("attn", {}))
     options["cell_type"] = "parallel" if config["ctor"]["cls"] == "Parallel_Cell" else "sequential"
     if spec.kind in ("vit", "swin"):
         options["qkv"] = "conv"
@@ -145,7 +160,7 @@ def cell(config: dict[str, Any]) -> nn.Module:
 
 def block(config: dict[str, Any]) -> nn.Module:
     ctor = config["ctor"]
-    string = re.sub(r"([TLG])0", r"\g<1>1", ctor["block_str"])
+    string = published_block_string(ctor["block_str"])
     options = snraware_cell_options(ctor["block"]["cell"], [string])
     options |= {"cell_type": ctor["block"]["cell_type"], "dense": ctor["block"]["block_dense_connection"]}
     for spec in parse_block_string(string):
