@@ -4,8 +4,19 @@
 
 from __future__ import annotations
 
+from monai_stcnnt.checkpoints.adapters import load_adapters, save_adapters
+from monai_stcnnt.checkpoints.channels import fit_input_channels
 from monai_stcnnt.checkpoints.hrnet import HRNetReport, load_hrnet
 from monai_stcnnt.checkpoints.snraware import load_snraware
 from monai_stcnnt.checkpoints.weights import load_fitting, load_weights
 
-__all__ = ["HRNetReport", "load_fitting", "load_hrnet", "load_snraware", "load_weights"]
+__all__ = [
+    "HRNetReport",
+    "fit_input_channels",
+    "load_adapters",
+    "load_fitting",
+    "load_hrnet",
+    "load_snraware",
+    "load_weights",
+    "save_adapters",
+]

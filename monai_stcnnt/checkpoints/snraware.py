@@ -20,6 +20,7 @@ import torch
 import yaml
 from torch import nn
 
+from monai_stcnnt.checkpoints.channels import fit_input_channels
 from monai_stcnnt.checkpoints.snraware_options import snraware_denoiser_options
 from monai_stcnnt.checkpoints.states import load_strictly, read_state_dict
 from monai_stcnnt.errors import CheckpointMismatchError, MissingFileError, PickledCodeError, UnreadableFileError
@@ -221,18 +222,20 @@ def _read_weights(weights: Path, *, trust: bool) -> dict[str, torch.Tensor]:
 
 
 def build_snraware(
-    weights: str | Path, config_yaml: str | Path, *, trust: bool = False
+    weights: str | Path, config_yaml: str | Path, *, trust: bool = False, in_channels: int | None = None
 ) -> tuple[STCNNTDenoiser, dict[str, Any]]:
     """Do what :func:`load_snraware` does, and return the keywords that the network was built with, too."""
     options = read_snraware_options(config_yaml)
     state = _plain(_read_weights(Path(weights), trust=trust))
-    options |= _kernels_of(state)
+    options |= _kernels_of(state) | ({} if in_channels is None else {"in_channels": in_channels})
     net = STCNNTDenoiser(**options)
-    load_strictly(net, convert_snraware_state(state, net), str(weights))
+    load_strictly(net, fit_input_channels(convert_snraware_state(state, net), net), str(weights))
     return net.eval(), options
 
 
-def load_snraware(weights: str | Path, config_yaml: str | Path, *, trust: bool = False) -> STCNNTDenoiser:
+def load_snraware(
+    weights: str | Path, config_yaml: str | Path, *, trust: bool = False, in_channels: int | None = None
+) -> STCNNTDenoiser:
     """Build a denoiser from a published SNRAware checkpoint.
 
     Args:
@@ -240,9 +243,11 @@ def load_snraware(weights: str | Path, config_yaml: str | Path, *, trust: bool =
             names may start with ``module.``, ``model.`` or ``base_model.``, as wrappers make them.
         config_yaml: the configuration that was published with it.
         trust: allow a TorchScript archive, which holds code.
+        in_channels: 2 leaves the g-factor map out, as if it were 1; more than 3 adds channels that change nothing until
+            they are trained (see :func:`~monai_stcnnt.checkpoints.channels.fit_input_channels`).
 
     Returns:
-        The network in eval mode; (B, 3, T, H, W) to (B, 2, T, H, W).
+        The network in eval mode; (B, 3, T, H, W), or ``in_channels``, to (B, 2, T, H, W).
 
     Raises:
         MissingFileError: when a file does not exist.
@@ -250,7 +255,7 @@ def load_snraware(weights: str | Path, config_yaml: str | Path, *, trust: bool =
         UnreadableFileError: for files that are no checkpoint, or no published configuration.
         CheckpointMismatchError: when names or shapes do not fit the configuration.
     """
-    return build_snraware(weights, config_yaml, trust=trust)[0]
+    return build_snraware(weights, config_yaml, trust=trust, in_channels=in_channels)[0]
 
 
 def read_snraware_options(config_yaml: str | Path) -> dict[str, Any]:

@@ -110,7 +110,7 @@ def square_kernel(cell: Mapping[str, Any], prefix: str, *, volume: bool) -> int:
     return int(used[0])
 
 
-def one_or_mapping(numbers: Mapping[str, int]) -> int | dict[str, int]:
+def one_or_mapping(numbers: Mapping[Any, int]) -> int | dict[str, int]:
     """The number if all are equal, else one for each kind of cell."""
     return next(iter(numbers.values())) if len(set(numbers.values())) == 1 else dict(numbers)
 

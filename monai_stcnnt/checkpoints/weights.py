@@ -9,6 +9,7 @@ from pathlib import Path
 
 from torch import nn
 
+from monai_stcnnt.checkpoints.channels import fit_input_channels
 from monai_stcnnt.checkpoints.states import load_strictly, mismatch_error, read_state_dict
 
 __all__ = ["load_fitting", "load_weights"]
@@ -39,6 +40,9 @@ def load_weights(network: nn.Module, path: str | Path) -> nn.Module:
 def load_fitting(network: nn.Module, path: str | Path) -> nn.Module:
     """Load what fits by name and shape, to train on from there: a head for other classes keeps its own weights.
 
+    A denoiser with other input channels takes the first convolution as
+    :func:`~monai_stcnnt.checkpoints.channels.fit_input_channels` says.
+
     Args:
         network: the network.
         path: file of ``torch.save`` or ``.safetensors``; nothing in it is run.
@@ -49,7 +53,7 @@ def load_fitting(network: nn.Module, path: str | Path) -> nn.Module:
     Raises:
         CheckpointMismatchError: if nothing fits; and the other errors of :func:`load_weights`.
     """
-    own, found = network.state_dict(), read_state_dict(path)
+    own, found = network.state_dict(), fit_input_channels(read_state_dict(path), network)
     fitting = {name: value for name, value in found.items() if name in own and value.shape == own[name].shape}
     if not fitting:
         raise mismatch_error(network, found, str(path))

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from monai_stcnnt.networks.backbones import STCNNTHRNet, STCNNTSOANet, STCNNTUNet
 from monai_stcnnt.networks.block_string import parse_block_string
+from monai_stcnnt.networks.lora import adapter_parameters, inject_adapters, merge_adapters
 from monai_stcnnt.networks.nets import (
     VARIANTS,
     HRNetV2,
@@ -24,6 +25,9 @@ __all__ = [
     "STCNNTSOANet",
     "STCNNTSegmenter",
     "STCNNTUNet",
+    "adapter_parameters",
     "build_variant",
+    "inject_adapters",
+    "merge_adapters",
     "parse_block_string",
 ]

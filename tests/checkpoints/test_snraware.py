@@ -387,7 +387,7 @@ def published_names(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor
         (r"\.mixer\.conv2\.", ".mlp.2."),
         (r"\.mixer\.act\.", ".mlp.1."),
     ]
-    result = {}
+    result: dict[str, torch.Tensor] = {}
     for ours, tensor in state.items():
         name = ours
         for pattern, theirs in rules:
@@ -406,7 +406,8 @@ def test_blocks_of_mixed_kinds_are_their_single_cells_in_a_row(block_string: str
     shared: dict[str, Any] = {"window_size": (2, 8, 8), "patch_size": (1, 4, 4), "mixer_ratio": 1.0}
     cell = {**CELL, "window_size": [8, 8, 2], "patch_size": [4, 4, 1], "scale_ratio_in_mixer": 1.0}
     x = torch.randn(1, 4, 4, 16, 16)
-    y, state = x, {}
+    y = x
+    state: dict[str, torch.Tensor] = {}
     for i, spec in enumerate(parse_block_string(block_string)):
         single = AttentionCell(spec, 4 if i == 0 else 8, 8, size, num_heads=8 if spec.kind == "vit" else 4, **shared)
         with torch.no_grad():

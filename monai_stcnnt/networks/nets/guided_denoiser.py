@@ -48,7 +48,8 @@ class STCNNTGuidedDenoiser(ResidualTrunk):
     surroundings, at less cost.
 
     Args:
-        in_channels: image channels and the g-factor map; 3 for complex, 2 for magnitude images.
+        in_channels: image channels and the g-factor map; 3 for complex, 2 for magnitude images. One less leaves out the
+            map, which then is 1.
         out_channels: 2 for complex, 1 for magnitude images.
         channels: channels of the backbone at its highest resolution.
         pack: side of the squares of pixels that become channels; 1 works at full resolution.
@@ -79,14 +80,14 @@ class STCNNTGuidedDenoiser(ResidualTrunk):
         layout: FrameLayout = "BCTHW",
         **backbone_options: Any,  # noqa: ANN401 - checked by the backbone's constructor
     ) -> None:
-        if in_channels != out_channels + 1 or pack < 1:
+        if in_channels - out_channels not in (0, 1) or pack < 1:
             raise NetworkConfigError(
-                "A guided denoiser takes the image and a g-factor map (in_channels = out_channels + 1), and pack is at "
-                f"least 1, got in_channels={in_channels}, out_channels={out_channels}, pack={pack}."
+                "A guided denoiser takes the image (in_channels = out_channels) and a g-factor map (one more); pack is "
+                f"at least 1, got in_channels={in_channels}, out_channels={out_channels}, pack={pack}."
             )
         estimates = ShrinkageEstimates()
         terms = estimates.count + 1
-        features = out_channels * (terms + 1) + estimates.count + 1
+        features = out_channels * (terms + 1) + estimates.count + in_channels - out_channels
         super().__init__(
             in_channels, out_channels, layout, channels, stem_channels=features * pack**2,
             head_channels=(out_channels + terms) * pack**2, start_at_zero=True, backbone=backbone, **backbone_options,
@@ -98,14 +99,18 @@ class STCNNTGuidedDenoiser(ResidualTrunk):
         """Denoise images (B, in_channels, T, H, W), or (B, T, in_channels, H, W) by ``layout``."""
         x = self.to_frames(x)
         gmap = x[:, :, self.out_channels :]
-        noisy = x[:, :, : self.out_channels] / gmap
+        noisy = x[:, :, : self.out_channels]
+        if self.in_channels > self.out_channels:
+            noisy = noisy / gmap
         if self.out_channels == 2:
             phase = self.phase(noisy)
-            return self.from_frames(turned_back(self.denoised(turned(noisy, phase), gmap), phase) * gmap)
-        return self.from_frames(self.denoised(noisy, gmap) * gmap)
+            y = turned_back(self.denoised(turned(noisy, phase), gmap), phase)
+        else:
+            y = self.denoised(noisy, gmap)
+        return self.from_frames(y * gmap if self.in_channels > self.out_channels else y)
 
     def denoised(self, noisy: torch.Tensor, gmap: torch.Tensor) -> torch.Tensor:
-        """Denoise frames (B, T, C, H, W) whose noise has standard deviation 1, without their smooth phase."""
+        """Denoise frames (B, T, C, H, W) with noise of standard deviation 1 and no smooth phase; a map may be empty."""
         guess, differences, errors = self.guided(noisy)
         features = torch.cat([differences.flatten(2, 3), torch.asinh(guess), errors, gmap], dim=2)
         y = self.trunk(fold_pixels(features, self.pack))

@@ -159,7 +159,7 @@ def test_script_equals_eager(channels: int) -> None:
         torch.testing.assert_close(torch.jit.script(net)(x), net(x))
 
 
-@pytest.mark.parametrize("wrong", [{"in_channels": 2}, {"pack": 0}, {"backbone": "resnet"}])
+@pytest.mark.parametrize("wrong", [{"in_channels": 1}, {"pack": 0}, {"backbone": "resnet"}])
 def test_options_that_do_not_fit_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(NetworkConfigError):
         small(**wrong)
