@@ -81,7 +81,7 @@ class FrameBackbone(nn.Module):
 
     if TYPE_CHECKING:  # torch.jit.script cannot read these annotations
         out_channels: tuple[int, ...]
-        strides: tuple[int, ...]
+        strides: list[int]
 
     def __init__(
         self,
@@ -164,9 +164,7 @@ class FrameBackbone(nn.Module):
 
     def leave(self, features: list[torch.Tensor], height: int, width: int) -> list[torch.Tensor]:
         """Crop the returned tensors to an input of ``height`` x ``width``."""
-        padded = -(-height // self.multiple) * self.multiple
         out: list[torch.Tensor] = []
-        for feature in features:
-            stride = padded // feature.shape[3]
+        for feature, stride in zip(features, self.strides):
             out.append(feature[:, :, :, : -(-height // stride), : -(-width // stride)])
         return out

@@ -117,7 +117,7 @@ class STCNNTHRNet(FrameBackbone):
         c = [channels * 2**i for i in range(levels)]
         strings = extend_strings(block_strings, levels)
         self.out_channels = (*c, sum(c)) if aggregate else tuple(c)
-        self.strides = (*(2**i for i in range(levels)), 1)[: len(self.out_channels)]
+        self.strides = [*(2**i for i in range(levels)), 1][: len(self.out_channels)]
         self.stages = nn.ModuleList(self._stage(j, strings, c) for j in range(levels))
         self.fusion = _Fusion(
             [self.build_block(strings[i], c[i], c[i], i, self.later_windows[i]) for i in range(levels)],

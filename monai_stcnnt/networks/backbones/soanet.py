@@ -65,7 +65,7 @@ class STCNNTSOANet(FrameBackbone):
         strings = extend_strings(block_strings, stages)
         c = [channels * 2**i for i in range(stages)]
         levels = [i if downsample else 0 for i in range(stages)]
-        self.out_channels, self.strides = tuple(c), tuple(2**level for level in levels)
+        self.out_channels, self.strides = tuple(c), [2**level for level in levels]
         incoming = [in_channels, *(c[1:] if downsample else c[:-1])]
         self.blocks = nn.ModuleList(
             self.build_block(strings[i], incoming[i], c[i], levels[i], self.first_windows[levels[i]])

@@ -78,7 +78,7 @@ class STCNNTUNet(FrameBackbone):
             raise NetworkConfigError(f"channels names {len(c)} levels ({c}), but levels={levels}.")
         super().__init__(in_channels, levels + 1, **options)
         strings = extend_strings(block_strings, levels + 1)
-        self.out_channels, self.strides = (c[0],), (1,)
+        self.out_channels, self.strides = (c[0],), [1]
         incoming = [in_channels, *c]
         self.encoder = nn.ModuleList(
             self.build_block(strings[i], incoming[i], c[i], i, self.first_windows[i]) for i in range(levels)

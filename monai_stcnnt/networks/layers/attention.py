@@ -10,7 +10,7 @@ import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from torch import nn
 
 from monai_stcnnt.networks.checks import check_positive
-from monai_stcnnt.networks.layers.frames import FrameConv, widen
+from monai_stcnnt.networks.layers.frames import FrameConv, exporting, widen
 
 __all__ = ["PositionBias", "QKVConv", "Similarity", "attend"]
 
@@ -48,7 +48,7 @@ def attend(
     Returns:
         (G, heads, N, Dv).
     """
-    if q.shape[-2] > 64 and dropout == 0.0 and q.shape[-1] == v.shape[-1]:
+    if (exporting() or q.shape[-2] > 64) and dropout == 0.0 and q.shape[-1] == v.shape[-1]:
         return attend_fused(q, k, v, similarity, logit_bias, weight_bias)
     if similarity == "cosine" and q.shape[-1] > q.shape[-2] and widen(q).dtype == q.dtype:
         weights = torch.matmul(q, k.transpose(-2, -1)) * inverse_norm(q) * inverse_norm(k).transpose(-2, -1)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from torch import nn
+from torch.fx.experimental.symbolic_shapes import statically_known_true
 
 from monai_stcnnt.errors import LayoutError, NetworkConfigError
 from monai_stcnnt.indices import reflect_index
@@ -21,6 +22,8 @@ __all__ = [
     "cat_frames",
     "check_frames",
     "crop_frames",
+    "exporting",
+    "falls_short",
     "fold_pixels",
     "frames_at_once",
     "level_size",
@@ -65,13 +68,29 @@ def check_frames(x: torch.Tensor, channels: int, name: str) -> None:
         )
 
 
+def exporting() -> bool:
+    """Whether ``torch.export`` records the network, for any size of image: then no branch may depend on one."""
+    if not torch.jit.is_scripting():
+        return torch.compiler.is_exporting()
+    return False
+
+
+@torch.jit.unused
+def may_be_less(extent: int, target: int) -> bool:
+    """Whether an extent that is not known yet may be less than another one."""
+    return not statically_known_true(extent >= target)
+
+
+def falls_short(extent: int, target: int) -> bool:
+    """Whether an extent is less than another one; while the network is exported, whether it may be."""
+    return may_be_less(extent, target) if exporting() else extent < target
+
+
 def pad_frames(x: torch.Tensor, size: Triple) -> torch.Tensor:
     """Extend (B, T, C, H, W) at the end of T, H and W to ``size`` by reflection (replication where an extent is 1)."""
-    if x.shape[1] >= size[0] and x.shape[3] >= size[1] and x.shape[4] >= size[2]:
-        return x
     x = x.permute(0, 1, 3, 4, 2)
     for axis, extent in enumerate(size, 1):
-        if x.shape[axis] < extent:
+        if falls_short(x.shape[axis], extent):
             x = x.index_select(axis, reflect_index(x.shape[axis], extent, x.device))
     return x.permute(0, 1, 4, 2, 3)
 
@@ -230,7 +249,10 @@ class FrameConv(nn.Module):
         p = self.pad
         if p == 0:
             return x
-        if min(x.shape[2:]) > p:
+        small = False
+        for extent in x.shape[2:]:
+            small = small or extent <= p
+        if not small:
             return F.pad(x, [p, p] * (x.dim() - 2), mode="reflect")
         for axis in range(2, x.dim()):
             x = x.index_select(axis, reflect_index(x.shape[axis], x.shape[axis] + 2 * p, x.device, -p))

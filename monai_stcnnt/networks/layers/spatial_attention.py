@@ -10,7 +10,15 @@ from torch import nn
 from monai_stcnnt.errors import NetworkConfigError
 from monai_stcnnt.networks.checks import check_choice, check_heads
 from monai_stcnnt.networks.layers.attention import PositionBias, QKVConv, Similarity, attend
-from monai_stcnnt.networks.layers.frames import FrameConv, PieceByPiece, Triple, crop_frames, pad_frames, round_up
+from monai_stcnnt.networks.layers.frames import (
+    FrameConv,
+    PieceByPiece,
+    Triple,
+    crop_frames,
+    exporting,
+    pad_frames,
+    round_up,
+)
 from monai_stcnnt.networks.layers.position_bias import RelativePositionBias
 from monai_stcnnt.networks.layers.windows import WindowSize, counts, merge_heads, split_heads, split_tokens
 
@@ -26,7 +34,7 @@ def shift_mask(size: Triple, window: Triple, shift: Triple, device: torch.device
     Args:
         size: (T, H, W), multiples of the window.
         window: (t, h, w).
-        shift: voxels by which the image was rolled back along each axis.
+        shift: voxels by which the image was rolled back along each axis; 0 where one window covers the axis.
         device: where to put the result.
 
     Returns:
@@ -39,7 +47,7 @@ def shift_mask(size: Triple, window: Triple, shift: Triple, device: torch.device
         edge = (place >= size[axis] - window[axis]).float() + (place >= size[axis] - shift[axis]).float()
         shape = [1, 1, 1]
         shape[axis] = size[axis]
-        region = region * 3.0 + (edge if shift[axis] > 0 else torch.zeros_like(edge)).reshape(shape)
+        region = region * 3.0 + edge.reshape(shape)
     groups = split_tokens(region[None, :, :, :, None], window, (1, 1, 1), False)[:, :, 0]
     return (groups[:, :, None] != groups[:, None, :]).float() * -100.0
 
@@ -170,8 +178,9 @@ class SpatialAttention(PieceByPiece):
         if self.kind == "vit":
             step = self.qk_stride
             grown[1], grown[2] = -(-grown[1] // step) * step, -(-grown[2] // step) * step
-            while (self.out_channels * grown[0] * grown[1] * grown[2] // step**2) % self.num_heads != 0:
-                grown[2] += step
+            if self.out_channels % self.num_heads != 0:
+                while (self.out_channels * grown[0] * grown[1] * grown[2] // step**2) % self.num_heads != 0:
+                    grown[2] += step
         window = (grown[0], grown[1], grown[2])
         padded = (self.count[0] * window[0], self.count[1] * window[1], self.count[2] * window[2])
         return padded, window, window if self.kind == "vit" else self.patch
@@ -198,7 +207,7 @@ class SpatialAttention(PieceByPiece):
         dropout = self.attention_dropout if self.training else 0.0
         y = attend(q, k, v, self.similarity, logit_bias, weight_bias, dropout)
         y = merge_heads(y, padded, window, patch, self.across)
-        y = torch.roll(y, shift, (1, 2, 3)) if max(shift) > 0 else y
+        y = torch.roll(y, shift, (1, 2, 3)) if self.moves(shift) else y
         return self.output_proj(crop_frames(y.permute(0, 1, 4, 2, 3), size))
 
     def tokens(
@@ -222,14 +231,19 @@ class SpatialAttention(PieceByPiece):
     def padded(self, x: torch.Tensor, size: Triple, shift: Triple) -> torch.Tensor:
         """(B, T, C, H, W), padded and shifted, as (B, T, H, W, C)."""
         y = pad_frames(x, size).permute(0, 1, 3, 4, 2)
-        return torch.roll(y, (-shift[0], -shift[1], -shift[2]), (1, 2, 3)) if max(shift) > 0 else y
+        return torch.roll(y, (-shift[0], -shift[1], -shift[2]), (1, 2, 3)) if self.moves(shift) else y
 
     def shift_of(self, padded: Triple, window: Triple) -> Triple:
         """Half a window along every axis that has more than one window, if this module shifts."""
         if not self.shifted:
             return 0, 0, 0
-        half = [max(window[i] // 2, 1) if padded[i] > window[i] else 0 for i in range(3)]
+        several = [1 - window[i] // padded[i] for i in range(3)]
+        half = [max(window[i] // 2, 1) * several[i] for i in range(3)]
         return half[0], half[1], half[2]
+
+    def moves(self, shift: Triple) -> bool:
+        """Whether the image is shifted."""
+        return self.shifted and (exporting() or max(shift) > 0)
 
     def biases(
         self, padded: Triple, window: Triple, patch: Triple, shift: Triple, q: torch.Tensor
@@ -237,11 +251,12 @@ class SpatialAttention(PieceByPiece):
         """What is added before and after the softmax."""
         logit_bias: torch.Tensor | None = None
         weight_bias: torch.Tensor | None = None
-        if max(shift) > 0:
+        if self.moves(shift):
             mask = shift_mask(padded, window, shift, q.device).to(q.dtype)
             logit_bias = mask.repeat(q.shape[0] // mask.shape[0], 1, 1).unsqueeze(1)
         if self.position_bias is not None:
-            bias = self.position_bias(self.token_grid(counts(padded, window), window, patch)).to(q.dtype)
+            count = self.count if self.keep_count else counts(padded, window)
+            bias = self.position_bias(self.token_grid(count, window, patch)).to(q.dtype)
             if not self.bias_before:
                 weight_bias = bias
             else:

@@ -23,7 +23,7 @@ def test_stages_stand_in_a_row(downsample: bool) -> None:
         y = block(down(y))
         wanted.append(y)
     outputs = net(x)
-    assert net.strides == ((1, 2, 4) if downsample else (1, 1, 1))
+    assert net.strides == ([1, 2, 4] if downsample else [1, 1, 1])
     for got, expected in zip(outputs, wanted, strict=True):
         torch.testing.assert_close(got, expected)
 
