@@ -118,7 +118,7 @@ def test_gradient_reaches_every_parameter(code: str, mixer: Any, cell_type: Any)
 FLIPS: dict[str, list[tuple[str, Any, dict[str, Any]]]] = {
     "window_size": [("L1", (2, 2, 2), {}), ("L3", (1, 4, 4), {}), ("V2", 2, {}), ("S3", (4, 4, 4), {})],
     "patch_size": [("L1", (1, 4, 4), {}), ("L3", (2, 2, 2), {})],
-    "num_heads": [("T1", 4, {}), ("V3", 4, {})],
+    "num_heads": [("T1", 4, {}), ("V3", 4, {}), ("G1", {"global": 1, "vit": 8}, {})],
     "cell_type": [("T1", "parallel", {}), ("C2", "parallel", {})],
     "norm": [("T1", norm, {}) for norm in ("layer", "layer3d", "batch2d", "batch3d", "instance3d", "none")],
     "act": [("T1", "prelu", {}), ("C3", "relu", {}), ("L1", ("leakyrelu", {"negative_slope": 0.1}), {})],
@@ -134,6 +134,7 @@ FLIPS: dict[str, list[tuple[str, Any, dict[str, Any]]]] = {
     "attention_dropout": [("T1", 0.5, {}), ("L1", 0.5, {})],
     "drop_path": [("T1", 0.5, {}), ("C2", 0.5, {})],
     "kernel_size": [("T1", 5, {}), ("C3", 1, {}), ("G1", 1, {})],
+    "mixer_kernel_size": [("T1", 5, {}), ("L1", 1, {})],
 }
 
 
@@ -171,3 +172,12 @@ def test_every_option_has_an_effect(option: str, code: str, value: Any, base: di
 def test_wrong_options_are_refused_with_their_value(options: dict[str, Any]) -> None:
     with pytest.raises(NetworkConfigError, match=str(next(iter(options.values())))):
         make("L1", **options)
+
+
+@pytest.mark.parametrize(
+    ("heads", "said"),
+    [({"vit": 8}, "num_heads names vit, but the block has a local cell"), ({"locale": 2}, "got 'locale'")],
+)
+def test_heads_of_kinds_that_lack_or_do_not_exist_are_refused(heads: dict[str, int], said: str) -> None:
+    with pytest.raises(NetworkConfigError, match=said):
+        make("L1", num_heads=heads)
