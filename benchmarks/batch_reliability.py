@@ -1,18 +1,18 @@
 # Copyright (c) monai_stcnnt contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Do batches give the same files on any number of processes, and after being killed?
+"""Do runs give the same files over any number of workers, and after processes were killed?
 
 ``python benchmarks/batch_reliability.py DATA`` cuts 24 small series, NIfTI and DICOM, out of the sample data, and
 denoises them
 
-- with ``torchrun`` and the bundle's ``multi_gpu_inference.json`` on 1, 2 and 4 processes (``--ranks``), one thread
-  each;
-- on 2 processes that are killed with SIGKILL at a random moment, all of them or one, and run again, 20 times
-  (``--kills``). These processes are forked from this program, which has loaded the bundle, so that a moment falls into
-  the work and not into its start.
+- over 1, 2 and 4 workers (``--workers``) of one thread each, which have their network already when the time starts;
+- over 2 workers, one of which is killed with SIGKILL at a random moment, 20 times (``--kills``);
+- over 2 workers, while the process that submits the series is killed with SIGKILL at a random moment and started again,
+  20 times.
 
-All results are compared by their SHA-256. During the second part a watching process looks at the results over and over:
-a file that can be seen has to have its final content from the first look on, and a DICOM folder all of its files.
+All results are compared by their SHA-256 with those of one process. During the kills a watching process looks at the
+results over and over: a file that can be seen has to have its final content from the first look on, and a DICOM folder
+all of its files.
 """
 
 from __future__ import annotations
@@ -21,33 +21,33 @@ import argparse
 import dataclasses
 import hashlib
 import json
-import logging
 import multiprocessing
 import os
 import random
 import shutil
 import signal
-import socket
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from multiprocessing.context import ForkProcess
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pydicom
 import torch
+from distributed import Client, LocalCluster
 
-from monai_stcnnt.apps.batch.manifest import read_manifest
-from monai_stcnnt.apps.batch.run import BatchInference
-from monai_stcnnt.apps.bundles import bundle_folder, expected_remarks, open_inference
+from monai_stcnnt.apps.batch.manifest import MANIFEST, read_manifest
+from monai_stcnnt.apps.batch.run import RunResult
+from monai_stcnnt.apps.batch.workers import local_cluster
+from monai_stcnnt.apps.denoising import DenoiseOptions, run_denoising
 
-__all__ = ["cut_series", "digests_of", "kill_and_rerun", "watch"]
+__all__ = ["cut_series", "digests_of", "watch"]
 
 NIFTI = {
     "cine": "cine_sax_bivme/cine_sax.nii.gz",
@@ -64,8 +64,8 @@ NIFTI = {
 DICOM = {"cine_dicom": "cine_sax_bivme/dicom_one_slice_Se2", "ge_dicom": "dicom_ge_fmri_repeats/dicom_run4_first6vols"}
 SERIES = 24
 PIXELS = 24
-RANKS_KILLED = 2
-FORK = multiprocessing.get_context("fork")
+WORKERS_KILLED = 2
+SERVER = multiprocessing.get_context("forkserver")
 Digests = dict[str, str]
 
 
@@ -135,70 +135,36 @@ def digests_of(output: Path) -> Digests:
     return {
         name.as_posix(): hashlib.sha256(file.read_bytes()).hexdigest()
         for name, file in sorted(names.items())
-        if name.parts[0] != "manifest" and not any(part.startswith(".") for part in name.parts)
+        if name.name != MANIFEST and not any(part.startswith(".") for part in name.parts)
     }
 
 
-def run_torchrun(source: Path, output: Path, ranks: int) -> float:
-    """Denoise with the bundle under torchrun; return the seconds that it took.
-
-    Args:
-        source: folder of the series.
-        output: folder of the results.
-        ranks: number of processes.
-    """
-    bundle = bundle_folder("mri_denoising")
-    configs = [str(bundle / "configs" / name) for name in ("inference.json", "multi_gpu_inference.json")]
-    command = [
-        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks),
-        "-m", "monai.bundle", "run", "--config_file", str(configs), "--bundle_root", str(bundle),
-        "--dataset_dir", str(source), "--output_dir", str(output),
-    ]  # fmt: skip
-    start = time.perf_counter()
-    subprocess.run(command, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.DEVNULL)  # nosec B603
-    return time.perf_counter() - start
+def denoise(source: Path, output: Path, scheduler: str | None = None) -> RunResult:
+    """Denoise the series, over the workers of a scheduler or in this process."""
+    return run_denoising(DenoiseOptions(input=source, output=output, scheduler=scheduler, device="cpu", progress=False))
 
 
-def start_ranks(source: Path, output: Path, ranks: int) -> list[ForkProcess]:
-    """Fork the processes of a batch, which find each other as those of torchrun do.
-
-    Args:
-        source: folder of the series.
-        output: folder of the results.
-        ranks: number of processes.
-    """
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port = found.getsockname()[1]
-    inference = open_batch(source, output)
-    processes = []
-    for rank in range(ranks):
-        place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": ranks, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-        process = FORK.Process(target=_rank, args=(inference, {name: str(value) for name, value in place.items()}))
-        process.start()
-        processes.append(process)
-    return processes
+def submit(source: Path, output: Path, scheduler: str) -> ForkServerProcess:
+    """Start a process that submits the series; it ends with 1 where some could not be done."""
+    process = SERVER.Process(target=_submit, args=(source, output, scheduler))
+    process.start()
+    return process
 
 
-def open_batch(source: Path, output: Path) -> BatchInference:
-    """Open the bundle as ``torchrun -m monai.bundle run`` does; nothing is computed."""
-    bundle = bundle_folder("mri_denoising")
-    with expected_remarks():
-        workflow = open_inference(
-            bundle,
-            bundle / "configs" / "multi_gpu_inference.json",
-            dataset_dir=str(source),
-            output_dir=str(output),
-            device=torch.device("cpu"),
-        )
-        inference: BatchInference = workflow.parser.get_parsed_content("batch")
-    return inference
+def _submit(source: Path, output: Path, scheduler: str) -> None:
+    result = denoise(source, output, scheduler)
+    sys.exit(bool(result.failed or result.missing))
 
 
-def _rank(inference: BatchInference, environment: dict[str, str]) -> None:
-    os.environ.update(environment)
-    logging.disable(logging.CRITICAL)
-    sys.exit(inference.run().exit_code)
+def time_workers(source: Path, output: Path, workers: int) -> float:
+    """Denoise over workers that have their network already; return the seconds that it took."""
+    with local_cluster(workers) as cluster:
+        address = cluster.scheduler_address
+        denoise(source, output, address)  # every worker loads the network
+        shutil.rmtree(output)
+        start = time.perf_counter()
+        denoise(source, output, address).check()
+        return time.perf_counter() - start
 
 
 def watch(output: Path, expected: Digests, pipe: Connection) -> None:
@@ -245,104 +211,86 @@ def _check_file(path: Path, name: str, digest: str, seen: set[tuple[str, int, in
 
 @dataclass(frozen=True)
 class Trial:
-    """One batch that was killed and run again.
+    """One run of which a process was killed.
 
     Attributes:
+        killed: ``worker`` or ``submitter``.
         moment: seconds from the start to the kill.
-        killed: which processes.
-        codes: how they ended.
-        done_before: number of series that the manifest said were done, before the second run.
-        identical: whether the second run ended well, and the results are the expected ones.
+        done_before: number of series that the manifest said were done at the kill.
+        identical: whether the run, or the one after it, ended well, and the results are the expected ones.
         looks: how often the watcher looked.
-        files_seen: number of files that it saw appear.
         faults: what it saw that was not whole.
         left_over: hidden files that are left.
     """
 
+    killed: str
     moment: float
-    killed: list[int]
-    codes: list[int | None]
     done_before: int
     identical: bool
     looks: int
-    files_seen: int
     faults: list[str]
     left_over: list[str]
 
 
-def kill_and_rerun(source: Path, output: Path, expected: Digests, moment: float, victims: Sequence[int]) -> Trial:
-    """Start a batch, kill processes of it after some seconds, run it again to its end, and compare.
+@contextmanager
+def _watched(output: Path, expected: Digests) -> Iterator[list[tuple[int, list[str]]]]:
+    """Look at results while the block runs; the list then has the number of looks, and what was wrong."""
+    here, there = SERVER.Pipe()
+    watcher = SERVER.Process(target=watch, args=(output, expected, there))
+    watcher.start()
+    found: list[tuple[int, list[str]]] = []
+    yield found
+    here.send("stop")
+    looks, _, faults = here.recv()
+    found.append((looks, faults))
+    watcher.join()
+
+
+def kill_one(source: Path, output: Path, expected: Digests, cluster: LocalCluster, victim: str, moment: float) -> Trial:
+    """Start a run over workers, kill a process of it after some seconds, let it come to an end, and compare.
 
     Args:
         source: folder of the series.
         output: folder of the results; it is removed before and after.
         expected: the checksums of an undisturbed run.
+        cluster: the workers.
+        victim: ``worker``; or ``submitter``, which is started again.
         moment: seconds from the start to the kill.
-        victims: which of the processes to kill.
-
-    Returns:
-        What was found.
     """
     shutil.rmtree(output, ignore_errors=True)
-    here, there = multiprocessing.Pipe()
-    watcher = FORK.Process(target=watch, args=(output, expected, there))
-    watcher.start()
-    processes = start_ranks(source, output, RANKS_KILLED)
-    time.sleep(moment)
-    for index in victims:
-        if processes[index].is_alive():
-            os.kill(processes[index].pid or 0, signal.SIGKILL)
-    for process in processes:
+    address = cluster.scheduler_address
+    with Client(address) as client:
+        client.wait_for_workers(WORKERS_KILLED)
+        workers = list(client.run(os.getpid).values())
+    with _watched(output, expected) as seen:
+        process = submit(source, output, address)
+        time.sleep(moment)
+        before = sum(row.status == "done" for row in read_manifest(output).values())
+        os.kill(workers[0] if victim == "worker" else process.pid or 0, signal.SIGKILL)
         process.join()
-    codes = [process.exitcode for process in processes]
-    before = sum(row.status == "done" for row in read_manifest(output).rows.values())
-    again = start_ranks(source, output, RANKS_KILLED)
-    for process in again:
-        process.join()
-    here.send("stop")
-    looks, files, faults = here.recv()
-    watcher.join()
-    same = digests_of(output) == expected and all(process.exitcode == 0 for process in again)
+        if victim == "submitter":
+            process = submit(source, output, address)
+            process.join()
+    [(looks, faults)] = seen
     hidden = [path.name for path in output.iterdir() if path.name.startswith(".")]
+    same = process.exitcode == 0 and digests_of(output) == expected
     shutil.rmtree(output)
-    return Trial(round(moment, 2), list(victims), codes, before, same, looks, files, faults[:5], hidden)
+    return Trial(victim, round(moment, 2), before, same, looks, faults[:5], hidden)
 
 
-def compare_ranks(source: Path, work: Path, counts: Sequence[int], expected: Digests) -> dict[int, bool]:
-    """Tell for which numbers of processes torchrun gives the expected files.
-
-    Args:
-        source: folder of the series.
-        work: folder for the results.
-        counts: numbers of processes.
-        expected: the checksums.
-    """
-    same = {}
-    for ranks in counts:
-        seconds = run_torchrun(source, work / f"ranks{ranks}", ranks)
-        same[ranks] = digests_of(work / f"ranks{ranks}") == expected
-        _write({"ranks": ranks, "identical": same[ranks], "seconds": round(seconds, 1)})
-    return same
-
-
-def kill_often(source: Path, work: Path, expected: Digests, times: int, longest: float, seed: int) -> list[Trial]:
-    """Kill all processes and one of them in turn, at moments that are spread evenly.
-
-    Args:
-        source: folder of the series.
-        work: folder for the results.
-        expected: the checksums.
-        times: how often.
-        longest: latest moment in seconds.
-        seed: of the moments.
-    """
+def kill_often(source: Path, work: Path, expected: Digests, times: int, seed: int) -> list[Trial]:
+    """Kill workers and submitting processes, each some times, at random moments of an undisturbed run's length."""
     chance = random.Random(seed)  # nosec B311
     trials = []
-    for number in range(times):
-        moment, one = chance.uniform(0.0, longest), chance.randrange(RANKS_KILLED)
-        victims = list(range(RANKS_KILLED)) if number % 2 == 0 else [one]
-        trials.append(kill_and_rerun(source, work / "killed", expected, moment, victims))
-        _write(dataclasses.asdict(trials[-1]))
+    with local_cluster(WORKERS_KILLED) as cluster:
+        for name in ("warm", "timed"):  # the workers load the network
+            start = time.perf_counter()
+            submit(source, work / name, cluster.scheduler_address).join()
+            longest = time.perf_counter() - start
+        for number in range(2 * times):
+            victim, moment = ("worker", "submitter")[number % 2], chance.uniform(0.0, longest)
+            trials.append(kill_one(source, work / "killed", expected, cluster, victim, moment))
+            _write(dataclasses.asdict(trials[-1]))
     return trials
 
 
@@ -355,36 +303,41 @@ def main() -> None:
     """Make the series, run, kill, compare, and write the findings as lines of JSON; the last has the sums."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path, help="folder of the sample data")
-    parser.add_argument("--ranks", type=int, nargs="*", default=[1, 2, 4], help="numbers of processes for torchrun")
-    parser.add_argument("--kills", type=int, default=20, help="how often to kill and run again")
+    parser.add_argument("--workers", type=int, nargs="*", default=[1, 2, 4], help="numbers of workers")
+    parser.add_argument("--kills", type=int, default=20, help="how often to kill a worker, and the submitting process")
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     options = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"
+    SERVER.set_forkserver_preload(["monai_stcnnt.apps.denoising", "monai_stcnnt.apps.batch.workers"])
     with tempfile.TemporaryDirectory() as temporary:
         work = Path(temporary)
         source = work / "series"
         series = cut_series(options.data, source)
-        start = time.perf_counter()
-        for process in (undisturbed := start_ranks(source, work / "forked", RANKS_KILLED)):
-            process.join()
-        longest = time.perf_counter() - start
-        expected = digests_of(work / "forked")
-        trials = kill_often(source, work, expected, options.kills, longest, options.seed)
-        same = compare_ranks(source, work, options.ranks, expected)
+        torch.set_num_threads(1)
+        denoise(source, work / "alone").check()
+        expected = digests_of(work / "alone")
+        seconds, same = {}, {}
+        for workers in options.workers:
+            output = work / f"workers{workers}"
+            seconds[workers] = time_workers(source, output, workers)
+            same[workers] = digests_of(output) == expected
+        trials = kill_often(source, work, expected, options.kills, options.seed) if options.kills else []
+    first = next(iter(seconds.values()))
     report = {
         "series": series,
         "files": len(expected),
-        "undisturbed": [process.exitcode for process in undisturbed],
-        "identical_on": same,
+        "identical_over": same,
+        "time_against_the_first": {workers: round(time / first, 2) for workers, time in seconds.items()},
         "kills": len(trials),
         "kills_identical": sum(trial.identical for trial in trials),
         "kills_before_the_end": sum(trial.done_before < series for trial in trials),
         "partial_files_seen": sum(len(trial.faults) for trial in trials),
         "looks": sum(trial.looks for trial in trials),
+        "left_over": sum(len(trial.left_over) for trial in trials),
     }
     _write(report)
     is_good = all(same.values()) and all(trial.identical and not trial.faults for trial in trials)
-    sys.exit(0 if is_good and not any(process.exitcode for process in undisturbed) else 1)
+    sys.exit(0 if is_good else 1)
 
 
 if __name__ == "__main__":

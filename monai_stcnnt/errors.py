@@ -24,6 +24,7 @@ __all__ = [
     "LabelValueError",
     "LaunchError",
     "LayoutError",
+    "LostWorkerError",
     "MissingFileError",
     "MissingPackageError",
     "NetworkConfigError",
@@ -35,6 +36,7 @@ __all__ = [
     "PhaseRangeError",
     "PickledCodeError",
     "ProtocolError",
+    "ResultExistsError",
     "SeriesMismatchError",
     "SeriesSelectionError",
     "ServiceAddressError",
@@ -86,6 +88,10 @@ class NoiseLevelError(StcnntError, ValueError):
 
 class OutputNotWritableError(StcnntError, OSError):
     """An output file or folder cannot be written."""
+
+
+class ResultExistsError(OutputNotWritableError):
+    """What is in the place of a result was made otherwise, or by somebody else."""
 
 
 class DeviceMemoryError(StcnntError, OSError):
@@ -150,6 +156,10 @@ class FailedSeriesError(StcnntError, ValueError):
 
 class LaunchError(StcnntError, ValueError):
     """A program for several processes was not started by what starts them."""
+
+
+class LostWorkerError(StcnntError, OSError):
+    """The processes that worked on a series died."""
 
 
 class TrainingDivergedError(StcnntError, ValueError):

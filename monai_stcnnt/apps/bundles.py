@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import warnings
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from monai.bundle import ConfigWorkflow
 from monai_stcnnt.errors import MissingFileError, StcnntError
 
 __all__ = [
+    "bundle_checksum",
     "bundle_folder",
     "bundle_root",
     "expected_remarks",
@@ -43,6 +45,20 @@ def bundle_folder(name: str, bundle: str | Path | None = None) -> Path:
     if not (folder / "configs" / "inference.json").is_file():
         raise MissingFileError(f"{folder} is no bundle: it has no configs/inference.json.")
     return folder
+
+
+def bundle_checksum(folder: Path) -> str:
+    """SHA-256 over the configs and the weights of a bundle, which its results depend on.
+
+    Args:
+        folder: the bundle.
+    """
+    digest = hashlib.sha256()
+    for file in sorted([*folder.glob("configs/*.json"), *folder.glob("models/*")]):
+        if file.is_file():
+            with file.open("rb") as content:
+                digest.update(f"{file.name} {hashlib.file_digest(content, 'sha256').hexdigest()}\n".encode())
+    return digest.hexdigest()
 
 
 def bundle_root(name: str) -> str:
@@ -94,14 +110,12 @@ def expected_remarks() -> Iterator[None]:
 
 def open_inference(
     folder: Path,
-    *more: Path,
     **overrides: Any,  # noqa: ANN401 - whatever the config has
 ) -> ConfigWorkflow:
     """Prepare the inference workflow of a bundle.
 
     Args:
         folder: the bundle.
-        *more: configs whose entries come on top of its own.
         **overrides: entries of the config to replace.
 
     Returns:
@@ -109,7 +123,7 @@ def open_inference(
     """
     configs = folder / "configs"
     workflow = ConfigWorkflow(
-        config_file=[str(configs / "inference.json"), *map(str, more)],
+        config_file=str(configs / "inference.json"),
         meta_file=str(configs / "metadata.json"),
         logging_file=False,
         workflow_type="infer",

@@ -1,232 +1,216 @@
 # Copyright (c) monai_stcnnt contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Denoise files with the denoising bundle."""
+"""Denoise one series or many with a denoising bundle."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
-from ignite.engine import Engine, Events
 
-from monai_stcnnt.apps.bundles import bundle_folder, expected_remarks, open_inference, plain_errors
+from monai_stcnnt import __version__
+from monai_stcnnt.apps.batch.manifest import Recipe, SeriesRow
+from monai_stcnnt.apps.batch.publish import UNFINISHED
+from monai_stcnnt.apps.batch.run import RunResult, run_series
+from monai_stcnnt.apps.batch.tasks import RunOptions, SeriesEngine, SeriesTask
+from monai_stcnnt.apps.bundles import bundle_checksum, bundle_folder, expected_remarks, open_inference
 from monai_stcnnt.apps.review.names import check_report_name
-from monai_stcnnt.apps.review.reports import Result, review
-from monai_stcnnt.apps.review.review import Review
-from monai_stcnnt.data import (
-    OutputFormat,
-    list_images,
-    output_path,
-    series_datalist,
-)
-from monai_stcnnt.errors import ImageSizeError, NoiseLevelError, OutputNotWritableError
+from monai_stcnnt.apps.review.reports import write_qc, write_report
+from monai_stcnnt.apps.review.review import Review, review_series
+from monai_stcnnt.data import SaveSeries, SeriesRecord, read_series
+from monai_stcnnt.engines.streamed_denoising import StreamedDenoiser
+from monai_stcnnt.errors import OptionError
 
-__all__ = ["denoise", "network_choices"]
+__all__ = ["DenoiseOptions", "Denoiser", "denoise", "run_denoising"]
 
-NIFTI = (".nii", ".nii.gz")
+BUNDLE = "mri_denoising"
 
 
-logger = logging.getLogger(__name__)
+@dataclass(frozen=True, kw_only=True)
+class DenoiseOptions(RunOptions):
+    """Options of denoising, beside those of :class:`~monai_stcnnt.apps.batch.tasks.RunOptions`.
+
+    What is None is the bundle's own choice.
+
+    Attributes:
+        noise_sigma: noise standard deviation per real and imaginary component, in the units of the file; estimated
+            from the image and logged by default.
+        strength: factor on the noise level that the network is told; 1 is its own, more removes more.
+        self_ensemble: average over mirror images along rows and columns, which takes four times as long.
+        roi_size: window of the network (frames, rows, columns).
+        overlap: share of the window that neighbors have in common, from 0 to below 1.
+        sw_batch_size: windows to give to the network at once. Where the device has not enough memory, it is halved
+            until it has, and the log says so.
+        amp: compute in bfloat16 where that is safe: faster on a GPU, and a little less exact.
+        compile: let PyTorch compile the network first, which pays for long runs; needs a C++ compiler.
+        qc: JSON file for the figures of quality control of all series. They are in the manifest in any case, for
+            series that fit in memory.
+    """
+
+    suffix: ClassVar[str] = "denoised"
+    has_recipe: ClassVar[tuple[str, ...]] = (
+        "output_format", "noise_sigma", "strength", "self_ensemble", "roi_size", "overlap", "amp", "compile",
+    )  # fmt: skip
+
+    noise_sigma: float | None = None
+    strength: float = 1.0
+    self_ensemble: bool = False
+    roi_size: tuple[int, int, int] | None = None
+    overlap: float | None = None
+    sw_batch_size: int | None = None
+    amp: bool = False
+    compile: bool = False
+    qc: Path | None = None
+
+    def __post_init__(self) -> None:
+        """Check the options.
+
+        Raises:
+            OptionError: if an option cannot be what it is.
+            OutputNotWritableError: if a report's name has another ending.
+        """
+        super().__post_init__()
+        for name in ("noise_sigma", "strength"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < float("inf"):
+                raise OptionError(f"{name} is {value}. Give a positive number.")
+        if self.roi_size is not None:
+            object.__setattr__(self, "roi_size", tuple(self.roi_size))
+            if len(self.roi_size) != 3 or not all(extent == -1 or extent > 0 for extent in self.roi_size):
+                raise OptionError(
+                    f"roi_size is {self.roi_size}. Give frames, rows and columns, each positive or -1 for all."
+                )
+        if self.overlap is not None and not 0 <= self.overlap < 1:
+            raise OptionError(f"overlap is {self.overlap}. Give a share of the window, from 0 to below 1.")
+        if self.sw_batch_size is not None and self.sw_batch_size < 1:
+            raise OptionError(f"sw_batch_size is {self.sw_batch_size}. Give a number of windows from 1 on.")
+        if self.report is not None:
+            check_report_name(self.report)
+        if self.qc is not None:
+            check_report_name(self.qc, (".json",))
+
+    def recipe(self) -> Recipe:
+        """What results depend on beside their input."""
+        return Recipe(__version__, bundle_checksum(bundle_folder(BUNDLE, self.bundle)), self.recipe_options())
+
+    def bundle_entries(self) -> dict[str, Any]:
+        """Entries of the bundle's config for what is not its own choice."""
+        chosen: dict[str, Any] = {
+            "noise_sigma": self.noise_sigma, "strength": self.strength, "amp": self.amp,
+            "self_ensemble": self.self_ensemble, "compile": self.compile, "progress": self.progress,
+            "roi_size": self.roi_size and list(self.roi_size), "sw_batch_size": self.sw_batch_size,
+            "overlap": None if self.overlap is None else [self.overlap] * 3,
+            "device": None if self.device == "auto" else torch.device(self.device),
+        }  # fmt: skip
+        return {name: value for name, value in chosen.items() if value is not None}
+
+    def open_engine(self) -> Denoiser:
+        """Prepare the bundle's network and engine."""
+        return Denoiser(self)
 
 
-@dataclass(frozen=True)
-class Job:
-    """One run of the bundle: its items, and the DICOM series to take of them, None where there is only one."""
-
-    items: list[dict[str, str]]
-    series: str | None = None
-
-
-def denoise(
-    input: str | Path,
-    output: str | Path,
-    *,
-    series: str | None = None,
-    output_format: OutputFormat = "same",
-    noise_sigma: float | None = None,
-    gmap: str | Path | None = None,
-    bundle: str | Path | None = None,
-    device: str = "auto",
-    strength: float = 1.0,
-    self_ensemble: bool = False,
-    roi_size: Sequence[int] | None = None,
-    overlap: float | None = None,
-    amp: bool = False,
-    compile: bool = False,
-    batch: int | None = None,
-    report: str | Path | None = None,
-    qc: str | Path | None = None,
-    on_result: Callable[[Result, Review | None], None] | None = None,
-    progress: bool = True,
-) -> list[Path]:
+def denoise(input: str | Path, output: str | Path, **options: Any) -> list[Path]:  # noqa: ANN401 - see DenoiseOptions
     """Denoise a file, or every series of a folder, with a denoising bundle.
 
     A folder of DICOM files becomes a folder with a derived series; where it holds several series, one for each that
     can be denoised. A complex image from DICOM files becomes a NIfTI file. Files may be larger than the memory: NIfTI
     and DICOM are read, denoised and written slab by slab.
 
+    What was done before with the same files, options and bundle is left as it is. A result that is there for another
+    reason is not replaced, unless ``redo`` says so.
+
     Args:
-        input: a file or a folder.
-        output: a folder, or for one series also the name of the result (``.nii`` or ``.nii.gz``).
-        series: the DICOM series to take, by a name that :func:`monai_stcnnt.apps.describe` lists; two names joined by
-            ``+`` for the parts of a complex image.
-        output_format: ``"same"`` as the input, or ``"nifti"``.
-        noise_sigma: noise standard deviation per real and imaginary component, in the units of the file; estimated
-            from the image and logged where it is not given.
-        gmap: g-factor map of all series, or a folder with one for each.
-        bundle: folder of the bundle; the one that this package carries by default.
-        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ...
-        strength: factor on the noise level that the network is told; 1 is its own, more removes more.
-        self_ensemble: average over mirror images along rows and columns, which takes four times as long.
-        roi_size: window of the network (frames, rows, columns); the bundle's own by default.
-        overlap: share of the window that neighbors have in common, from 0 to below 1; the bundle's own by default.
-        amp: compute in bfloat16 where that is safe: faster on a GPU, and a little less exact.
-        compile: let PyTorch compile the network first, which pays for long runs; needs a C++ compiler.
-        batch: windows to give to the network at once; 1 on a processor and 8 on a GPU by default. Where the device has
-            not enough memory, it is halved until it has, and the log says so.
-        report: what was done, to look at: a picture (``.png``), an animated picture (``.gif``) or a page (``.html``);
-            with several series, one each with the series' name added.
-        qc: JSON with the figures of quality control of all series, see :mod:`monai_stcnnt.apps.review.figures`. With a
-            report or this, a result whose residual does not look like noise is flagged by a logged warning.
-        on_result: called with every result, and with its figures where there is a report or ``qc``.
-        progress: show a bar.
+        input: a file, or a folder that is searched with its sub folders.
+        output: a folder, or for one series also the name of the result.
+        options: see :class:`DenoiseOptions`.
 
     Returns:
-        The files and DICOM folders that were written.
+        The files and DICOM folders with the results.
 
     Raises:
+        FailedSeriesError: after all the work, where some of several series failed.
+        OptionError: if an option cannot be what it is.
         StcnntError: one of its classes per cause: a missing or unreadable file, an image without voxels, with NaN or
             without contrast, a g-factor map that does not fit, weights that do not fit, a folder that cannot be
             written.
     """
-    if noise_sigma is not None and not 0 < noise_sigma < float("inf"):
-        raise NoiseLevelError(f"The noise level must be a positive number, got {noise_sigma}.")
-    if report is not None:
-        check_report_name(report)
-    if qc is not None:
-        check_report_name(qc, (".json",))
-    choices = network_choices(strength, self_ensemble, roi_size, overlap, amp=amp, compile=compile, batch=batch)
-    jobs = _jobs(Path(input), series, gmap)
-    folder = bundle_folder("mri_denoising", bundle)
-    overrides: dict[str, Any] = {
-        "dataset_dir": str(input), "noise_sigma": noise_sigma, "progress": progress, "output_format": output_format,
-        **choices,
-    }  # fmt: skip
-    if device != "auto":
-        overrides["device"] = torch.device(device)
-    target = Path(output)
-    if target.name.lower().endswith(NIFTI):
-        done = [_denoise_to_file(folder, jobs, overrides, Path(input), target)]
-    else:
-        _check_new(jobs, overrides, target)
-        done = [one for job in jobs for one in _run(folder, job, {**overrides, "output_dir": str(target)})]
-    is_reviewed = report is not None or qc is not None
-    for one, figures in (
-        review(done, report=report, qc=qc, progress=progress) if is_reviewed else ((one, None) for one in done)
-    ):
-        if on_result is not None:
-            on_result(one, figures)
-    return [one.saved for one in done]
+    return run_denoising(DenoiseOptions(input=Path(input), output=Path(output), **options)).check().saved
 
 
-def network_choices(
-    strength: float,
-    self_ensemble: bool,
-    roi_size: Sequence[int] | None,
-    overlap: float | None,
-    *,
-    amp: bool = False,
-    compile: bool = False,
-    batch: int | None = None,
-) -> dict[str, Any]:
-    """Check how the network is to be run; entries of the bundle's config for what is not its own choice."""
-    if not 0 < strength < float("inf"):
-        raise NoiseLevelError(f"The strength must be a positive number, got {strength}; 1 is the model's own.")
-    if roi_size is not None and (len(roi_size) != 3 or not all(extent == -1 or extent > 0 for extent in roi_size)):
-        raise ImageSizeError(
-            f"The window is {tuple(roi_size)}. Give frames, rows and columns, each positive, or -1 for all of an axis."
-        )
-    if overlap is not None and not 0 <= overlap < 1:
-        raise ImageSizeError(f"The overlap is {overlap}. Give a share of the window, from 0 to below 1.")
-    if batch is not None and batch < 1:
-        raise ImageSizeError(f"{batch} windows at once are none. Give a number from 1 on.")
-    choices: dict[str, Any] = {"strength": strength} if strength != 1 else {}
-    flags = {"self_ensemble": self_ensemble, "amp": amp, "compile": compile}
-    choices |= {name: True for name, chosen in flags.items() if chosen}
-    if batch is not None:
-        choices["sw_batch_size"] = batch
-    if roi_size is not None:
-        choices["roi_size"] = list(roi_size)
-    if overlap is not None:
-        choices["overlap"] = [overlap] * 3
-    return choices
+def run_denoising(options: DenoiseOptions) -> RunResult:
+    """Denoise what is not done yet; a series that fails is in the result, and no error.
+
+    Args:
+        options: what to do.
+
+    Returns:
+        What became of every series.
+
+    Raises:
+        StcnntError: for what concerns all series.
+    """
+    result = run_series(options)
+    if options.qc is not None:
+        entries = [
+            {"source": str(result.sources[row.target]), "series": row.series or None,
+             "result": str(result.folder / row.target), **row.figures}
+            for row in result.done
+        ]  # fmt: skip
+        write_qc(entries, options.qc)
+    return result
 
 
-def _jobs(path: Path, series: str | None, gmap: str | Path | None) -> list[Job]:
-    """Split the images below a path into runs: one for all, and one for each series where a folder holds several."""
-    if series is not None:
-        item = {"image": str(path)} if gmap is None else {"image": str(path), "gmap": str(gmap)}
-        return [Job([item], series)]
-    items = series_datalist(path, gmap)
-    plain, chosen = [], []
-    for item in items:
-        found = list_images(item["image"], check=False)
-        usable = [summary for summary in found if not summary.refused]
-        if len(found) < 2 or not usable:
-            plain.append(item)
-            continue
-        for summary in found:
-            if summary.refused:
-                logger.warning("%s, series %s is passed over: %s", summary.path, summary.series, summary.refused)
-        chosen += [Job([item], summary.series) for summary in usable]
-    return [*([Job(plain)] if plain else []), *chosen]
+class Denoiser(SeriesEngine):
+    """A bundle's engine, which denoises series after series.
 
+    Args:
+        options: how to denoise.
 
-def _suffix(job: Job) -> str:
-    return "denoised" if job.series is None else f"{job.series}_denoised"
+    Raises:
+        StcnntError: if the bundle or its weights do not fit.
+    """
 
+    def __init__(self, options: DenoiseOptions) -> None:
+        self.options = options
+        place = {"datalist": [], "output_dir": str(options.folder / UNFINISHED)}
+        with expected_remarks():
+            workflow = open_inference(bundle_folder(BUNDLE, options.bundle), **options.bundle_entries(), **place)
+            self.engine: StreamedDenoiser = workflow.parser.get_parsed_content("streamed")
+        self.engine.interrupt_resume_enabled = False  # after a failure, the next run is another series
+        self.engine.logger.setLevel(logging.CRITICAL)  # what goes wrong is raised, and said once
+        self.device = str(self.engine.state.device)
 
-def _check_new(jobs: list[Job], overrides: dict[str, Any], output: Path) -> None:
-    """Refuse a folder that would hold a derived series but exists, before the work starts."""
-    if overrides["output_format"] != "same":
-        return
-    for job in jobs:
-        for item in job.items:
-            target = output_path(item["image"], overrides["dataset_dir"], output, _suffix(job))
-            if target.is_dir():
-                raise OutputNotWritableError(f"{target} exists already. Choose another folder, or remove it.")
+    def run(self, task: SeriesTask, target: Path, uid_seed: str = "") -> dict[str, Any]:
+        """Denoise one series; see :meth:`SeriesEngine.run`."""
+        engine = self.engine
+        engine.reader.series = task.series or None
+        engine.saver = SaveSeries(target.parent, output_file=target, uid_seed=uid_seed or None)
+        item = {"image": str(task.path)} if task.gmap is None else {"image": str(task.path), "gmap": str(task.gmap)}
+        engine.data_loader, engine.state.epoch_length = [item], 1
+        with expected_remarks():
+            engine.run()
+        image, saved = engine.state.output["image"], engine.state.output["pred"]
+        engine.state.batch = engine.state.output = None
+        before, after = image.outline, saved.record
+        wanted = task.report is not None or self.options.qc is not None
+        if after is None and not wanted:
+            return {"sigma": saved.noise_sigma}
+        if after is None:
+            before, after = read_series(task.path, series=task.series or None), read_series(target, check=False)
+        return self._review(task, before, after, saved.noise_sigma).as_dict()
 
+    def report(self, task: SeriesTask, saved: Path, row: SeriesRow) -> None:
+        """Write the report of a result that was made before."""
+        before, after = read_series(task.path, series=task.series or None), read_series(saved, check=False)
+        self._review(task, before, after, float(row.figures["sigma"]))
 
-def _denoise_to_file(folder: Path, jobs: list[Job], overrides: dict[str, Any], source: Path, target: Path) -> Result:
-    """Denoise one series to a NIfTI file of a given name."""
-    count = sum(len(job.items) for job in jobs)
-    if count > 1:
-        raise OutputNotWritableError(
-            f"{source} holds {count} series, but {target} is one file. Give a folder for the results."
-        )
-    place = {"output_dir": str(target.parent), "output_file": str(target), "output_format": "nifti"}
-    [only] = _run(folder, jobs[0], {**overrides, **place})
-    return only
-
-
-def _run(folder: Path, job: Job, overrides: dict[str, Any]) -> list[Result]:
-    """Run the bundle and note what it wrote."""
-    items = {"datalist": job.items, "series": job.series, "suffix": _suffix(job)}
-    done: list[Result] = []
-
-    def note(engine: Engine) -> None:
-        state: Any = engine.state
-        source, saved = Path(state.output["image"].meta["source"]), state.output["pred"]
-        gmap = next((item["gmap"] for item in job.items if "gmap" in item and Path(item["image"]) == source), None)
-        done.append(Result(source, saved.path, saved.noise_sigma, job.series, None if gmap is None else Path(gmap)))
-
-    with plain_errors(), expected_remarks():
-        workflow = open_inference(folder, **overrides, **items)
-        workflow.parser.get_parsed_content("streamed").add_event_handler(Events.ITERATION_COMPLETED, note)
-        workflow.run()
-        workflow.finalize()
-    return done
+    def _review(self, task: SeriesTask, before: SeriesRecord, after: SeriesRecord, sigma: float) -> Review:
+        """Compare a result with its image, once, and show it where that is wanted."""
+        gmap = None if task.gmap is None else read_series(task.gmap, check=False).magnitude
+        found = review_series(before, after, sigma=sigma, gmap=gmap, title=task.name)
+        if task.report is not None:
+            write_report(found, task.report)
+        return found

@@ -1,58 +1,92 @@
 # Copyright (c) monai_stcnnt contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Segment files with the segmentation bundle, and measure the masks.
-
-Of several series, one that cannot be segmented does not stop the others.
-"""
+"""Segment one series or many with a segmentation bundle, and measure the masks."""
 
 from __future__ import annotations
 
 import logging
-import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-import numpy as np
 import torch
-from ignite.engine import Engine, Events
 from monai.bundle import ConfigParser
-from monai.data.meta_tensor import MetaTensor
 from monai.utils.module import optional_import
 
 from monai_stcnnt import __version__
-from monai_stcnnt.apps.batch.publish import is_lack_of_room
-from monai_stcnnt.apps.batch.tasks import error_text
-from monai_stcnnt.apps.bundles import bundle_folder, expected_remarks, open_inference, plain_errors
-from monai_stcnnt.apps.denoising import denoise as denoise_files
-from monai_stcnnt.apps.review.names import check_report_name
+from monai_stcnnt.apps.batch.manifest import Recipe, SeriesRow
+from monai_stcnnt.apps.batch.publish import UNFINISHED
+from monai_stcnnt.apps.batch.run import RunResult, run_series
+from monai_stcnnt.apps.batch.tasks import RunOptions, SeriesEngine, SeriesTask
+from monai_stcnnt.apps.bundles import bundle_checksum, bundle_folder, expected_remarks, open_inference
+from monai_stcnnt.apps.denoising import DenoiseOptions
+from monai_stcnnt.apps.review.names import check_report_name, report_names
 from monai_stcnnt.apps.review.segmentation import segmentation_report
 from monai_stcnnt.apps.review.volume_plot import volume_plot
 from monai_stcnnt.apps.volumes import MaskMeasures, check_table_path, measure_masks, write_table
-from monai_stcnnt.data import (
-    OutputFormat,
-    SaveSeries,
-    SeriesRecord,
-    check_exists,
-    check_output_folder,
-    list_images,
-    output_path,
-    read_series,
-    record_from_metatensor,
-    series_datalist,
-    write_labels,
-)
-from monai_stcnnt.data.formats.nifti_header import is_nifti_path
-from monai_stcnnt.data.formats.registry import image_format, result_extension
-from monai_stcnnt.data.reader import monai_metadata
-from monai_stcnnt.errors import FailedSeriesError, LabelValueError, LayoutError, OutputNotWritableError, StcnntError
+from monai_stcnnt.data import SaveSeriesd, SeriesRecord, read_series, record_from_metatensor, write_labels
+from monai_stcnnt.data.formats.registry import format_for, format_of
+from monai_stcnnt.errors import LabelValueError, LayoutError, OptionError, OutputNotWritableError
 
-__all__ = ["FailedSeries", "SegmentedSeries", "segment"]
+__all__ = ["SegmentOptions", "SegmentedSeries", "Segmenter", "run_segmentation", "segment"]
 
-SUFFIX = "seg"
+BUNDLE = "cine_segmentation"
 
-logger = logging.getLogger(__name__)
+
+@dataclass(frozen=True, kw_only=True)
+class SegmentOptions(RunOptions):
+    """Options of segmentation, beside those of :class:`~monai_stcnnt.apps.batch.tasks.RunOptions`.
+
+    Attributes:
+        csv: table of volumes in every frame, stroke volumes and ejection fractions of all scans; beside it comes a plot
+            over time for each scan, named like the table with ``_plot.png`` at its end.
+        denoise: segment what the denoising bundle makes of the input, with ``gmap`` if it is given; masks are written
+            as if it had not been there.
+        architecture: one of the bundle's networks, ``"stcnnt"`` or ``"hrnetv2"``; the bundle's own choice by default.
+    """
+
+    suffix: ClassVar[str] = "seg"
+    has_recipe: ClassVar[tuple[str, ...]] = ("output_format", "denoise", "architecture")
+
+    csv: Path | None = None
+    denoise: bool = False
+    architecture: str | None = None
+
+    def __post_init__(self) -> None:
+        """Check the options.
+
+        Raises:
+            OptionError: if an option cannot be what it is.
+            OutputNotWritableError: if the name of a report or table has another ending.
+        """
+        super().__post_init__()
+        if self.gmap is not None and not self.denoise:
+            raise OptionError("A g-factor map is for denoising. Denoise first (denoise), or leave the map out.")
+        if self.output_format == "dicom_seg" and self.is_file:
+            raise OptionError(f"{self.output} is not a name for DICOM segmentations. Give a folder for them.")
+        if self.report is not None:
+            check_report_name(self.report, (".png",))
+        if self.csv is not None:
+            check_table_path(self.csv)
+
+    @property
+    def denoising(self) -> DenoiseOptions:
+        """How series are denoised first."""
+        return DenoiseOptions(
+            input=self.input, output=self.output, gmap=self.gmap, device=self.device, progress=self.progress
+        )
+
+    def recipe(self) -> Recipe:
+        """What results depend on beside their input."""
+        checksum = bundle_checksum(bundle_folder(BUNDLE, self.bundle))
+        if self.denoise:
+            checksum += self.denoising.recipe().bundle
+        return Recipe(__version__, checksum, self.recipe_options())
+
+    def open_engine(self) -> Segmenter:
+        """Prepare the bundle's network and engine."""
+        return Segmenter(self)
 
 
 @dataclass(frozen=True)
@@ -72,247 +106,158 @@ class SegmentedSeries:
     measures: MaskMeasures
 
 
-@dataclass(frozen=True)
-class FailedSeries:
-    """One of several series, which could not be segmented.
-
-    Attributes:
-        source: the file or folder.
-        series: which series of a DICOM folder, None where there is only one.
-        error: the class of the error and what it says, with paths relative to the input.
-    """
-
-    source: Path
-    series: str | None
-    error: str
-
-
-@dataclass(frozen=True)
-class _Target:
-    """Where the masks go, and what is made of them."""
-
-    root: Path
-    output: Path
-    output_format: OutputFormat
-    report: Path | None
-    count: int
-    savers: dict[str, SaveSeries] = field(default_factory=dict)
-
-    def picture(self, path: Path, saved: Path) -> Path:
-        """Name of a picture; with several series, with the place of the masks added."""
-        if self.count == 1:
-            return path
-        place = saved.relative_to(self.output).as_posix().replace("/", "_")
-        stem = Path(place.removesuffix(".gz")).stem if saved.is_file() else place
-        return path.with_name(f"{path.stem}_{stem}{path.suffix}")
-
-
-@dataclass(frozen=True)
-class _Item:
-    """One series to segment: its file or folder, its name in there, and the image that the network gets.
-
-    ``error`` says why it cannot be segmented, where that is known before the work starts.
-    """
-
-    source: Path
-    series: str | None
-    image: Path
-    error: str = ""
-
-    @property
-    def suffix(self) -> str:
-        return SUFFIX if self.series is None else f"{self.series}_{SUFFIX}"
-
-
-def segment(
-    input: str | Path,
-    output: str | Path,
-    *,
-    series: str | None = None,
-    output_format: OutputFormat = "same",
-    csv: str | Path | None = None,
-    report: str | Path | None = None,
-    denoise: bool = False,
-    architecture: str | None = None,
-    bundle: str | Path | None = None,
-    device: str = "auto",
-    on_failure: Callable[[FailedSeries], None] | None = None,
-    progress: bool = True,
-) -> list[SegmentedSeries]:
+def segment(input: str | Path, output: str | Path, **options: Any) -> list[SegmentedSeries]:  # noqa: ANN401
     """Segment a file, or every series of a folder, with a segmentation bundle.
-
-    Where there are several series, one that fails does not stop the others, and the table holds all that could be done.
 
     Masks lie on the input's grid. A folder of DICOM files becomes a folder of DICOM segmentation objects, one per
     frame; where it holds several series, one folder for each that can be segmented. Other files become a mask of their
-    own format.
+    own format. What was done before with the same files, options and bundle is left as it is.
 
     Args:
-        input: a file or a folder.
-        output: a folder, or for one series also the name of the result (``.nii`` or ``.nii.gz``).
-        series: the DICOM series to take, by a name that :func:`monai_stcnnt.apps.describe` lists.
-        output_format: ``"same"`` as the input, ``"nifti"``, or ``"dicom_seg"``, which refuses other input.
-        csv: table of volumes in every frame, stroke volumes and ejection fractions of all scans; beside it comes a plot
-            over time for each scan, named like the table with ``_plot.png`` at its end.
-        report: picture of the masks on the images; with several series, one picture each with the series' name added.
-        denoise: segment what the denoising bundle makes of the input; masks are written as if it had not been there.
-        architecture: one of the bundle's networks, ``"stcnnt"`` or ``"hrnetv2"``; the bundle's own choice by default.
-        bundle: folder of the bundle; the one that this package carries by default.
-        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ...
-        on_failure: called for every one of several series that fails; without it, they are an error at the end.
-        progress: show a bar.
+        input: a file, or a folder that is searched with its sub folders.
+        output: a folder, or for one series also the name of the result.
+        options: see :class:`SegmentOptions`.
 
     Returns:
-        The masks that were written, and what they measure.
+        The masks, and what they measure.
 
     Raises:
-        FailedSeriesError: after all the work, where some of several series failed and ``on_failure`` is not given.
+        FailedSeriesError: after all the work, where some of several series failed.
+        OptionError: if an option cannot be what it is.
         StcnntError: one of its classes per cause: a missing or unreadable file, an image without voxels, with NaN or
             without contrast, weights that do not fit, an output that cannot be written.
     """
-    table = None if csv is None else check_table_path(csv)
-    picture = None if report is None else check_report_name(report, (".png",))
-    source, out = check_exists(input), Path(output).expanduser()
-    folder = bundle_folder("cine_segmentation", bundle)
-    items = _items(source, series)
-    target = _Target(source, out, output_format, picture, len(items))
-    _check_target(target, items)
-    overrides: dict[str, Any] = {"progress": progress, "output_format": "nifti"}
-    if device != "auto":
-        overrides["device"] = torch.device(device)
-    if architecture is not None:
-        overrides["architecture"] = architecture
-    done, failed = _segment_all(folder, items, target, overrides, device if denoise else None)
-    if table is not None and done:
-        write_table([one.measures for one in done], table)
+    return segmented(run_segmentation(SegmentOptions(input=Path(input), output=Path(output), **options)).check())
+
+
+def segmented(result: RunResult) -> list[SegmentedSeries]:
+    """The masks of a run, those of earlier runs included."""
+    return [
+        SegmentedSeries(
+            result.sources[row.target], row.series or None, result.folder / row.target,
+            MaskMeasures.from_dict(row.figures),
+        )
+        for row in result.done
+    ]  # fmt: skip
+
+
+def run_segmentation(options: SegmentOptions) -> RunResult:
+    """Segment what is not done yet, and write the table; a series that fails is in the result, and no error.
+
+    Args:
+        options: what to do.
+
+    Returns:
+        What became of every series.
+
+    Raises:
+        StcnntError: for what concerns all series.
+    """
+    result = run_series(options)
+    done = segmented(result)
+    if options.csv is not None and done:
+        write_table([one.measures for one in done], options.csv)
+        plot = options.csv.with_name(f"{options.csv.stem}_plot.png")
+        places = [result.folder / row.target for row in result.rows]
+        names = dict(zip(places, report_names(places, plot), strict=True))
         for one in done:
-            volume_plot(one.measures, target.picture(table.with_name(f"{table.stem}_plot.png"), one.saved))
-    if on_failure is not None:
-        for failure in failed:
-            on_failure(failure)
-    elif failed:
-        said = "; ".join(f"{_scan_name(failure, source)}: {failure.error}" for failure in failed)
-        raise FailedSeriesError(f"{len(failed)} of {len(items)} series failed: {said}")
-    return done
+            volume_plot(one.measures, names[one.saved])
+    return result
 
 
-def _segment_all(
-    folder: Path, items: Sequence[_Item], target: _Target, overrides: Mapping[str, Any], denoise_on: str | None
-) -> tuple[list[SegmentedSeries], list[FailedSeries]]:
-    """Segment series by series; the error of an only one is raised, and so is a lack of room."""
-    done: list[SegmentedSeries] = []
-    failed: list[FailedSeries] = []
-    with tempfile.TemporaryDirectory(prefix="stcnnt_") as aside:
-        for number, item in enumerate(items):
-            if item.error:
-                failed.append(FailedSeries(item.source, item.series, item.error))
-                continue
-            try:
-                done.append(_segment_one(folder, item, target, overrides, denoise_on, Path(aside, str(number))))
-            except Exception as error:
-                if len(items) == 1 or is_lack_of_room(error):
-                    raise
-                logger.debug("%s", item.source, exc_info=True)
-                failed.append(FailedSeries(item.source, item.series, error_text(error, target.root)))
-    return done, failed
+class Segmenter(SeriesEngine):
+    """A bundle's network, which segments series after series.
 
+    Args:
+        options: how to segment.
 
-def _segment_one(
-    folder: Path, item: _Item, target: _Target, overrides: Mapping[str, Any], denoise_on: str | None, place: Path
-) -> SegmentedSeries:
-    if denoise_on is not None:
-        item = _denoised(item, place, denoise_on, bool(overrides["progress"]))
-    masks, names = _masks(folder, item, {**overrides, "output_dir": str(place)})
-    return _finish(item, masks, names, target)
+    Raises:
+        StcnntError: if the bundle or its weights do not fit.
+    """
 
+    def __init__(self, options: SegmentOptions) -> None:
+        self.options = options
+        folder = bundle_folder(BUNDLE, options.bundle)
+        chosen: dict[str, Any] = {
+            "architecture": options.architecture, "progress": options.progress,
+            "device": None if options.device == "auto" else torch.device(options.device),
+        }  # fmt: skip
+        overrides = {name: value for name, value in chosen.items() if value is not None}
+        place = {"dataset#data": [], "output_dir": str(options.folder / UNFINISHED)}
+        with expected_remarks():
+            workflow = open_inference(folder, **overrides, **place)
+            self.reader = workflow.parser.get_parsed_content("reader")
+            self.dataset = workflow.parser.get_parsed_content("dataset")
+            steps = workflow.parser.get_parsed_content("postprocessing")
+            steps.transforms = [step for step in steps.transforms if not isinstance(step, SaveSeriesd)]
+            self.evaluator = workflow.parser.get_parsed_content("evaluator")
+        self.evaluator.interrupt_resume_enabled = False  # after a failure, the next run is another series
+        self.evaluator.logger.setLevel(logging.CRITICAL)  # what goes wrong is raised, and said once
+        self.device = str(self.evaluator.state.device)
+        self.names = _class_names(workflow.parser, folder)
+        self.denoiser = options.denoising.open_engine() if options.denoise else None
 
-def _items(source: Path, series: str | None) -> list[_Item]:
-    """List the series below a path; those of a DICOM folder that cannot be segmented are passed over, and said."""
-    if series is not None:
-        return [_Item(source, series, source)]
-    items = []
-    entries = series_datalist(source)
-    for entry in entries:
-        path = Path(entry["image"])
-        try:
-            found = list_images(path, check=False)
-        except StcnntError as error:
-            if len(entries) == 1:
-                raise
-            items.append(_Item(path, None, path, error_text(error, source)))
-            continue
-        usable = [summary for summary in found if not summary.refused]
-        if len(found) < 2 or not usable:
-            items.append(_Item(path, None, path))
-            continue
-        for summary in found:
-            if summary.refused:
-                logger.warning("%s, series %s is passed over: %s", summary.path, summary.series, summary.refused)
-        items += [_Item(path, summary.series, path) for summary in usable]
-    return items
-
-
-def _check_target(target: _Target, items: Sequence[_Item]) -> None:
-    """Refuse what cannot be written, before the work starts."""
-    if is_nifti_path(target.output):
-        if len(items) > 1:
-            raise OutputNotWritableError(
-                f"{target.root} holds {len(items)} series, but {target.output} is one file. Give a folder."
+    def run(self, task: SeriesTask, target: Path, uid_seed: str = "") -> dict[str, Any]:
+        """Segment one series; see :meth:`SeriesEngine.run`."""
+        self._check_target(task)
+        images = shown = read_series(task.path, series=task.series or None)
+        image = task.path
+        if self.denoiser is not None:
+            image = target.with_name(".denoised.nii")
+            self.denoiser.run(replace(task, report=None), image)
+            shown = read_series(image)
+        masks = self._masks(image, task.series if image == task.path else "")
+        if masks.array.shape != (1, *images.array.shape[1:]):
+            raise LayoutError(
+                f"{task.path}: the bundle made masks of the shape {masks.array.shape}, but the images ask for "
+                f"(1, T, Z, Y, X) = {(1, *images.array.shape[1:])}. Its postprocessing has to invert its preprocessing."
             )
-        if target.output_format == "dicom_seg":
-            raise OutputNotWritableError(f"{target.output} is NIfTI, not DICOM. Give a folder for the segmentations.")
-        check_output_folder(target.output.parent)
-        return
-    check_output_folder(target.output)
-    for item in items:
-        if item.error:
-            continue
-        row = image_format(item.source)
-        if target.output_format == "dicom_seg" and not row.holds_references:
+        metadata = {**images.metadata, "kind": "magnitude", "complex_axis": -1}
+        labels = replace(images, array=masks.array, metadata=metadata)
+        write_labels(labels, target, class_names=self.names, algorithm_version=__version__, uid_seed=uid_seed or None)
+        measures = measure_masks(labels, self.names, task.name)
+        if task.report is not None:
+            self._draw(task, task.report, shown, labels, measures)
+        return measures.as_dict()
+
+    def report(self, task: SeriesTask, saved: Path, row: SeriesRow) -> None:
+        """Draw masks that were made before."""
+        assert task.report is not None
+        labels = read_series(saved, check=False)
+        images = read_series(task.path, series=task.series or None)
+        self._draw(task, task.report, images, labels, MaskMeasures.from_dict(row.figures))
+
+    def _draw(
+        self, task: SeriesTask, report: Path, shown: SeriesRecord, labels: SeriesRecord, measures: MaskMeasures
+    ) -> None:
+        title = f"{task.name}, denoised" if self.options.denoise else task.name
+        segmentation_report(shown, labels, measures, report, class_values=sorted(self.names), title=title)
+
+    def _check_target(self, task: SeriesTask) -> None:
+        """Refuse what cannot be written, before the work."""
+        source = format_of(task.path)
+        refers = bool(source and source.holds_references) and self.options.output_format != "nifti"
+        if self.options.output_format == "dicom_seg" and not refers:
             raise OutputNotWritableError(
-                f"{item.source} is not DICOM, so that a DICOM segmentation has nothing to refer to. Write NIfTI."
+                f"{task.path} is not DICOM, so that a DICOM segmentation has nothing to refer to. Write NIfTI."
             )
-        if result_extension(item.source, row.name, "magnitude", target.output_format):
-            continue
-        folder = output_path(item.source, target.root, target.output, item.suffix, "")
-        if folder.exists():
-            raise OutputNotWritableError(f"{folder} exists already. Choose another folder, or remove it.")
-        if not optional_import("highdicom")[1]:
+        if refers and not format_for(task.target).extensions and not optional_import("highdicom")[1]:
             raise OutputNotWritableError(
-                f"{folder}: DICOM segmentations are written by highdicom. "
+                f"{task.target}: DICOM segmentations are written by highdicom. "
                 'Install it, pip install "monai-stcnnt[dicom]", or write NIfTI.'
             )
 
-
-def _denoised(item: _Item, place: Path, device: str, progress: bool) -> _Item:
-    """Denoise a series to a NIfTI file for the network."""
-    [image] = denoise_files(item.source, place / "denoised.nii", series=item.series, device=device, progress=progress)
-    return replace(item, image=image)
-
-
-def _masks(folder: Path, item: _Item, overrides: Mapping[str, Any]) -> tuple[SeriesRecord, dict[int, str]]:
-    """Run the bundle on one series: the masks on its grid, and the names of their values."""
-    found: list[SeriesRecord] = []
-
-    def keep(engine: Engine) -> None:
-        state: Any = engine.state
-        found.append(record_from_metatensor(state.output[0]["pred"]))
-
-    is_denoised = item.image != item.source
-    options = {
-        "dataset_dir": str(item.image),
-        "dataset#data": [{"image": str(item.image)}],
-        "series": None if is_denoised else item.series,
-        "suffix": SUFFIX,
-    }
-    with plain_errors(), expected_remarks():
-        workflow = open_inference(folder, **overrides, **options)
-        names = _class_names(workflow.parser, folder)
-        workflow.evaluator.add_event_handler(Events.ITERATION_COMPLETED, keep)
-        workflow.run()
-        workflow.finalize()
-    [masks] = found
-    return masks, names
+    def _masks(self, image: Path, series: str) -> SeriesRecord:
+        """Run the bundle on one series: the masks on its grid."""
+        self.reader.series = series or None
+        self.dataset.data = [{"image": str(image)}]
+        self.evaluator.state.epoch_length = 1
+        with expected_remarks():
+            self.evaluator.run()
+        output: Any = self.evaluator.state.output
+        masks = record_from_metatensor((output[0] if isinstance(output, list) else output)["pred"])
+        self.evaluator.state.batch = self.evaluator.state.output = None
+        return masks
 
 
 def _class_names(parser: ConfigParser, folder: Path) -> dict[int, str]:
@@ -322,44 +267,3 @@ def _class_names(parser: ConfigParser, folder: Path) -> dict[int, str]:
     if not isinstance(names, Mapping) or not names:
         raise LabelValueError(f"{folder} does not name its classes. Give it an entry class_names: value -> name.")
     return {int(value): str(name) for value, name in names.items() if int(value) != 0}
-
-
-def _finish(item: _Item, masks: SeriesRecord, names: Mapping[int, str], target: _Target) -> SegmentedSeries:
-    """Write the masks of one series with the metadata of its images, and measure and draw them."""
-    images = read_series(item.source, series=item.series)
-    if masks.array.shape != (1, *images.array.shape[1:]):
-        raise LayoutError(
-            f"{item.source}: the bundle made masks of the shape {masks.array.shape}, but the images ask for "
-            f"(1, T, Z, Y, X) = {(1, *images.array.shape[1:])}. Its postprocessing has to invert its preprocessing."
-        )
-    labels = replace(images, array=masks.array, metadata={**images.metadata, "kind": "magnitude", "complex_axis": -1})
-    saved = _write(item, labels, names, target)
-    name = _scan_name(item, target.root)
-    measures = measure_masks(labels, names, name)
-    if target.report is not None:
-        shown = images if item.image == item.source else read_series(item.image)
-        title = name if item.image == item.source else f"{name}, denoised"
-        path = target.picture(target.report, saved)
-        segmentation_report(shown, labels, measures, path, class_values=sorted(names), title=title)
-    return SegmentedSeries(item.source, item.series, saved, measures)
-
-
-def _write(item: _Item, labels: SeriesRecord, names: Mapping[int, str], target: _Target) -> Path:
-    if is_nifti_path(target.output):
-        return write_labels(labels, target.output, class_names=names)
-    saver = target.savers.setdefault(
-        item.suffix,
-        SaveSeries(
-            target.output, target.root, item.suffix, output_format=target.output_format, class_names=dict(names),
-            algorithm_version=__version__,
-        ),
-    )  # fmt: skip
-    values = torch.as_tensor(np.ascontiguousarray(labels.to_spatial()[None]))
-    image = MetaTensor(values, meta=monai_metadata(labels, values.shape[1:]))
-    return Path(str(saver(image).meta["saved_to"]))
-
-
-def _scan_name(item: _Item | FailedSeries, root: Path) -> str:
-    """The path below the input, so that scans of the same name in several folders stay apart."""
-    name = item.source.resolve().name if item.source == root else item.source.relative_to(root).as_posix()
-    return name if item.series is None else f"{name}, series {item.series}"

@@ -9,11 +9,14 @@ into one file and every program can filter it. Frames count from 1.
 from __future__ import annotations
 
 import csv
+import dataclasses
+import json
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -71,6 +74,24 @@ class MaskMeasures:
     functions: Mapping[str, VentricularFunction]
     notes: tuple[str, ...]
 
+    def as_dict(self) -> dict[str, Any]:
+        """All of it in JSON's types, with None for what is not known."""
+        values = {
+            **dataclasses.asdict(self), "times": self.times.tolist(), "volumes": self.volumes.tolist(),
+            "areas": self.areas.tolist(),
+            "functions": {name: dataclasses.asdict(one) for name, one in self.functions.items()},
+        }  # fmt: skip
+        return _plain(values)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> MaskMeasures:
+        """Make the measures from what :meth:`as_dict` gave."""
+        known = {name: _with_nan(value) for name, value in values.items()}
+        arrays = {name: np.array(known[name], float) for name in ("times", "volumes", "areas")}
+        functions = {name: VentricularFunction(**one) for name, one in known["functions"].items()}
+        return cls(**{**known, **arrays, "functions": functions, "names": tuple(known["names"]),
+                      "notes": tuple(known["notes"])})  # fmt: skip
+
     @property
     def has_volumes(self) -> bool:
         """Whether there is more than one slice."""
@@ -89,6 +110,15 @@ class MaskMeasures:
         if function is None or "MYO" not in kinds:
             return None
         return float(self.volumes[function.end_diastole, self.names.index(kinds["MYO"])] * MYOCARDIAL_DENSITY)
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """The function of each ventricle, the mass and the notes in JSON's types."""
+        functions = {
+            name: {**dataclasses.asdict(one), "ejection_fraction": one.ejection_fraction}
+            for name, one in self.functions.items()
+        }
+        return _plain({"functions": functions, "mass": self.mass, "notes": list(self.notes)})
 
     @property
     def sentences(self) -> list[str]:
@@ -231,6 +261,21 @@ def _rows(measures: MaskMeasures) -> Iterator[tuple[object, ...]]:
     if measures.mass is not None:
         [name] = [name for name in measures.names if kind_of_structure(name) == "MYO"]
         yield name, "end_diastolic_mass", "", "", _number(measures.mass), "g", ""
+
+
+def _plain(values: dict[str, Any]) -> dict[str, Any]:
+    """None in the place of numbers that JSON does not have."""
+    plain: dict[str, Any] = json.loads(json.dumps(values), parse_constant=lambda _: None)
+    return plain
+
+
+def _with_nan(value: Any) -> Any:  # noqa: ANN401 - JSON
+    """NaN in the place of None, at any depth."""
+    if isinstance(value, list):
+        return [_with_nan(one) for one in value]
+    if isinstance(value, dict):
+        return {name: _with_nan(one) for name, one in value.items()}
+    return math.nan if value is None else value
 
 
 def _number(value: float) -> str:

@@ -28,7 +28,7 @@ from monai.utils.enums import CommonKeys, MetaKeys
 from tqdm import tqdm
 
 from monai_stcnnt.data import SaveSeries, SeriesReader, SeriesRecord, SeriesSlabs
-from monai_stcnnt.data.slabs import IN_MEMORY
+from monai_stcnnt.data.slabs import IN_MEMORY, MemorySlabs
 from monai_stcnnt.errors import NoiseLevelError
 from monai_stcnnt.inferers import FrameSlidingWindowInferer
 from monai_stcnnt.mri.gfactor import check_gfactor_map, check_gfactor_size
@@ -111,11 +111,13 @@ class SavedSeries:
         path: the file or folder.
         noise_sigma: the noise standard deviation per component that was given or estimated.
         meta: the metadata of the series, with MONAI's ``saved_to``.
+        record: the result, where the image was in memory, for whoever looks at both.
     """
 
     path: Path
     noise_sigma: float
     meta: dict[str, Any]
+    record: SeriesRecord | None = None
 
 
 def denoise_series(
@@ -171,11 +173,15 @@ def denoise_series(
         first = next(blocks)
         outline = _outline_of_result(image.outline, first[2].shape[0])
         sink = stack.enter_context(saver.open(outline))
-        for block in chain([first], blocks):
-            sink.write(*block)
+        kept = np.empty(outline.array.shape, np.float32) if isinstance(image, MemorySlabs) else None
+        for times, slices, values in chain([first], blocks):
+            sink.write(times, slices, values)
+            if kept is not None:
+                kept[:, times, slices] = values
         image.close()
     logger.debug("wrote %s", sink.path)
-    return SavedSeries(sink.path, sigma, {**outline.metadata, MetaKeys.SAVED_TO.value: str(sink.path)})
+    record = None if kept is None else outline.with_array(kept)
+    return SavedSeries(sink.path, sigma, {**outline.metadata, MetaKeys.SAVED_TO.value: str(sink.path)}, record)
 
 
 class StreamedDenoiser(SupervisedEvaluator):

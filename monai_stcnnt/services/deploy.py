@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import importlib
 import os
-import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -79,13 +78,12 @@ def make_application(sdk: Any, task: str = "denoise") -> type:  # noqa: ANN401 -
 
 def _work(folder: Path, results: Path, task: str) -> None:
     """Work on a folder; results lie flat in one folder for each series."""
-    from monai_stcnnt.apps import denoise_many, segment
+    from monai_stcnnt.apps import denoise, segment
+    from monai_stcnnt.apps.batch.manifest import MANIFEST
 
-    if task == "segment":
-        segment(folder, results, progress=False)
-        return
-    denoise_many(folder, results).check()
-    shutil.rmtree(results / "manifest", ignore_errors=True)
+    work = segment if task == "segment" else denoise
+    work(folder, results, progress=False)
+    (results / MANIFEST).unlink(missing_ok=True)
 
 
 def main() -> None:

@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from monai_stcnnt.apps.bundles import bundle_folder, expected_remarks, open_inference, plain_errors
-from monai_stcnnt.apps.denoising import network_choices
+from monai_stcnnt.apps.denoising import DenoiseOptions
 from monai_stcnnt.data.checks import check_image
 from monai_stcnnt.data.record import SeriesRecord
 from monai_stcnnt.data.slabs import IN_MEMORY, MemorySlabs
@@ -59,12 +58,13 @@ class RecordDenoiser:
 
     def __init__(self, options: DenoiserOptions) -> None:
         self.options = options
+        chosen = DenoiseOptions(
+            input=Path(), output=Path(), strength=options.strength, self_ensemble=options.self_ensemble,
+            noise_sigma=options.noise_sigma, device=options.device, progress=False,
+        )  # fmt: skip
         overrides: dict[str, Any] = {
-            "datalist": [], "dataset_dir": ".", "output_dir": ".", "initialize": [], "progress": False,
-            **network_choices(options.strength, options.self_ensemble, None, None),
+            **chosen.bundle_entries(), "datalist": [], "dataset_dir": ".", "output_dir": ".", "initialize": [],
         }  # fmt: skip
-        if options.device != "auto":
-            overrides["device"] = torch.device(options.device)
         with plain_errors(), expected_remarks():
             workflow = open_inference(bundle_folder("mri_denoising", options.bundle), **overrides)
         self._evaluator = workflow.evaluator

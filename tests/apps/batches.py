@@ -11,8 +11,9 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
-from monai_stcnnt.apps.batch.result import BatchResult
-from monai_stcnnt.apps.batch.run import denoise_many
+from monai_stcnnt.apps.batch.manifest import MANIFEST
+from monai_stcnnt.apps.batch.run import RunResult
+from monai_stcnnt.apps.denoising import DenoiseOptions, run_denoising
 from tests.apps.dicom_files import moving_disc
 
 __all__ = ["files_of", "run", "write_nifti"]
@@ -27,12 +28,13 @@ def write_nifti(path: Path, seed: int = 0, frames: int = 2) -> Path:
     return path
 
 
-def run(scans: Path, output: Path, **options: Any) -> BatchResult:  # noqa: ANN401
-    """Denoise a folder, at a noise level that need not be estimated."""
-    return denoise_many(scans, output, noise_sigma=options.pop("noise_sigma", 20.0), **options)
+def run(scans: Path, output: Path, **options: Any) -> RunResult:  # noqa: ANN401
+    """Denoise a file or folder, at a noise level that need not be estimated."""
+    chosen = {"noise_sigma": 20.0, "progress": False, **options}
+    return run_denoising(DenoiseOptions(input=scans, output=output, **chosen))
 
 
 def files_of(output: Path) -> dict[str, str]:
     """SHA-256 of every file but the manifest, hidden ones included."""
-    files = [file for file in output.rglob("*") if file.is_file() and file.parent.name != "manifest"]
+    files = [file for file in output.rglob("*") if file.is_file() and file.name != MANIFEST]
     return {f.relative_to(output).as_posix(): hashlib.sha256(f.read_bytes()).hexdigest() for f in files}

@@ -61,16 +61,17 @@ def test_values_are_those_of_the_nifti_route_to_half_a_step(tmp_path: Path) -> N
     np.testing.assert_allclose(read_series(direct).affine, read_series(file).affine, atol=1e-5)
 
 
-def test_every_run_makes_new_uids_and_replaces_nothing(tmp_path: Path) -> None:
+def test_uids_are_new_and_a_function_of_image_and_options(tmp_path: Path) -> None:
     source = write_cine(tmp_path / "scan", frames=2, slices=1)
-    uids: set[str] = set()
-    for name in ("first", "second"):
-        [saved] = denoise(source, tmp_path / name, noise_sigma=20.0, progress=False)
+    known = {pydicom.dcmread(file).SOPInstanceUID for file in source.iterdir()}
+    uids: list[set[str]] = []
+    for name, strength in (("first", 1.0), ("second", 1.0), ("third", 0.5)):
+        [saved] = denoise(source, tmp_path / name, noise_sigma=20.0, strength=strength, progress=False)
         headers = [pydicom.dcmread(file) for file in saved.iterdir()]
-        uids |= {header.SOPInstanceUID for header in headers} | {header.SeriesInstanceUID for header in headers}
-    assert len(uids) == 2 * (2 + 1)
-    with pytest.raises(OutputNotWritableError, match="exists already"):
-        denoise(source, tmp_path / "second", progress=False)
+        uids.append({header.SOPInstanceUID for header in headers} | {header.SeriesInstanceUID for header in headers})
+    assert uids[0] == uids[1]
+    assert [len(one) for one in uids] == [3, 3, 3]
+    assert not uids[0] & uids[2] | (uids[0] | uids[2]) & known
 
 
 @pytest.mark.skipif(shutil.which("dciodvfy") is None, reason="dicom3tools is not installed")
@@ -90,11 +91,12 @@ def test_several_series_of_a_folder_get_a_folder_each(tmp_path: Path, caplog: py
     source = tmp_path / "study" / "dicom"
     for number, component in ((8, "M"), (9, "M"), (10, "P")):
         write_cine(source, number, component, frames=2, slices=1)
-    saved = denoise(source.parent, tmp_path / "out", noise_sigma=20.0, progress=False)
+    with caplog.at_level("INFO", "monai_stcnnt"):
+        saved = denoise(source.parent, tmp_path / "out", noise_sigma=20.0, progress=False)
     assert [path.relative_to(tmp_path / "out").as_posix() for path in saved] == [
         "dicom_8_denoised", "dicom_9_denoised"
     ]  # fmt: skip
-    assert "series 10 is passed over" in caplog.text
+    assert "series 10: a phase image alone" in caplog.text
     for path, number in zip(saved, (8, 9), strict=True):
         [derived] = list_dicom_series(path)
         assert derived.frames[0].series_number == 1000 + number

@@ -15,7 +15,7 @@ import torch
 
 from monai_stcnnt.apps import denoise
 from monai_stcnnt.apps.bundles import bundle_folder
-from monai_stcnnt.errors import ImageSizeError, NoiseLevelError
+from monai_stcnnt.errors import OptionError
 
 __all__: list[str] = []
 
@@ -32,7 +32,7 @@ def scan(tmp_path: Path) -> Path:
 
 
 def result(scan: Path, **options: Any) -> np.ndarray:  # noqa: ANN401 - of denoise
-    [saved] = denoise(scan, scan.with_name("out.nii"), noise_sigma=10.0, progress=False, **options)
+    [saved] = denoise(scan, scan.with_name("out.nii"), noise_sigma=10.0, progress=False, redo=True, **options)
     return nib.Nifti1Image.from_filename(saved).get_fdata(dtype=np.float32)
 
 
@@ -80,7 +80,7 @@ def test_window_and_overlap_are_chosen(scan: Path) -> None:
 
 @pytest.mark.parametrize("strength", [0.0, -1.0, float("nan"), float("inf")])
 def test_strength_that_is_none_is_refused(scan: Path, strength: float) -> None:
-    with pytest.raises(NoiseLevelError, match="strength"):
+    with pytest.raises(OptionError, match="strength"):
         denoise(scan, scan.with_name("out"), strength=strength)
 
 
@@ -88,6 +88,6 @@ def test_strength_that_is_none_is_refused(scan: Path, strength: float) -> None:
     "options", [{"roi_size": (8, 8)}, {"roi_size": (8, 0, 8)}, {"overlap": 1.0}, {"overlap": -0.1}]
 )
 def test_window_that_is_none_is_refused(scan: Path, options: dict[str, Any]) -> None:
-    with pytest.raises(ImageSizeError, match="Give"):
+    with pytest.raises(OptionError, match="Give"):
         denoise(scan, scan.with_name("out"), **options)
     assert not scan.with_name("out").exists()

@@ -9,6 +9,7 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -19,13 +20,14 @@ from monai_stcnnt import __version__
 from monai_stcnnt.apps import segment
 from monai_stcnnt.apps.bundles import bundle_folder
 from monai_stcnnt.apps.cli.app import main
-from monai_stcnnt.apps.segmenting import FailedSeries
+from monai_stcnnt.apps.segmenting import SegmentOptions, run_segmentation
 from monai_stcnnt.data import read_series
 from monai_stcnnt.errors import (
     FailedSeriesError,
     LabelValueError,
     LayoutError,
     MissingFileError,
+    OptionError,
     OutputNotWritableError,
 )
 from tests.apps.dicom_files import write_series
@@ -95,6 +97,7 @@ def test_one_slice_of_dicom_becomes_segmentations_and_a_sentence(
     assert run(source, tmp_path / "out", "--bundle", bundle, "--quiet") == 0
     files = sorted((tmp_path / "out" / "scan_seg").iterdir())
     assert [file.name for file in files] == [f"SEG{n:05d}.dcm" for n in (1, 2, 3, 4)]
+    times = {file: file.stat().st_mtime_ns for file in files}
     images = {pydicom.dcmread(file).SOPInstanceUID: file for file in source.iterdir()}
     for file, mask in zip(files, labels, strict=True):
         dataset = pydicom.dcmread(file)
@@ -112,8 +115,8 @@ def test_one_slice_of_dicom_becomes_segmentations_and_a_sentence(
     after = read_series(tmp_path / "one" / "scan_seg.nii.gz", check=False)
     np.testing.assert_array_equal(after.array[0], labels)
     np.testing.assert_allclose(after.affine, read_series(source).affine, atol=1e-4)
-    assert run(source, tmp_path / "out", "--bundle", bundle, "--quiet") == 2
-    assert "exists already" in capsys.readouterr().err
+    assert run(source, tmp_path / "out", "--bundle", bundle, "--quiet") == 0  # it is done, and left as it is
+    assert {file: file.stat().st_mtime_ns for file in files} == times
 
 
 def test_folder_with_several_series(tmp_path: Path, bundle: Path) -> None:
@@ -128,7 +131,7 @@ def test_folder_with_several_series(tmp_path: Path, bundle: Path) -> None:
     names = [one.saved.relative_to(tmp_path / "out").as_posix() for one in done]
     assert names == ["a/heart_seg.nii", "b_8_seg", "b_9_seg"]
     made = sorted(path.name for path in tmp_path.glob("*.png"))
-    assert made == sorted(f"{n}_{s}.png" for n in ("r", "t_plot") for s in ("a_heart_seg", "b_8_seg", "b_9_seg"))
+    assert made == sorted(f"{n}_{s}.png" for n in ("r", "t_plot") for s in ("heart_seg", "b_8_seg", "b_9_seg"))
     with (tmp_path / "t.csv").open(newline="") as file:
         assert {row["scan"] for row in csv.DictReader(file)} == {"a/heart.nii", "b, series 8", "b, series 9"}
     [one] = segment(scans / "b", tmp_path / "nine", series="9", bundle=bundle, progress=False)
@@ -157,7 +160,7 @@ def test_a_bad_series_does_not_stop_the_others(
     entries = json.loads(capsys.readouterr().out)["series"]
     assert [entry["status"] for entry in entries] == ["failed", "done", "failed"]
     assert entries[1]["functions"]["left ventricle"]["ejection_fraction"] > 20
-    with pytest.raises(FailedSeriesError, match=r"2 of 3 series failed: a\.nii: .*; text\.nii: "):
+    with pytest.raises(FailedSeriesError, match=r"(?s)2 failed.*failed: a\.nii: .*failed: text\.nii: "):
         segment(scans, tmp_path / "raised", csv=tmp_path / "u.csv", bundle=bundle, progress=False)
     assert (tmp_path / "u.csv").read_text() == table.read_text()
 
@@ -167,10 +170,38 @@ def test_a_folder_that_cannot_be_looked_into_is_a_failed_series(tmp_path: Path, 
     broken = tmp_path / "scans" / "z"
     broken.mkdir()
     (broken / "1.dcm").write_bytes(bytes(128) + b"DICM" + bytes(40))
-    failed: list[FailedSeries] = []
-    done = segment(tmp_path / "scans", tmp_path / "out", bundle=bundle, on_failure=failed.append, progress=False)
-    assert [one.saved.name for one in done] == ["heart_seg.nii"]
-    assert [(one.source, one.series) for one in failed] == [(broken, None)]
+    options = SegmentOptions(input=tmp_path / "scans", output=tmp_path / "out", bundle=bundle, progress=False)
+    result = run_segmentation(options)
+    assert [path.name for path in result.saved] == ["heart_seg.nii"]
+    assert [(row.input, row.series) for row in result.failed] == [("z", "")]
+
+
+def test_a_table_of_several_series_with_relative_paths(
+    tmp_path: Path, bundle: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a", "b"):
+        save_cine(tmp_path / "in" / f"{name}.nii", beating_heart(3))
+    monkeypatch.chdir(tmp_path)
+    assert run("in", "out", "--csv", "vol.csv", "--bundle", bundle) == 0
+    assert sorted(path.name for path in tmp_path.glob("*.png")) == ["vol_plot_a_seg.png", "vol_plot_b_seg.png"]
+
+
+def test_segmentation_resumes(tmp_path: Path, bundle: Path) -> None:
+    for name in ("a", "b"):
+        save_cine(tmp_path / "in" / f"{name}.nii", beating_heart(3))
+    table, reports = tmp_path / "t.csv", tmp_path / "r.png"
+    options: dict[str, Any] = {"bundle": bundle, "csv": table, "report": reports, "progress": False}
+    first = segment(tmp_path / "in", tmp_path / "out", **options)
+    text, times = table.read_text(), [one.saved.stat().st_mtime_ns for one in first]
+    (tmp_path / "r_b_seg.png").unlink()
+    again = segment(tmp_path / "in", tmp_path / "out", **options)
+    assert [one.saved.stat().st_mtime_ns for one in again] == times
+    assert table.read_text() == text
+    assert (tmp_path / "r_b_seg.png").is_file()
+    save_cine(tmp_path / "in" / "b.nii", beating_heart(4))
+    changed = segment(tmp_path / "in", tmp_path / "out", **options)
+    assert [one.saved.stat().st_mtime_ns == time for one, time in zip(changed, times, strict=True)] == [True, False]
+    assert len(changed[1].measures.times) == 4
 
 
 @pytest.mark.slow
@@ -184,7 +215,7 @@ def test_denoised_images_give_masks_of_the_images(tmp_path: Path, bundle: Path) 
     for denoise in (False, True):
         folder = tmp_path / str(denoise)
         [one] = segment(source, folder / "x.nii", denoise=denoise, bundle=bundle, progress=False)
-        assert [path.name for path in folder.iterdir()] == ["x.nii"]
+        assert sorted(path.name for path in folder.iterdir()) == ["manifest.jsonl", "x.nii"]
         errors[denoise] = np.mean(read_series(one.saved, check=False).array[0] != labels)
     assert errors[True] < 0.8 * errors[False]
     [one] = segment(source, tmp_path / "seg", denoise=True, bundle=bundle, progress=False)
@@ -196,7 +227,7 @@ def test_what_cannot_be_written_is_refused_before_the_work(tmp_path: Path, bundl
     source = save_cine(tmp_path / "heart.nii.gz", beating_heart(2))
     with pytest.raises(OutputNotWritableError, match="not DICOM"):
         segment(source, tmp_path / "out", output_format="dicom_seg", bundle=bundle)
-    with pytest.raises(OutputNotWritableError, match="NIfTI, not DICOM"):
+    with pytest.raises(OptionError, match="Give a folder"):
         segment(source, tmp_path / "out.nii", output_format="dicom_seg", bundle=bundle)
     with pytest.raises(OutputNotWritableError, match=r"\.csv"):
         segment(source, tmp_path / "out", csv=tmp_path / "a.txt", bundle=bundle)

@@ -41,8 +41,7 @@ def test_the_watcher_sees_files_and_folders_in_part(tmp_path: Path) -> None:
     (tmp_path / "series" / "1.dcm").write_text("one")
     (tmp_path / "a.nii").write_text("whole")
     (tmp_path / ".hidden").write_text("what is not finished")
-    (tmp_path / "manifest").mkdir()
-    (tmp_path / "manifest" / "run.jsonl").write_text("{}")
+    (tmp_path / "manifest.jsonl").write_text("{}")
     expected = {name: hashlib.sha256(text.encode()).hexdigest() for name, text in
                 (("a.nii", "whole"), ("series/1.dcm", "one"))}  # fmt: skip
     assert digests_of(tmp_path) == expected
@@ -63,11 +62,11 @@ def test_the_series_can_be_read(tmp_path: Path, shared_data: Path) -> None:
 
 @pytest.mark.slow
 def test_a_short_run_finds_nothing_wrong(tmp_path: Path, shared_data: Path) -> None:
-    command = [sys.executable, "-m", "benchmarks.batch_reliability", str(shared_data), "--ranks", "2", "--kills", "2"]
+    command = [sys.executable, "-m", "benchmarks.batch_reliability", str(shared_data), "--workers", "2", "--kills", "1"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore", "TMPDIR": str(tmp_path)}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=REPOSITORY)
     assert done.returncode == 0, done.stderr[-2000:]
     report = json.loads(done.stdout.splitlines()[-1])
-    assert report["identical_on"] == {"2": True}
+    assert report["identical_over"] == {"2": True}
     assert report["kills_identical"] == 2
     assert report["partial_files_seen"] == 0

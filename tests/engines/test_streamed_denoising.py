@@ -19,10 +19,9 @@ from monai.data.meta_tensor import MetaTensor
 
 from monai_stcnnt.apps import denoise
 from monai_stcnnt.apps.bundles import bundle_folder, expected_remarks, open_inference, windows_at_once
-from monai_stcnnt.apps.denoising import network_choices
 from monai_stcnnt.data import SaveSeries, open_series, read_series
 from monai_stcnnt.engines.streamed_denoising import SeriesFrames, denoise_series, estimate_series_noise
-from monai_stcnnt.errors import ChangedFileError, GFactorMapError, ImageSizeError, NoiseLevelError
+from monai_stcnnt.errors import ChangedFileError, GFactorMapError, NoiseLevelError
 from monai_stcnnt.inferers import FrameSlidingWindowInferer
 from monai_stcnnt.transforms import AppendGFactord, EstimateNoiseLevel, FileToFramesd, FrameAxis, ToSNRUnitsd
 
@@ -192,16 +191,11 @@ def test_choices_reach_the_network(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     options: dict[str, Any] = {"noise_sigma": 10.0, "roi_size": (4, 16, 16), "progress": False}
     plain = denoise(image, tmp_path / "plain", **options)
     monkeypatch.setattr(torch.nn.Conv2d, "forward", watch)
-    mixed = denoise(image, tmp_path / "mixed", **options, amp=True, batch=3)
+    mixed = denoise(image, tmp_path / "mixed", **options, amp=True, sw_batch_size=3)
     assert max(count for count, _ in seen) == 3 * 4
     assert all(enabled for _, enabled in seen)
     first, second = read_series(plain[0]).array, read_series(mixed[0]).array
     assert 0 < np.abs(first - second).max() < 10
-    assert network_choices(1.0, False, None, None, amp=True, compile=True, batch=2) == {
-        "amp": True, "compile": True, "sw_batch_size": 2,
-    }  # fmt: skip
-    with pytest.raises(ImageSizeError, match="at once"):
-        denoise(image, tmp_path / "none", batch=0)
     assert (windows_at_once("cpu"), windows_at_once(torch.device("cuda:1"))) == (1, 8)
 
 

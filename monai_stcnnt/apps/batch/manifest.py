@@ -1,11 +1,10 @@
 # Copyright (c) monai_stcnnt contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The manifest of a batch: what was done with which series, in JSON lines that are only ever added to.
+"""The manifest of a folder of results: what was made of which series, in JSON lines that are only ever added to.
 
-The folder ``manifest`` below the results holds one file for each process of each run, so that no two processes ever
-write to one file, on whatever file system. A record is one line, written at once and flushed to the disk. The last
-record of a series counts. Nothing about the patient is in it: paths relative to the input, numbers, checksums, and the
-errors of this package.
+There is one file below the results, and the process that was started by the user is the only one that writes to it.
+A record is one line, written at once and flushed to the disk; the last record of a result counts. Nothing about the
+patient is in it: paths relative to the input, numbers, checksums, and the errors of this package.
 """
 
 from __future__ import annotations
@@ -15,41 +14,37 @@ import hashlib
 import json
 import logging
 import os
-import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from monai_stcnnt.data import files_of
 from monai_stcnnt.data.paths import files_below
 from monai_stcnnt.errors import OutputNotWritableError, UnreadableFileError
 
 __all__ = [
-    "FileStamp",
+    "MANIFEST",
     "Journal",
-    "Manifest",
     "OutputEntry",
+    "Recipe",
     "SeriesRow",
     "Status",
     "checksum_of",
     "read_manifest",
     "results_exist",
     "stamp_of",
-    "sync_folder",
 ]
 
 Status = Literal["writing", "done", "failed", "refused"]
-"""``writing``: a result is complete and about to get its name; ``refused``: not an image to work on, such as a phase
+"""``writing``: a result is whole and about to get its name; ``refused``: not an image to work on, such as a phase
 without its magnitude."""
 
-FOLDER = "manifest"
-FORMAT = 1
+MANIFEST = "manifest.jsonl"
+"""Name of the manifest below the results."""
+
+FORMAT = 2
 
 logger = logging.getLogger(__name__)
-
-FileStamp = str
-"""SHA-256 of names, sizes and times of change of files: cheap to make, and another one when a file was touched."""
 
 
 @dataclass(frozen=True)
@@ -70,66 +65,76 @@ class OutputEntry:
 
 
 @dataclass(frozen=True)
+class Recipe:
+    """Everything but the input that a result depends on.
+
+    Attributes:
+        version: of this package.
+        bundle: SHA-256 of the bundle's configs and weights.
+        options: what was asked for and changes a result.
+    """
+
+    version: str = ""
+    bundle: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        """One text for one recipe."""
+        return json.dumps(dataclasses.astuple(self), sort_keys=True)
+
+    def differences(self, other: Recipe) -> list[str]:
+        """Name what is not the same in another recipe."""
+        parts = [name for name in ("version", "bundle") if getattr(self, name) != getattr(other, name)]
+        names = sorted({*self.options, *other.options})
+        return parts + [name for name in names if self.options.get(name) != other.options.get(name)]
+
+
+@dataclass(frozen=True)
 class SeriesRow:
     """One line of the manifest.
 
     Attributes:
+        target: where the result goes, relative to the output folder; what tells one record from another.
         input: path relative to the input folder.
         series: which series of a DICOM folder, empty where there is one.
         status: how it went.
         outputs: the results, empty where there is none.
         input_stamp: of the input's files, to tell at a glance that nothing changed.
-        input_sha256: of their content, as in :class:`OutputEntry`.
-        version: of this package.
-        weights: SHA-256 of all tensors of the network.
-        options: those of the bundle that change a result.
+        input_sha256: of their content.
+        recipe: what else the result depends on.
         seconds: from reading to the checksums of the results.
         device: the processor that it ran on.
-        rank: number of the process.
         finished: when the result was made, or the series given up, UTC.
-        qc: what the run says about the quality of the result, such as the noise level that was used.
+        figures: what the run found out, such as the noise level, quality control, or volumes.
         error: the class of the error and its message, empty where all went well.
     """
 
-    input: str
+    target: str
+    input: str = ""
     series: str = ""
     status: Status = "failed"
     outputs: tuple[OutputEntry, ...] = ()
-    input_stamp: FileStamp = ""
+    input_stamp: str = ""
     input_sha256: str = ""
-    version: str = ""
-    weights: str = ""
-    options: Mapping[str, Any] = field(default_factory=dict)
+    recipe: Recipe = field(default_factory=Recipe)
     seconds: float = 0.0
     device: str = ""
-    rank: int = 0
     finished: str = ""
-    qc: Mapping[str, Any] = field(default_factory=dict)
+    figures: Mapping[str, Any] = field(default_factory=dict)
     error: str = ""
 
     @property
     def name(self) -> str:
-        """The series by a name that is its own in the manifest."""
+        """What to call the series."""
         return f"{self.input}, series {self.series}" if self.series else self.input
-
-    @property
-    def recipe(self) -> tuple[str, str, str]:
-        """Everything but the input that a result depends on."""
-        return self.version, self.weights, json.dumps(self.options, sort_keys=True)
 
     def to_json(self) -> str:
         """One line of JSON, without the line's end."""
-        return json.dumps({"format": FORMAT, **dataclasses.asdict(self)}, sort_keys=True)
+        return json.dumps({"format": FORMAT, **dataclasses.asdict(self)})
 
     @classmethod
     def from_json(cls, text: str | bytes) -> SeriesRow:
         """Read a line that :meth:`to_json` wrote.
-
-        Args:
-            text: the line.
-
-        Returns:
-            The record.
 
         Raises:
             ValueError: if it is no such line.
@@ -139,6 +144,7 @@ class SeriesRow:
             raise ValueError(f"not a record of format {FORMAT}")
         try:
             values["outputs"] = tuple(OutputEntry(**entry) for entry in values.get("outputs", ()))
+            values["recipe"] = Recipe(**values.get("recipe", {}))
             row = cls(**values)
         except TypeError as error:
             raise ValueError(str(error)) from error
@@ -147,138 +153,107 @@ class SeriesRow:
         return row
 
 
-@dataclass(frozen=True)
-class Manifest:
-    """All that the files of a manifest say.
+def results_exist(row: SeriesRow | None, folder: Path) -> bool:
+    """Tell whether a record is of a result, and all of its files are there.
 
-    Attributes:
-        rows: the last record of every series, by :attr:`SeriesRow.name`.
-        owned: every path that a run has written or was about to write, relative to the output folder.
-        runs: number of the last run, 0 where there was none.
-    """
-
-    rows: Mapping[str, SeriesRow]
-    owned: frozenset[str]
-    runs: int
-
-
-def results_exist(row: SeriesRow, output: Path) -> bool:
-    """Tell whether a record is of a result, and all files of it are there with the sizes that they had.
+    Sizes are compared, and the content too where a run ended before it could record that the result has its name.
 
     Args:
         row: the record.
-        output: the folder of the results.
+        folder: the folder of the results.
     """
-    if row.status != "done" or not row.outputs:
+    if row is None or row.status not in ("done", "writing") or not row.outputs:
         return False
     for entry in row.outputs:
-        files = files_below(output / entry.path)
+        files = files_below(folder / entry.path)
         if len(files) != entry.files or sum(file.stat().st_size for file in files) != entry.size:
+            return False
+        if row.status == "writing" and checksum_of(folder / entry.path).sha256 != entry.sha256:
             return False
     return True
 
 
-def read_manifest(output: str | Path) -> Manifest:
+def read_manifest(folder: Path) -> dict[str, SeriesRow]:
     """Read the manifest below a folder of results.
 
-    A line that a process could not finish, since it was killed or the disk was full, is passed over: its series counts
-    as not done.
+    A line that could not be finished, because the process was killed or the disk was full, is skipped with a warning.
 
     Args:
-        output: folder of the results; it need not exist.
+        folder: folder of the results; it need not exist.
 
     Returns:
-        The last record of every series.
+        The last record of every result, by its target.
 
     Raises:
-        UnreadableFileError: if a file of the manifest cannot be read.
+        UnreadableFileError: if the manifest cannot be read.
     """
-    numbered: list[tuple[int, str, SeriesRow]] = []
-    owned: set[str] = set()
-    runs = 0
-    folder = Path(output) / FOLDER
-    for file in sorted(folder.glob("run-*.jsonl")) if folder.is_dir() else []:
-        number = file.name.split("-")[1]
-        runs = max(runs, int(number) if number.isdigit() else 0)
-        for row in _rows_of(file):
-            numbered.append((int(number) if number.isdigit() else 0, row.finished, row))
-            owned.update(entry.path for entry in row.outputs)
-    numbered.sort(key=lambda entry: entry[:2])
-    return Manifest({row.name: row for _, _, row in numbered}, frozenset(owned), runs)
-
-
-def _rows_of(file: Path) -> Iterable[SeriesRow]:
+    file = folder / MANIFEST
     try:
-        lines = file.read_bytes().split(b"\n")
+        lines = file.read_bytes().split(b"\n") if file.is_file() else []
     except OSError as error:
         raise UnreadableFileError(f"{file} cannot be read: {error.strerror}. Check its permissions.") from error
+    rows: dict[str, SeriesRow] = {}
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         try:
-            yield SeriesRow.from_json(line)
+            row = SeriesRow.from_json(line)
         except ValueError:
-            logger.warning("%s: line %d is incomplete and is passed over; its series is done again", file, number)
+            logger.warning("%s: line %d is incomplete and is skipped; its series is done again.", file, number)
+        else:
+            rows[row.target] = row
+    return rows
 
 
 class Journal:
-    """The file that one process of one run adds its records to.
+    """The manifest to add records to, made with the first of them; a context manager.
 
     Args:
-        output: folder of the results.
-        run: number of the run, from 1.
-        rank: number of the process.
-
-    Raises:
-        OutputNotWritableError: if the file cannot be made.
+        folder: folder of the results.
     """
 
-    def __init__(self, output: str | Path, run: int, rank: int) -> None:
-        folder = Path(output) / FOLDER
-        self.path = folder / f"run-{run:05d}-rank-{rank:05d}-{uuid.uuid4().hex[:8]}.jsonl"
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            self._file = os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND, 0o644)
-            sync_folder(folder)
-        except OSError as error:
-            raise self._failure(error) from error
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / MANIFEST
+        self._file: int | None = None
+
+    def __enter__(self) -> Journal:
+        """The journal itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the file."""
+        if self._file is not None:
+            os.close(self._file)
 
     def append(self, row: SeriesRow) -> None:
         """Add a record; it is on the disk when this returns.
 
-        Args:
-            row: the record.
-
         Raises:
-            OutputNotWritableError: if the disk is full or gone.
+            OutputNotWritableError: if the file cannot be made, or the disk is full or gone.
         """
         line = row.to_json().encode() + b"\n"
         try:
-            written = os.write(self._file, line)
-            if written != len(line):
+            if self._file is None:
+                self._file = self._open()
+            if os.write(self._file, line) != len(line):
                 raise OSError("the record was written in part")
             os.fsync(self._file)
         except OSError as error:
-            raise self._failure(error) from error
+            raise OutputNotWritableError(
+                f"{self.path} cannot be written: {error.strerror or error}. Make room, and run the same command again."
+            ) from error
 
-    def close(self) -> None:
-        """Close the file; one without a record is removed."""
-        os.close(self._file)
-        if self.path.stat().st_size == 0:
-            self.path.unlink()
-
-    def _failure(self, error: OSError) -> OutputNotWritableError:
-        return OutputNotWritableError(
-            f"{self.path} cannot be written: {error.strerror or error}. Make room, and rerun."
-        )
+    def _open(self) -> int:
+        file = os.open(self.path, os.O_CREAT | os.O_RDWR | os.O_APPEND, 0o644)
+        size = os.fstat(file).st_size
+        if size and os.pread(file, 1, size - 1) != b"\n":  # a killed process left part of a line
+            os.write(file, b"\n")
+        sync_folder(self.path.parent)
+        return file
 
 
 def sync_folder(folder: Path) -> None:
-    """Flush a folder's list of names to the disk, where the system can.
-
-    Args:
-        folder: the folder.
-    """
+    """Flush a folder's list of names to the disk."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -286,60 +261,45 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def stamp_of(paths: Sequence[str | Path]) -> FileStamp:
-    """Make a stamp of images.
-
-    Args:
-        paths: files and folders; every file that belongs to an image counts, such as the data of a header.
-
-    Returns:
-        SHA-256 of the names, sizes and times of change.
+def stamp_of(files: Iterable[Path]) -> str:
+    """Make a stamp of files: SHA-256 of their names, sizes and times of change, cheap to make.
 
     Raises:
         UnreadableFileError: if a file is gone.
     """
     digest = hashlib.sha256()
-    for path in map(Path, paths):
-        for file in files_of(path):
-            try:
-                state = file.stat()
-            except OSError as error:
-                raise UnreadableFileError(f"{file} cannot be read: {error.strerror}. Was it removed?") from error
-            digest.update(
-                f"{_name_in(file, path)}\0{state.st_size}\0{state.st_mtime_ns}\n".encode(errors="surrogateescape")
-            )
+    for file in files:
+        try:
+            state = file.stat()
+        except OSError as error:
+            raise UnreadableFileError(f"{file} cannot be read: {error.strerror}. Was it removed?") from error
+        digest.update(f"{file.name}\0{state.st_size}\0{state.st_mtime_ns}\n".encode(errors="surrogateescape"))
     return digest.hexdigest()
 
 
-def checksum_of(path: str | Path) -> OutputEntry:
-    """Make the checksum of an image or of a result.
+def sha256_of(file: Path) -> str:
+    """SHA-256 of the content of a file.
 
-    Args:
-        path: file or folder; every file that belongs to it counts.
+    Raises:
+        UnreadableFileError: if it is gone or cannot be read.
+    """
+    try:
+        with file.open("rb") as content:
+            return hashlib.file_digest(content, "sha256").hexdigest()
+    except OSError as error:
+        raise UnreadableFileError(f"{file} cannot be read: {error.strerror}. Check its permissions.") from error
 
-    Returns:
-        Its name, number of files, size and SHA-256.
+
+def checksum_of(path: Path) -> OutputEntry:
+    """Make the checksum of a file or folder, see :class:`OutputEntry`; the path is its name alone.
 
     Raises:
         UnreadableFileError: if a file is gone or cannot be read.
     """
-    path = Path(path)
-    lines, size = [], 0
-    for file in files_of(path):
-        try:
-            with file.open("rb") as content:
-                lines.append((hashlib.file_digest(content, "sha256").hexdigest(), file))
-                size += content.tell()
-        except OSError as error:
-            raise UnreadableFileError(f"{file} cannot be read: {error.strerror}. Check its permissions.") from error
-    if [file for _, file in lines] == [path]:
-        return OutputEntry(path.name, 1, size, lines[0][0])
-    listing = "".join(f"{digest}  {_name_in(file, path)}\n" for digest, file in lines)
-    return OutputEntry(
-        path.name, len(lines), size, hashlib.sha256(listing.encode(errors="surrogateescape")).hexdigest()
-    )
-
-
-def _name_in(file: Path, path: Path) -> str:
-    """Name of a file that belongs to an image, relative to the folder that is the image or holds it."""
-    return Path(os.path.relpath(file, path if path.is_dir() else path.parent)).as_posix()
+    files = files_below(path)
+    size = sum(file.stat().st_size for file in files)
+    if path.is_file():
+        return OutputEntry(path.name, 1, size, sha256_of(path))
+    listing = "".join(f"{sha256_of(file)}  {file.relative_to(path).as_posix()}\n" for file in files)
+    digest = hashlib.sha256(listing.encode(errors="surrogateescape")).hexdigest()
+    return OutputEntry(path.name, len(files), size, digest)

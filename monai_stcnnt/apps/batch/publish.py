@@ -1,31 +1,92 @@
 # Copyright (c) monai_stcnnt contributors
 # SPDX-License-Identifier: Apache-2.0
-"""From a hidden folder to a final name: results that are whole whenever they can be seen."""
+"""From an order to a final name: a result is made aside, checked, recorded, and renamed when it is whole."""
 
 from __future__ import annotations
 
 import errno
+import hashlib
+import logging
 import os
-import tempfile
+import shutil
+import time
+import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
-from monai_stcnnt.apps.batch.manifest import sync_folder
-from monai_stcnnt.data.paths import files_below
-from monai_stcnnt.errors import OutputNotWritableError, StcnntError
+from filelock import FileLock, Timeout
 
-__all__ = ["UNFINISHED", "check_free", "give_name", "is_lack_of_room", "sync_files", "unfinished"]
+from monai_stcnnt.apps.batch.manifest import (
+    Journal,
+    Recipe,
+    SeriesRow,
+    checksum_of,
+    results_exist,
+    sha256_of,
+    stamp_of,
+    sync_folder,
+)
+from monai_stcnnt.apps.batch.tasks import RunOptions, SeriesEngine, SeriesTask, error_text
+from monai_stcnnt.apps.bundles import plain_errors
+from monai_stcnnt.data.paths import files_below
+from monai_stcnnt.errors import ChangedFileError, OutputNotWritableError, ResultExistsError
+
+__all__ = ["UNFINISHED", "Order", "Outcome", "carry_out", "failure", "publish", "sync_files", "unfinished"]
 
 UNFINISHED = ".unfinished"
-"""Hidden folder below the results for what is not complete; removed when a run starts and ends."""
+"""Hidden folder below the results with a folder for each run, for what is not complete."""
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Order:
+    """A series to do, with all that a worker has to know.
+
+    Attributes:
+        options: of the run.
+        task: the series.
+        recipe: what its result will depend on.
+        place: hidden folder of the run.
+        before: the last record of the result, None where there is none.
+    """
+
+    options: RunOptions
+    task: SeriesTask
+    recipe: Recipe
+    place: Path
+    before: SeriesRow | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of an order.
+
+    Attributes:
+        row: the record; ``writing`` where a result waits to be published, ``done`` where an earlier one still holds.
+        made: hidden folder with the result.
+        error: what was raised.
+        has_room: whether the disk takes more results.
+        is_recorded: whether the manifest gets the record; not where an earlier one still holds for the result.
+    """
+
+    row: SeriesRow
+    made: Path | None = None
+    error: Exception | None = None
+    has_room: bool = True
+    is_recorded: bool = True
 
 
 @contextmanager
 def unfinished(output: Path) -> Iterator[Path]:
-    """Make a hidden folder on the disk of the results, and remove it with all that is left in it.
+    """Make a hidden folder on the disk of the results for one run, and remove it with all that is left in it.
+
+    What runs that were killed left behind is removed as well: a run holds a lock as long as it lives.
 
     Args:
         output: folder of the results.
@@ -34,40 +95,142 @@ def unfinished(output: Path) -> Iterator[Path]:
         The folder.
 
     Raises:
-        OutputNotWritableError: if it cannot be made, or anything in it cannot be written.
+        OutputNotWritableError: if it cannot be made.
     """
-    parent = output / UNFINISHED
+    place = output / UNFINISHED / uuid.uuid4().hex
+    lock = FileLock(place.with_suffix(".lock"))
     try:
-        parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=parent, ignore_cleanup_errors=True) as name:
-            yield Path(name)
-    except StcnntError:
-        raise
+        place.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+        place.mkdir()
+        for file in place.parent.glob("*.lock"):
+            if file.stem != place.name:
+                _remove_if_dead(file)
     except OSError as error:
-        raise OutputNotWritableError(f"{output} cannot be written to: {error.strerror or error}.") from error
+        raise OutputNotWritableError(
+            f"{output} cannot be written to: {error.strerror or error}. Choose a folder that you may write to."
+        ) from error
+    try:
+        yield place
+    finally:
+        _remove(lock, place)
+        with suppress(OSError):  # another run works in it
+            place.parent.rmdir()
 
 
-def check_free(output: Path, name: str, owned: frozenset[str]) -> None:
-    """Refuse to replace a folder that no run has written.
+def _remove_if_dead(file: Path) -> None:
+    lock = FileLock(file, timeout=0)
+    with suppress(Timeout, FileNotFoundError):
+        lock.acquire()
+        _remove(lock, file.with_suffix(""))
+
+
+def _remove(lock: FileLock, place: Path) -> None:
+    shutil.rmtree(place, ignore_errors=True)
+    Path(lock.lock_file).unlink(missing_ok=True)
+    lock.release()
+
+
+def carry_out(order: Order, engine: SeriesEngine | None) -> Outcome:
+    """Do one series; whatever goes wrong with it is in its record.
 
     Args:
-        output: folder of the results.
-        name: path of a result relative to it.
-        owned: such paths that the manifest knows.
+        order: what to do.
+        engine: what does it; None for a series that is known to fail.
 
-    Raises:
-        OutputNotWritableError: if the name is a folder's that the manifest does not know.
+    Returns:
+        What became of it; its result still has to be published.
     """
-    if (output / name).is_dir() and name not in owned:
-        raise OutputNotWritableError(f"{output / name} exists already. Choose another folder, or remove it.")
+    start, task = time.perf_counter(), order.task
+    if task.error or engine is None:
+        return Outcome(replace(_row_of(order), status=task.status, error=task.error, finished=_now()))
+    made = order.place / uuid.uuid4().hex
+    try:
+        with plain_errors():
+            outcome = _result_of(order, engine, made)
+    except Exception as error:  # noqa: BLE001 - it is recorded, and raised where there is one series
+        shutil.rmtree(made, ignore_errors=True)
+        outcome = failure(order, error)
+    if outcome.made is None and outcome.error is None:
+        return outcome
+    seconds = round(time.perf_counter() - start, 3)
+    return replace(outcome, row=replace(outcome.row, seconds=seconds, finished=_now(), device=engine.device))
+
+
+def failure(order: Order, error: BaseException) -> Outcome:
+    """Record that a series could not be done.
+
+    Args:
+        order: what to do.
+        error: why not.
+    """
+    logger.debug("%s", order.task.name, exc_info=error)
+    outputs = order.before.outputs if order.before else ()  # which may still be there
+    row = replace(_row_of(order), error=error_text(error, order.options.root), outputs=outputs, finished=_now())
+    shown = error if isinstance(error, Exception) else None
+    return Outcome(row, None, shown, not _is_lack_of_room(error), not isinstance(error, ResultExistsError))
+
+
+def _row_of(order: Order) -> SeriesRow:
+    task = order.task
+    return SeriesRow(task.target, task.input, task.series, input_stamp=task.stamp, recipe=order.recipe)
+
+
+def _result_of(order: Order, engine: SeriesEngine, made: Path) -> Outcome:
+    """Make a result aside; or find that an earlier one still holds."""
+    task, folder, row = order.task, order.options.folder, _row_of(order)
+    files = task.files
+    digests = "\n".join(sha256_of(file) for file in files)
+    row = replace(row, input_stamp=stamp_of(files), input_sha256=hashlib.sha256(digests.encode()).hexdigest())
+    before = order.before
+    if before is not None and not order.options.redo and results_exist(before, folder):
+        same_input, same_recipe = before.input_sha256 == row.input_sha256, before.recipe == row.recipe
+        if same_input and same_recipe:
+            if task.report is not None and not task.report.exists():
+                engine.report(task, folder / task.target, before)
+            return Outcome(replace(before, status="done", input_stamp=row.input_stamp))
+        if not same_recipe:
+            _make_way(order, f"was made with another {', '.join(before.recipe.differences(row.recipe))}")
+    elif (folder / task.target).exists() and (before is None or not before.outputs):
+        _make_way(order, "exists already, and the manifest does not know it")
+    made.mkdir()
+    figures = engine.run(task, made / Path(task.target).name, _uid_seed(row, engine.device))
+    if stamp_of(files) != row.input_stamp:
+        raise ChangedFileError(f"{task.path} changed while it was read. Run again when it is complete.")
+    place = Path(task.target).parent
+    paths = sorted(path for path in made.iterdir() if not path.name.startswith("."))
+    for path in paths:
+        sync_files(path)
+    outputs = tuple(replace(entry, path=(place / entry.path).as_posix()) for entry in map(checksum_of, paths))
+    return Outcome(replace(row, status="writing", outputs=outputs, figures=figures), made)
+
+
+def _make_way(order: Order, why: str) -> None:
+    """Refuse to replace what is there, unless that was asked for; a folder that may hold other files never goes."""
+    path = order.options.folder / order.task.target
+    is_ours = order.before is not None and bool(order.before.outputs)
+    if path.is_dir() and not is_ours:
+        raise ResultExistsError(f"{path} {why}. Choose another folder, or remove it.")
+    if not order.options.redo:
+        raise ResultExistsError(f"{path} {why}. Choose another name or folder, or replace it with --redo.")
+
+
+def publish(outcome: Outcome, folder: Path, journal: Journal, *, is_only: bool) -> SeriesRow:
+    """Record a result, give it its name, and record that it has it; the failure of a single series is told, no more."""
+    row = outcome.row
+    if outcome.made is not None:
+        journal.append(row)
+        for entry in row.outputs:
+            _give_name(outcome.made / Path(entry.path).name, folder / entry.path)
+        shutil.rmtree(outcome.made, ignore_errors=True)
+        row = replace(row, status="done")
+    if outcome.is_recorded and not (is_only and outcome.error):
+        journal.append(row)
+    return row
 
 
 def sync_files(path: Path) -> None:
-    """Flush a file, or all files of a folder, to the disk, so that a name never outlives its content.
-
-    Args:
-        path: file or folder.
-    """
+    """Flush a file, or all files of a folder, to the disk, so that a name never outlives its content."""
     for file in files_below(path):
         with file.open("rb") as content:
             os.fsync(content.fileno())
@@ -75,8 +238,8 @@ def sync_files(path: Path) -> None:
         sync_folder(path)
 
 
-def give_name(made: Path, target: Path) -> None:
-    """Rename a whole file or folder to its place; an earlier folder makes room and is removed with what is left.
+def _give_name(made: Path, target: Path) -> None:
+    """Rename a whole file or folder to its place; an earlier folder makes room and goes with what is unfinished.
 
     Args:
         made: the file or folder.
@@ -89,7 +252,7 @@ def give_name(made: Path, target: Path) -> None:
     sync_folder(target.parent)
 
 
-def is_lack_of_room(error: BaseException) -> bool:
+def _is_lack_of_room(error: BaseException) -> bool:
     """Tell whether an error comes from a disk that is full or cannot be written to.
 
     Args:
@@ -103,3 +266,13 @@ def is_lack_of_room(error: BaseException) -> bool:
         seen.add(id(cause))
         cause = cause.__cause__ or cause.__context__
     return False
+
+
+def _uid_seed(row: SeriesRow, device: str) -> str:
+    """A text that is another one for other images, recipes and kinds of processor."""
+    parts = (str(row.recipe), row.input_sha256, row.series, device.split(":")[0])
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -1,73 +1,59 @@
 # Copyright (c) monai_stcnnt contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What a batch has to do: the series below a folder, where each result goes, and who does which."""
+"""What a run has to do: its options, the series below a path, and where each result goes."""
 
 from __future__ import annotations
 
 import dataclasses
-import heapq
 import os
 import traceback
-from collections.abc import Sequence
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Self, get_args
 
-from monai_stcnnt.apps.batch.manifest import Manifest, SeriesRow, Status, stamp_of
-from monai_stcnnt.data import OutputFormat, check_exists, files_of, list_images, list_series, output_path
-from monai_stcnnt.data.formats.registry import image_format, result_extension
+from monai_stcnnt.apps.batch.manifest import Recipe, SeriesRow, Status, stamp_of
+from monai_stcnnt.apps.review.names import report_names
+from monai_stcnnt.data import check_exists, list_series, output_path
+from monai_stcnnt.data.formats.base import SeriesSummary
+from monai_stcnnt.data.formats.registry import (
+    OutputFormat,
+    files_of,
+    format_for,
+    format_of,
+    list_images,
+    result_extension,
+)
 from monai_stcnnt.data.listing import gfactor_map_of
-from monai_stcnnt.engines.ranks import Ranks
-from monai_stcnnt.errors import OutputNotWritableError, StcnntError
+from monai_stcnnt.errors import OptionError, OutputNotWritableError, StcnntError
 
-__all__ = ["BatchFolders", "SeriesTask", "error_text", "list_tasks", "share_out"]
-
-
-@dataclass(frozen=True)
-class BatchFolders:
-    """Where a batch reads and writes.
-
-    Attributes:
-        source: the file or folder of images.
-        output: folder of the results.
-        gmap: g-factor map of all images, or a folder with one for each; None for none.
-        suffix: what to add to names.
-        output_format: ``"same"`` or ``"nifti"``.
-    """
-
-    source: Path
-    output: Path
-    gmap: Path | None = None
-    suffix: str = "denoised"
-    output_format: OutputFormat = "same"
-
-    @property
-    def root(self) -> Path:
-        """The folder that paths are relative to."""
-        return self.source.parent if self.source.is_file() else self.source
+__all__ = ["RunOptions", "SeriesEngine", "SeriesTask", "error_text", "list_tasks"]
 
 
 @dataclass(frozen=True)
 class SeriesTask:
-    """One series to denoise.
+    """One series to work on.
 
     Attributes:
         input: path relative to the input folder.
-        series: which series of a DICOM folder, empty where there is one.
-        path: the file or folder.
-        gmap: its g-factor map, empty for none.
         target: where the result goes, relative to the output folder.
-        size: how large it is, in bytes or so, to share out the work.
+        path: the file or folder.
+        series: which series of a DICOM folder, empty where there is one.
+        gmap: its g-factor map, None for none.
+        report: what to show the result in, None for nothing.
+        size: how large it is, in bytes, so that the largest can come first.
         stamp: of the files, see :func:`~monai_stcnnt.apps.batch.manifest.stamp_of`.
         status: ``failed`` or ``refused`` where it is known by now that it cannot be done, else ``writing``.
         error: why.
     """
 
     input: str
+    target: str
+    path: Path
     series: str = ""
-    path: str = ""
-    gmap: str = ""
-    target: str = ""
+    gmap: Path | None = None
+    report: Path | None = None
     size: int = 0
     stamp: str = ""
     status: Status = "writing"
@@ -75,99 +61,233 @@ class SeriesTask:
 
     @property
     def name(self) -> str:
-        """Its name in the manifest."""
-        return SeriesRow(self.input, self.series).name
+        """What to call it."""
+        return SeriesRow(self.target, self.input, self.series).name
 
     @property
-    def files(self) -> list[str]:
-        """The image and its g-factor map."""
-        return [self.path, self.gmap] if self.gmap else [self.path]
+    def files(self) -> list[Path]:
+        """Every file that its result depends on."""
+        maps = [] if self.gmap is None else files_of(self.gmap)
+        return [*files_of(self.path), *maps]
 
 
-def list_tasks(folders: BatchFolders, manifest: Manifest, ranks: Ranks) -> list[SeriesTask]:
-    """List the series below a folder; the processes share the reading of headers.
+class SeriesEngine(ABC):
+    """What works on series, one after the other; made once for a process.
+
+    Attributes:
+        device: where it computes.
+    """
+
+    device: str = "cpu"
+
+    @abstractmethod
+    def run(self, task: SeriesTask, target: Path, uid_seed: str) -> dict[str, Any]:
+        """Work on one series.
+
+        Args:
+            task: the series.
+            target: the file or folder to write.
+            uid_seed: makes the UIDs of DICOM results a function of this text.
+
+        Returns:
+            What was found out, in JSON's types, for the manifest.
+        """
+
+    @abstractmethod
+    def report(self, task: SeriesTask, saved: Path, row: SeriesRow) -> None:
+        """Write the report of a result that was made before."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions(ABC):
+    """Options of all work on series.
+
+    Attributes:
+        input: a file, or a folder that is searched with its sub folders.
+        output: folder of the results, or for one series also the name of the result.
+        series: the one series to take where a DICOM folder holds several, by a name that
+            :func:`monai_stcnnt.apps.describe` lists; two names joined by ``+`` for the parts of a complex image.
+        output_format: ``"same"`` as the input, or another one.
+        gmap: g-factor map of all series, or a folder with one for each.
+        bundle: folder of the bundle; the one that this package carries by default.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ...
+        report: file to show a result in; with several series, one each with the result's name added.
+        redo: make results again that exist, and replace files that are in the way.
+        workers: number of processes that share the work through dask.distributed; 0 for this process alone.
+        scheduler: address or file of a dask scheduler whose workers share the work.
+        progress: show bars.
+    """
+
+    suffix: ClassVar[str]
+    """What is added to the names of results."""
+    has_recipe: ClassVar[tuple[str, ...]] = ("output_format",)
+    """Options that change a result."""
+
+    input: Path
+    output: Path
+    series: str | None = None
+    output_format: OutputFormat = "same"
+    gmap: Path | None = None
+    bundle: Path | None = None
+    device: str = "auto"
+    report: Path | None = None
+    redo: bool = False
+    workers: int = 0
+    scheduler: str | None = None
+    progress: bool = True
+
+    def __post_init__(self) -> None:
+        """Make paths of texts, and check what can be checked before any file is looked at.
+
+        Raises:
+            OptionError: if an option cannot be what it is.
+        """
+        for one in dataclasses.fields(self):
+            value = getattr(self, one.name)
+            if "Path" in str(one.type) and value is not None:
+                object.__setattr__(self, one.name, Path(value).expanduser())
+        if self.output_format not in get_args(OutputFormat):
+            raise OptionError(
+                f"output_format is {self.output_format!r}. Give one of {', '.join(get_args(OutputFormat))}."
+            )
+        if self.workers < 0 or (self.workers and self.scheduler):
+            raise OptionError("workers is a positive number, and not given together with a scheduler.")
+
+    @property
+    def is_file(self) -> bool:
+        """Whether the output is the name of one result, not a folder."""
+        return bool(format_for(self.output).extensions) and not self.output.is_dir()
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the results."""
+        return self.output.parent if self.is_file else self.output
+
+    @property
+    def root(self) -> Path:
+        """The folder that paths of inputs are relative to."""
+        return self.input.parent if self.input.is_file() else self.input
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether other processes do the work."""
+        return bool(self.workers or self.scheduler)
+
+    def absolute(self) -> Self:
+        """The same with paths that hold from any current folder."""
+        values: dict[str, Any] = {one.name: getattr(self, one.name) for one in dataclasses.fields(self)}
+        paths: dict[str, Any] = {name: path.absolute() for name, path in values.items() if isinstance(path, Path)}
+        return replace(self, **paths)
+
+    @abstractmethod
+    def recipe(self) -> Recipe:
+        """What results depend on beside their input."""
+
+    @abstractmethod
+    def open_engine(self) -> SeriesEngine:
+        """Prepare what does the work, with its network."""
+
+    def recipe_options(self) -> dict[str, Any]:
+        """The options of a recipe, in JSON's types."""
+        values = {name: getattr(self, name) for name in self.has_recipe}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+
+
+def list_tasks(options: RunOptions, manifest: Mapping[str, SeriesRow]) -> list[SeriesTask]:
+    """List the series below a path.
 
     A DICOM folder that has not changed since the manifest knows its series is not read again.
 
     Args:
-        folders: where to look.
-        manifest: what was done before; that of process 0 counts.
-        ranks: the processes.
+        options: where to look, and where results go.
+        manifest: what was done before.
 
     Returns:
-        The tasks in the order of their paths, the same in every process.
+        The tasks in the order of their paths.
 
     Raises:
         MissingFileError: if the input does not exist.
         EmptyImageError: if it holds no image.
         NotAnImageError: if it is a file of another kind.
-        OutputNotWritableError: if the results would lie among the images.
+        OutputNotWritableError: if results would lie among the images, or several in one file.
     """
-    shared = ranks.share(_listing(folders, manifest) if ranks.rank == 0 else None)
-    mine = []
-    for index in range(ranks.rank, len(shared["entries"]), ranks.size):
-        entry = Path(shared["entries"][index])
-        known = shared["known"].get(entry.relative_to(folders.root).as_posix(), [])
-        mine.append([index, [dataclasses.asdict(task) for task in _tasks_of(entry, folders, known)]])
-    parts = sorted((part for share in ranks.gather(mine) for part in share), key=lambda part: part[0])
-    return _without_collisions([SeriesTask(**values) for _, tasks in parts for values in tasks])
+    check_exists(options.input)
+    output = os.path.realpath(options.output)
+    if output == os.path.realpath(options.input):
+        raise OutputNotWritableError(f"{options.output} is the input itself. Choose another name or folder.")
+    known: dict[str, list[SeriesRow]] = {}
+    for row in manifest.values():
+        known.setdefault(row.input, []).append(row)
+    if options.series is not None:
+        tasks = [_aimed(_task(options.input, options, options.series), options)]
+    else:
+        entries = [e for e in list_series(options.input) if not Path(os.path.realpath(e)).is_relative_to(output)]
+        tasks = [task for entry in entries for task in _tasks_of(entry, options, known, is_only=len(entries) == 1)]
+    if options.is_file:
+        usable = [task for task in tasks if task.status != "refused"]
+        if len(usable) > 1:
+            raise OutputNotWritableError(
+                f"{options.input} holds {len(usable)} series, but {options.output} is one file. Give a folder."
+            )
+        tasks = [replace(task, target=options.output.name) for task in usable]
+    tasks = _without_collisions(tasks)
+    if options.report is None:
+        return tasks
+    names = report_names([options.folder / task.target for task in tasks], options.report)
+    return [replace(task, report=name) for task, name in zip(tasks, names, strict=True)]
 
 
-def _listing(folders: BatchFolders, manifest: Manifest) -> dict[str, Any]:
-    """Images below the input, without results below it, and what the manifest knows about DICOM folders."""
-    check_exists(folders.source)
-    output, source = os.path.realpath(folders.output), os.path.realpath(folders.source)
-    if output == source:
-        raise OutputNotWritableError(f"{folders.output} is the folder of the images. Choose another one for results.")
-    below = Path(output)
-    entries = [e for e in list_series(folders.source) if not Path(os.path.realpath(e)).is_relative_to(below)]
-    known: dict[str, list[list[str]]] = {}
-    for row in manifest.rows.values():
-        known.setdefault(row.input, []).append([row.series, row.status, row.error, row.input_stamp])
-    return {"entries": [str(entry) for entry in entries], "known": known}
+def _task(entry: Path, options: RunOptions, series: str = "") -> SeriesTask:
+    """The task of a path, without the place of its result."""
+    name = entry.relative_to(options.root).as_posix() if entry != options.root else entry.resolve().name
+    gmap = None if options.gmap is None else gfactor_map_of(entry, options.root, options.gmap)
+    task = SeriesTask(name, "", entry, series, gmap)
+    files = task.files
+    return replace(task, stamp=stamp_of(files), size=sum(file.stat().st_size for file in files))
 
 
-def _tasks_of(entry: Path, folders: BatchFolders, known: Sequence[Sequence[str]]) -> list[SeriesTask]:
-    """The tasks of one file or folder; one that is known to fail where it cannot be looked into."""
-    task = SeriesTask(entry.relative_to(folders.root).as_posix() if entry != folders.root else ".", path=str(entry))
+def _tasks_of(
+    entry: Path, options: RunOptions, known: Mapping[str, Collection[SeriesRow]], *, is_only: bool
+) -> list[SeriesTask]:
+    """The tasks of one file or folder; one of several that cannot be looked into is known to fail."""
     try:
-        gmap = "" if folders.gmap is None else str(gfactor_map_of(entry, folders.root, folders.gmap))
-        task = dataclasses.replace(task, gmap=gmap)
-        task = dataclasses.replace(task, stamp=stamp_of(task.files), size=_bytes_of(entry))
-        if known and all(status in ("done", "refused") and stamp == task.stamp for _, status, _, stamp in known):
-            return [_as_known(task, folders, series, status, error) for series, status, error, _ in known]
-        return _tasks_in(task, folders)
-    except Exception as error:  # noqa: BLE001 - one folder that cannot be looked into must not stop the others
-        return [dataclasses.replace(task, size=0, status="failed", error=error_text(error, folders.root))]
+        task = _task(entry, options)
+        before = [row for row in known.get(task.input, ()) if row.input_stamp == task.stamp and row.series]
+        if before and all(row.status in ("done", "refused") for row in before):
+            return [_aimed(_as_known(task, row), options) for row in before]
+        row = format_of(entry)
+        found = list_images(entry, check=False) if row is None or not row.extensions else []  # else it is one image
+    except Exception as error:
+        if is_only:
+            raise
+        failed = SeriesTask(entry.relative_to(options.root).as_posix(), "", entry, status="failed")
+        return [replace(_aimed(failed, options), error=error_text(error, options.root))]
+    if len(found) < 2 or all(one.refused for one in found):
+        return [_aimed(task, options, found[0] if found else None)]  # what is wrong with it is said when it is read
+    return [_aimed(_as_listed(task, one, options.root), options, one) for one in found]
 
 
-def _tasks_in(task: SeriesTask, folders: BatchFolders) -> list[SeriesTask]:
-    """A task for each image of an entry; what is refused although there are others says why."""
-    found = list_images(task.path, check=False)
-    if len(found) < 2 or all(summary.refused for summary in found):
-        kind = found[0].kind if len(found) == 1 else "unknown"
-        return [_aimed(task, folders, kind)]
-    tasks = []
-    for summary in found:
-        one = dataclasses.replace(task, series=summary.series, size=summary.size or task.size)
-        if summary.refused:
-            status: Status = "refused" if summary.kind in ("phase", "real", "imaginary") else "failed"
-            one = dataclasses.replace(one, size=0, status=status, error=_relative(summary.refused, folders.root))
-        tasks.append(_aimed(one, folders, summary.kind))
-    return tasks
+def _as_listed(task: SeriesTask, summary: SeriesSummary, root: Path) -> SeriesTask:
+    """The task of one of several series; parts of complex images alone are refused."""
+    task = replace(task, series=summary.series, size=summary.size or task.size)
+    if not summary.refused:
+        return task
+    is_part = summary.kind in ("phase", "real", "imaginary")
+    return replace(task, status="refused" if is_part else "failed", error=_relative(summary.refused, root))
 
 
-def _as_known(task: SeriesTask, folders: BatchFolders, series: str, status: str, error: str) -> SeriesTask:
-    known: Status = "refused" if status == "refused" else "writing"
-    return _aimed(dataclasses.replace(task, series=series, status=known, error=error), folders, "unknown")
+def _as_known(task: SeriesTask, row: SeriesRow) -> SeriesTask:
+    return replace(task, series=row.series, status="refused" if row.status == "refused" else "writing", error=row.error)
 
 
-def _aimed(task: SeriesTask, folders: BatchFolders, kind: str) -> SeriesTask:
+def _aimed(task: SeriesTask, options: RunOptions, summary: SeriesSummary | None = None) -> SeriesTask:
     """Add the place of the result."""
-    extension = result_extension(task.path, image_format(task.path).name, kind, folders.output_format)
-    suffix = f"{task.series}_{folders.suffix}" if task.series else folders.suffix
-    path = output_path(task.path, folders.root, folders.output, suffix, extension)
-    return dataclasses.replace(task, target=Path(os.path.relpath(path, folders.output)).as_posix())
+    kind = summary.kind if summary else "complex" if "+" in task.series else "magnitude"
+    file_format = summary.file_format if summary else None
+    extension = result_extension(task.path, file_format, kind, options.output_format)
+    suffix = f"{task.series}_{options.suffix}" if task.series else options.suffix
+    path = output_path(task.path, options.root, options.folder, suffix, extension)
+    return replace(task, target=Path(os.path.relpath(path, options.folder)).as_posix())
 
 
 def _without_collisions(tasks: Sequence[SeriesTask]) -> list[SeriesTask]:
@@ -175,34 +295,12 @@ def _without_collisions(tasks: Sequence[SeriesTask]) -> list[SeriesTask]:
     owners: dict[str, str] = {}
     result = []
     for task in tasks:
-        owner = owners.setdefault(task.target, task.name) if task.status == "writing" else task.name
+        owner = owners.setdefault(task.target, task.name)
         if owner != task.name:
             message = f"OutputNotWritableError: {owner} becomes {task.target} as well. Rename one of them."
-            task = dataclasses.replace(task, status="failed", error=message)
+            task = replace(task, target=f"{task.target} of {task.name}", status="failed", error=message)
         result.append(task)
     return result
-
-
-def share_out(tasks: Sequence[SeriesTask], ranks: int) -> list[list[SeriesTask]]:
-    """Share out tasks by size: the largest first, each to the process that has least.
-
-    That is Graham's rule, whose last process ends at most a third later than with the best of all shares. R. L. Graham,
-    Bounds on multiprocessing timing anomalies, 1969, https://doi.org/10.1137/0117039
-
-    Args:
-        tasks: what to do.
-        ranks: number of processes.
-
-    Returns:
-        The tasks of each process, the largest first; the same for the same tasks in any order.
-    """
-    shares: list[list[SeriesTask]] = [[] for _ in range(ranks)]
-    loads = [(0, rank) for rank in range(ranks)]
-    for task in sorted(tasks, key=lambda task: (-task.size, task.name)):
-        load, rank = heapq.heappop(loads)
-        shares[rank].append(task)
-        heapq.heappush(loads, (load + max(task.size, 1), rank))
-    return shares
 
 
 def error_text(error: BaseException, root: Path) -> str:
@@ -230,7 +328,3 @@ def error_text(error: BaseException, root: Path) -> str:
 
 def _relative(text: str, root: Path) -> str:
     return text.replace(f"{root}{os.sep}", "")
-
-
-def _bytes_of(path: Path) -> int:
-    return sum(file.stat().st_size for file in files_of(path))

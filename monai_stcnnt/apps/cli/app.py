@@ -1,6 +1,6 @@
 # Copyright (c) monai_stcnnt contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The command line ``stcnnt``: its commands are in the modules ``cli_...``."""
+"""The command line ``stcnnt``: a module for each command."""
 
 from __future__ import annotations
 
@@ -81,11 +81,11 @@ app.command(epilog=INFO_EXAMPLES)(info)
 
 
 def main() -> None:
-    """Run the command line; what the user can mend is one message and exit code 2."""
+    """Run the command line; what the user can fix is one message and exit code 2."""
     try:
         app()
     except StcnntError as error:
-        logger.debug("where the error came from", exc_info=True)
+        logger.debug("Where the error came from:", exc_info=True)
         typer.echo(f"stcnnt: {error}", err=True)
         sys.exit(WRONG_INPUT)
 

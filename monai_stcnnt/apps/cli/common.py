@@ -1,43 +1,59 @@
 # Copyright (c) monai_stcnnt contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What the commands share: exit codes, logging, options that all have, and examples in their help."""
+"""What the commands share: exit codes, logging, options that all have, what they tell of a run, and examples."""
 
 from __future__ import annotations
 
+import json as json_text
 import logging
 import sys
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Annotated, Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+if TYPE_CHECKING:
+    from monai_stcnnt.apps.batch.run import RunResult
+
 __all__ = [
     "SOME_FAILED",
-    "WRITERS",
     "WRONG_INPUT",
+    "DeviceOption",
     "JsonOption",
+    "NiftiOption",
     "QuietOption",
+    "RedoOption",
+    "SchedulerOption",
+    "SeriesOption",
     "VerboseOption",
+    "WorkersOption",
     "examples",
-    "series_name",
     "set_up_logging",
-    "text_table",
+    "tell",
 ]
 
 WRONG_INPUT = 2
-"""Exit code for anything the user can mend."""
+"""Exit code for anything the user can fix."""
 SOME_FAILED = 3
 """Exit code where some of several series could not be done; the others are."""
-
-WRITERS = ("monai_stcnnt.data.writer",)
-"""Loggers that say what was written; commands print it themselves."""
 
 QuietOption = Annotated[
     bool, typer.Option("--quiet", "-q", help="No progress bar, no messages; only what was written.")
 ]
 VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="Say more, and where an error came from.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Write JSON to standard output, for other programs.")]
+SeriesOption = Annotated[str | None, typer.Option(help="DICOM series to take, as `stcnnt info` names it.")]
+NiftiOption = Annotated[bool, typer.Option("--nifti", help="Write NIfTI, whatever the input is.")]
+DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")]
+RedoOption = Annotated[
+    bool, typer.Option("--redo", help="Make results again that exist, and replace files that are in the way.")
+]
+WorkersOption = Annotated[
+    int, typer.Option(help="Processes that share the series of a folder; 0 for one process without dask.")
+]
+SchedulerOption = Annotated[
+    str | None, typer.Option(help="Address or file of a dask scheduler whose workers share the series.")
+]
 
 
 def set_up_logging(*, quiet: bool, verbose: bool = False) -> None:
@@ -45,16 +61,14 @@ def set_up_logging(*, quiet: bool, verbose: bool = False) -> None:
 
     Args:
         quiet: log errors only.
-        verbose: log everything, wherefrom errors came included.
+        verbose: log everything, including where errors came from.
     """
     logging.basicConfig(level=logging.CRITICAL, format="%(message)s", stream=sys.stderr, force=True)
     level = logging.ERROR if quiet else logging.DEBUG if verbose else logging.INFO
     logging.getLogger("monai_stcnnt").setLevel(level)
-    for name in WRITERS:
-        logging.getLogger(name).setLevel(level if quiet or verbose else logging.WARNING)
 
 
-def examples(*lines: Sequence[str] | str) -> str:
+def examples(*lines: str) -> str:
     """Examples for the end of a command's help.
 
     Args:
@@ -63,31 +77,61 @@ def examples(*lines: Sequence[str] | str) -> str:
     return "\n\n".join(["Examples:", *(f"stcnnt {line}" for line in lines)])
 
 
-def series_name(entry: Mapping[str, Any], root: Path) -> str:
-    """Name a series for a table of what became of those below a folder.
+def tell(
+    result: RunResult,
+    entries: Mapping[str, Mapping[str, Any]],
+    columns: Mapping[str, Mapping[str, str]],
+    *,
+    json: bool,
+    quiet: bool,
+) -> None:
+    """Tell what became of the series of a run, and end with the exit code that fits.
+
+    Paths of results, or JSON, go to standard output; a table of several series and errors to standard error.
 
     Args:
-        entry: with ``source``, its file or folder, and ``series``, the DICOM series where there are several.
-        root: the folder.
+        result: of the run.
+        entries: what JSON says of each result, by its target, beside source, status and place.
+        columns: what the table says: heading, then the text of each result by its target.
+        json: write JSON.
+        quiet: leave the table out.
 
-    Returns:
-        The path below the folder, and the series.
+    Raises:
+        StcnntError: the error of a single series.
+        Exit: with 3 where some of several series failed.
     """
-    source = Path(entry["source"])
-    name = source.relative_to(root).as_posix() if source.is_relative_to(root) else source.as_posix()
-    name = source.name if source == root else name
-    return name + (f", series {entry['series']}" if entry.get("series") else "")
+    if result.is_single:
+        result.check()
+    if json:
+        listed: list[dict[str, Any]] = [
+            {"source": str(result.sources[row.target]), "series": row.series or None, "status": row.status}
+            | ({"result": str(result.folder / row.target), "seconds": row.seconds, **entries[row.target]}
+               if row.status == "done" else {"error": row.error})
+            for row in result.rows
+        ]  # fmt: skip
+        listed += [{"source": name, "series": None, "status": "not reached"} for name in result.missing]
+        typer.echo(json_text.dumps({"series": listed, "manifest": str(result.manifest)}, indent=2, allow_nan=False))
+    else:
+        for path in result.saved:
+            typer.echo(str(path))
+        if not quiet and not result.is_single:
+            texts = list(columns.values())
+            rows = [[row.name, row.status, *(text.get(row.target, "") for text in texts)] for row in result.rows]
+            rows += [[name, "not reached", *("" for _ in columns)] for name in result.missing]
+            _print_table(["series", "status", *columns], rows)
+    for row in (*result.failed, *result.refused):
+        typer.echo(f"{row.status}: {row.name}: {row.error}", err=True)
+    if result.failed or result.missing:
+        raise typer.Exit(SOME_FAILED)
 
 
-def text_table(rows: Sequence[Sequence[str]]) -> str:
-    """Set a table in columns of equal width.
+def _print_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print a table to standard error, in full width where that is not a terminal."""
+    from rich.console import Console
+    from rich.table import Table
 
-    Args:
-        rows: the first holds the headings.
-
-    Returns:
-        A line for each, and one below the headings.
-    """
-    widths = [max(len(row[n]) for row in rows) for n in range(len(rows[0]))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    return "\n".join([lines[0], "  ".join("-" * width for width in widths), *lines[1:]])
+    table = Table(*headings, box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(*row)
+    console = Console(stderr=True, highlight=False, markup=False, soft_wrap=False)
+    console.print(table, width=None if console.is_terminal else 10_000)

@@ -13,9 +13,10 @@ from typing import Any
 import pydicom
 from pydicom.errors import InvalidDicomError
 
-from monai_stcnnt.apps import denoise_many, segment
+from monai_stcnnt.apps import segment
 from monai_stcnnt.apps.batch.publish import sync_files
 from monai_stcnnt.apps.batch.tasks import error_text
+from monai_stcnnt.apps.denoising import DenoiseOptions, run_denoising
 from monai_stcnnt.errors import FailedSeriesError, StcnntError, UnreadableFileError
 from monai_stcnnt.services.dicom.rules import Rule, choose_rule
 from monai_stcnnt.services.dicom.spool import IMAGES, RESULTS
@@ -51,7 +52,7 @@ def work_on(folder: str, rules: Sequence[Rule]) -> bool:
     options: dict[str, Any] = {**rule.options, "progress": False}
     try:
         if rule.action == "denoise":
-            done = denoise_many(place / IMAGES, made, qc=False, **options)
+            done = run_denoising(DenoiseOptions(input=place / IMAGES, output=made, **options))
             if not done.saved:
                 raise FailedSeriesError(_without_names(done.summary, place))
         else:

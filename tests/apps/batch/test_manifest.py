@@ -14,8 +14,10 @@ from pathlib import Path
 import pytest
 
 from monai_stcnnt.apps.batch.manifest import (
+    MANIFEST,
     Journal,
     OutputEntry,
+    Recipe,
     SeriesRow,
     checksum_of,
     read_manifest,
@@ -27,72 +29,59 @@ from monai_stcnnt.errors import OutputNotWritableError
 __all__: list[str] = []
 
 ROW = SeriesRow(
+    "a/scan_denoised.nii.gz",
     "a/scan.nii.gz",
     "8",
     "done",
     (OutputEntry("a/scan_denoised.nii.gz", 1, 3, "ff"),),
-    version="1",
-    weights="w",
-    options={"roi_size": [16, 64, 64], "noise_sigma": None},
-    qc={"noise_sigma": 1.5},
+    recipe=Recipe("1", "w", {"roi_size": [16, 64, 64], "noise_sigma": None}),
+    figures={"sigma": 1.5},
 )
 
 
-def write(output: Path, run: int, rank: int, *rows: SeriesRow) -> Path:
-    journal = Journal(output, run, rank)
-    for row in rows:
-        journal.append(row)
-    journal.close()
+def write(output: Path, *rows: SeriesRow) -> Path:
+    with Journal(output) as journal:
+        for row in rows:
+            journal.append(row)
     return journal.path
 
 
 def test_records_come_back_as_they_were(tmp_path: Path) -> None:
-    file = write(tmp_path, 1, 0, ROW)
+    file = write(tmp_path, ROW)
     assert len(file.read_bytes().splitlines()) == 1
     assert json.loads(file.read_bytes())["input"] == "a/scan.nii.gz"
+    assert read_manifest(tmp_path) == {ROW.target: ROW}
+
+
+def test_the_last_record_counts(tmp_path: Path) -> None:
+    write(tmp_path, replace(ROW, status="failed", finished="2027-01-01"))  # by a clock that is wrong
+    write(tmp_path, replace(ROW, status="refused", finished="2026-01-02"), SeriesRow("b"))
     found = read_manifest(tmp_path)
-    assert found.rows == {ROW.name: ROW}
-    assert found.owned == {"a/scan_denoised.nii.gz"}
-    assert found.runs == 1
+    assert found[ROW.target].status == "refused"
+    assert set(found) == {ROW.target, "b"}
 
 
-def test_the_last_record_of_the_last_run_counts(tmp_path: Path) -> None:
-    write(tmp_path, 10, 0, replace(ROW, status="failed", finished="2026-01-01"))
-    write(tmp_path, 9, 1, replace(ROW, finished="2027-01-01"))  # by a clock that is wrong
-    write(tmp_path, 10, 1, replace(ROW, status="refused", finished="2026-01-02"), SeriesRow("b"))
-    found = read_manifest(tmp_path)
-    assert found.rows[ROW.name].status == "refused"
-    assert set(found.rows) == {ROW.name, "b"}
-    assert found.runs == 10
-
-
-def test_a_torn_line_is_passed_over(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    file = write(tmp_path, 1, 0, ROW, SeriesRow("b", status="done"))
+def test_a_torn_line_is_skipped_and_does_not_tear_the_next(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    file = write(tmp_path, ROW, SeriesRow("b", status="done"))
     file.write_bytes(file.read_bytes()[:-10])
-    assert set(read_manifest(tmp_path).rows) == {ROW.name}
+    assert set(read_manifest(tmp_path)) == {ROW.target}
     assert "line 2" in caplog.text
-    file.write_text('{"format": 99}\n"text"\n{"format": 1, "unknown": 2, "input": "c"}\n')
-    assert read_manifest(tmp_path).rows == {}
+    write(tmp_path, SeriesRow("c", status="done"))
+    assert set(read_manifest(tmp_path)) == {ROW.target, "c"}
+    file.write_text('{"format": 99}\n"text"\n{"format": 2, "unknown": 2, "target": "c"}\n')
+    assert read_manifest(tmp_path) == {}
 
 
-def test_no_two_processes_share_a_file_and_an_unused_one_goes(tmp_path: Path) -> None:
-    first, second = Journal(tmp_path, 1, 0), Journal(tmp_path, 1, 0)
-    assert first.path != second.path
-    first.close()
-    second.append(ROW)
-    second.close()
-    assert list((tmp_path / "manifest").iterdir()) == [second.path]
+def test_a_manifest_without_records_is_no_file(tmp_path: Path) -> None:
+    write(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    assert read_manifest(tmp_path / "none") == {}
 
 
 def test_a_manifest_that_cannot_be_written(tmp_path: Path) -> None:
-    (tmp_path / "manifest").write_text("a file")
+    (tmp_path / MANIFEST).mkdir()
     with pytest.raises(OutputNotWritableError, match="manifest"):
-        Journal(tmp_path, 1, 0)
-
-
-def test_nothing_there_is_an_empty_manifest(tmp_path: Path) -> None:
-    found = read_manifest(tmp_path / "none")
-    assert (dict(found.rows), found.owned, found.runs) == ({}, frozenset(), 0)
+        write(tmp_path, ROW)
 
 
 def test_checksums_are_those_of_the_usual_programs(tmp_path: Path) -> None:
@@ -111,14 +100,13 @@ def test_a_stamp_follows_names_sizes_and_times(tmp_path: Path) -> None:
     file = tmp_path / "a"
     file.write_text("text")
     os.utime(file, (1, 1))
-    before = stamp_of([tmp_path])
-    assert stamp_of([tmp_path]) == before
+    before = stamp_of([file])
+    assert stamp_of([file]) == before
     os.utime(file, (1, 2))
-    assert stamp_of([tmp_path]) != before
+    assert stamp_of([file]) != before
     os.utime(file, (1, 1))
-    assert stamp_of([tmp_path]) == before
-    file.rename(tmp_path / "b")
-    assert stamp_of([tmp_path]) != before
+    assert stamp_of([file]) == before
+    assert stamp_of([file.rename(tmp_path / "b")]) != before
 
 
 def test_results_count_only_where_they_lie_whole(tmp_path: Path) -> None:
@@ -127,12 +115,17 @@ def test_results_count_only_where_they_lie_whole(tmp_path: Path) -> None:
     file = tmp_path / "a" / "scan_denoised.nii.gz"
     file.write_text("abc")
     assert results_exist(ROW, tmp_path)
-    assert not results_exist(replace(ROW, status="writing"), tmp_path)
+    unrecorded = replace(ROW, status="writing")  # the run ended before it could say that it is done
+    assert not results_exist(unrecorded, tmp_path)
+    digest = hashlib.sha256(b"abc").hexdigest()
+    assert results_exist(replace(unrecorded, outputs=(replace(ROW.outputs[0], sha256=digest),)), tmp_path)
     file.write_text("ab")
     assert not results_exist(ROW, tmp_path)
 
 
-def test_the_recipe_is_version_weights_and_options() -> None:
-    assert replace(ROW, seconds=3.0, device="cuda:1", rank=7, input_sha256="x").recipe == ROW.recipe
-    for other in (replace(ROW, version="2"), replace(ROW, weights="v"), replace(ROW, options={})):
-        assert other.recipe != ROW.recipe
+def test_a_recipe_names_what_is_another() -> None:
+    recipe = ROW.recipe
+    assert recipe.differences(Recipe("1", "w", dict(recipe.options))) == []
+    other = Recipe("2", "w", {"roi_size": None, "noise_sigma": None, "strength": 1.0})
+    assert recipe.differences(other) == ["version", "roi_size", "strength"]
+    assert str(recipe) != str(other)

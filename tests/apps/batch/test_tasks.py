@@ -1,25 +1,24 @@
 # Copyright (c) monai_stcnnt contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What a batch has to do: every series once, shared out evenly, and errors that tell nothing of the patient."""
+"""What a run has to do: every series once, in a place of its own, and errors that tell nothing of the patient."""
 
 from __future__ import annotations
 
-import random
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
 import pytest
 
-from monai_stcnnt.apps.batch.manifest import Manifest, SeriesRow
-from monai_stcnnt.apps.batch.tasks import BatchFolders, SeriesTask, error_text, list_tasks, share_out
-from monai_stcnnt.engines.ranks import Ranks
-from monai_stcnnt.errors import OutputNotWritableError, UnreadableFileError
+from monai_stcnnt.apps.batch.manifest import SeriesRow
+from monai_stcnnt.apps.batch.tasks import SeriesTask, error_text, list_tasks
+from monai_stcnnt.apps.denoising import DenoiseOptions
+from monai_stcnnt.errors import GFactorMapError, OptionError, OutputNotWritableError, UnreadableFileError
 from tests.apps.dicom_files import moving_disc, write_series
 
 __all__: list[str] = []
-
-NOTHING = Manifest({}, frozenset(), 0)
 
 
 def write_nifti(path: Path) -> Path:
@@ -28,25 +27,13 @@ def write_nifti(path: Path) -> Path:
     return path
 
 
-def tasks_in(source: Path, output: Path, **options: object) -> list[SeriesTask]:
-    return list_tasks(BatchFolders(source, output, **options), NOTHING, Ranks())  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize("ranks", [1, 2, 4, 7])
-def test_shares_hold_every_task_once_and_are_even(ranks: int) -> None:
-    tasks = [SeriesTask(f"{n}.nii", size=random.randint(0, 100)) for n in range(24)]
-    shares = share_out(tasks, ranks)
-    assert sorted(task.name for share in shares for task in share) == sorted(task.name for task in tasks)
-    loads = [sum(max(task.size, 1) for task in share) for share in shares]
-    best = max(sum(max(task.size, 1) for task in tasks) / ranks, *(task.size for task in tasks))
-    assert max(loads) <= (4 / 3 - 1 / (3 * ranks)) * best + max(task.size for task in tasks) / 3
-    for share in shares:
-        assert [task.size for task in share] == sorted((task.size for task in share), reverse=True)
-
-
-def test_shares_do_not_depend_on_the_order() -> None:
-    tasks = [SeriesTask(f"{n}.nii", size=n // 3) for n in range(20)]
-    assert share_out(tasks, 3) == share_out(random.sample(tasks, len(tasks)), 3)
+def tasks_in(
+    source: Path,
+    output: Path,
+    manifest: Mapping[str, SeriesRow] | None = None,
+    **options: Any,  # noqa: ANN401
+) -> list[SeriesTask]:
+    return list_tasks(DenoiseOptions(input=source, output=output, **options), manifest or {})
 
 
 def test_every_series_is_a_task_with_a_place_of_its_own(tmp_path: Path) -> None:
@@ -90,8 +77,38 @@ def test_results_below_the_images_are_no_images(tmp_path: Path) -> None:
     write_nifti(tmp_path / "scan.nii")
     write_nifti(tmp_path / "out" / "scan_denoised.nii")
     assert [task.name for task in tasks_in(tmp_path, tmp_path / "out")] == ["scan.nii"]
-    with pytest.raises(OutputNotWritableError, match="folder of the images"):
+    with pytest.raises(OutputNotWritableError, match="input itself"):
         tasks_in(tmp_path, tmp_path)
+
+
+def test_a_result_with_a_name_is_one(tmp_path: Path) -> None:
+    source = write_nifti(tmp_path / "in" / "scan.nii")
+    [task] = tasks_in(source, tmp_path / "out" / "result.nii.gz", report=tmp_path / "r.html")
+    assert (task.target, task.report) == ("result.nii.gz", tmp_path / "r.html")
+    write_nifti(tmp_path / "in" / "other.nii")
+    with pytest.raises(OutputNotWritableError, match="2 series"):
+        tasks_in(source.parent, tmp_path / "out" / "result.nii.gz")
+
+
+def test_every_result_has_a_report_of_its_own(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        write_nifti(tmp_path / "in" / name / "scan.nii")
+    tasks = tasks_in(tmp_path / "in", tmp_path / "out", report=tmp_path / "r.html")
+    names = [task.report.name for task in tasks if task.report is not None]
+    assert names == ["r_a_scan_denoised.html", "r_b_scan_denoised.html"]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"output_format": "jpeg"}, {"workers": -1}, {"workers": 2, "scheduler": "tcp://localhost:1"},
+        {"noise_sigma": 0.0}, {"strength": float("nan")}, {"overlap": 1.0}, {"roi_size": (8, 8)}, {"sw_batch_size": 0},
+    ],
+)  # fmt: skip
+def test_an_option_that_cannot_be_is_refused_before_any_file_is_looked_at(options: dict[str, Any]) -> None:
+    [name] = set(options) - {"scheduler"}
+    with pytest.raises(OptionError, match=name):
+        DenoiseOptions(input=Path("none"), output=Path("out"), **options)
 
 
 def test_a_missing_map_is_one_series_failure(tmp_path: Path) -> None:
@@ -100,8 +117,10 @@ def test_a_missing_map_is_one_series_failure(tmp_path: Path) -> None:
     write_nifti(tmp_path / "maps" / "a.nii")
     tasks = tasks_in(tmp_path / "in", tmp_path / "out", gmap=tmp_path / "maps")
     assert [task.status for task in tasks] == ["writing", "failed"]
-    assert tasks[0].files == [str(tmp_path / "in" / "a.nii"), str(tmp_path / "maps" / "a.nii")]
+    assert tasks[0].files == [tmp_path / "in" / "a.nii", tmp_path / "maps" / "a.nii"]
     assert "GFactorMapError" in tasks[1].error
+    with pytest.raises(GFactorMapError, match="g-factor map"):
+        tasks_in(tmp_path / "in" / "b.nii", tmp_path / "out", gmap=tmp_path / "maps")
 
 
 def test_a_folder_that_did_not_change_is_not_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,13 +128,13 @@ def test_a_folder_that_did_not_change_is_not_read_again(tmp_path: Path, monkeypa
     for number in (8, 9):
         write_series(source / "dicom", moving_disc(2, 1), number)
     first = tasks_in(source, output)
-    rows = {t.name: SeriesRow(t.input, t.series, "done", input_stamp=t.stamp) for t in first}
+    rows = {t.target: SeriesRow(t.target, t.input, t.series, "done", input_stamp=t.stamp) for t in first}
 
-    def never(path: Path) -> None:
+    def never(path: Path, **_: object) -> None:
         raise AssertionError(f"{path} was read")
 
     monkeypatch.setattr("monai_stcnnt.apps.batch.tasks.list_images", never)
-    again = list_tasks(BatchFolders(source, output), Manifest(rows, frozenset(), 1), Ranks())
+    again = tasks_in(source, output, rows)
     assert [(t.name, t.target, t.status) for t in again] == [(t.name, t.target, t.status) for t in first]
 
 

@@ -13,8 +13,9 @@ import pytest
 from typer.testing import CliRunner
 
 from monai_stcnnt.apps import segmenting
+from monai_stcnnt.apps.batch.manifest import SeriesRow
+from monai_stcnnt.apps.batch.run import RunResult
 from monai_stcnnt.apps.cli.app import app
-from monai_stcnnt.apps.segmenting import SegmentedSeries
 from monai_stcnnt.apps.volumes import MaskMeasures
 from monai_stcnnt.metrics import VentricularFunction
 
@@ -27,8 +28,9 @@ def test_measures_are_json_with_null_for_what_is_unknown(monkeypatch: pytest.Mon
         "cine", ("left ventricle",), np.zeros(1), 1, 8.0, np.ones((1, 1)), np.ones((1, 1)),
         {"left ventricle": function}, ("one slice only",),
     )  # fmt: skip
-    done = [SegmentedSeries(tmp_path / "cine.nii", None, tmp_path / "masks.nii", measures)]
-    monkeypatch.setattr(segmenting, "segment", lambda *_, **__: done)
+    row = SeriesRow("masks.nii", "cine.nii", status="done", figures=measures.as_dict())
+    done = RunResult(tmp_path, (row,), {"masks.nii": tmp_path / "cine.nii"})
+    monkeypatch.setattr(segmenting, "run_segmentation", lambda *_, **__: done)
     result = CliRunner().invoke(app, ["segment", "cine.nii", "masks.nii", "--json", "--quiet"])
     assert result.exit_code == 0, result.output
     [entry] = json.loads(result.output)["series"]

@@ -12,7 +12,7 @@ import pytest
 import torch
 from scipy import ndimage
 
-from monai_stcnnt.apps.cli.denoise import _table
+from monai_stcnnt.apps.cli.denoise import figure_columns
 from monai_stcnnt.apps.review import figures
 from monai_stcnnt.apps.review.figures import FIGURES, Figure, figure_table, limits
 from monai_stcnnt.apps.review.html import html_page
@@ -199,10 +199,9 @@ def test_a_row_more_is_a_figure_more_everywhere(monkeypatch: pytest.MonkeyPatch)
     assert "<li>A pixel changed by" in page
     for text in ("Largest change", f"{value:.1f} px", "above 1.5 px"):
         assert text in page
-    entry = {"source": "scan.nii", "status": "done", "noise_sigma": SIGMA, "qc": found.as_dict()}
-    heading, _, line = _table([entry], Path()).splitlines()
-    assert "largest" in heading
-    assert line.split()[-3:] == [f"{value:.1f}", "px", "largest"]
+    columns = figure_columns({"scan.nii": found.as_dict()})
+    assert columns["largest"] == {"scan.nii": f"{value:.1f} px"}
+    assert columns["flagged"] == {"scan.nii": "largest"}
     assert "| `largest` | the largest change of a pixel | above 1.5 px |" in figure_table()
 
 

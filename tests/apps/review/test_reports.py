@@ -1,23 +1,21 @@
 # Copyright (c) monai_stcnnt contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Reports beside results: their names, their kinds, and the warnings about flagged results."""
+"""Reports beside results: their names, their kinds, and the file of figures."""
 
 from __future__ import annotations
 
 import json
-import logging
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 import pytest
 from PIL import Image
 
 from monai_stcnnt.apps.review.gif import gif_frames, gif_report
 from monai_stcnnt.apps.review.names import check_report_name, report_names
-from monai_stcnnt.apps.review.reports import Result, review
+from monai_stcnnt.apps.review.reports import write_qc, write_report
 from monai_stcnnt.apps.review.review import review_series
-from monai_stcnnt.data import SeriesRecord, write_nifti
+from monai_stcnnt.data import SeriesRecord
 from monai_stcnnt.errors import GFactorMapError, OutputNotWritableError
 from monai_stcnnt.mri.phantom import cine_phantom
 
@@ -35,11 +33,6 @@ def noisy() -> np.ndarray:
     noise = SIGMA * np.random.default_rng(0).standard_normal((2, *CLEAN.shape))
     values: np.ndarray = np.hypot(CLEAN + noise[0], noise[1])
     return values
-
-
-def result(folder: Path, name: str = "scan", after: np.ndarray = CLEAN) -> Result:
-    source = write_nifti(series(noisy()), folder / f"{name}.nii")
-    return Result(source, write_nifti(series(after), folder / f"{name}_denoised.nii"), SIGMA)
 
 
 def test_a_gif_plays_a_cine_at_its_own_speed(tmp_path: Path) -> None:
@@ -72,24 +65,17 @@ def test_a_gif_runs_through_slices_or_frames(tmp_path: Path, shape: tuple[int, .
 @pytest.mark.parametrize("ending", ["png", "gif", "html"])
 def test_every_kind_of_report_is_written(tmp_path: Path, ending: str) -> None:
     path = tmp_path / "pages" / f"report.{ending}"
-    [(_, figures)] = review([result(tmp_path)], report=path)
+    assert write_report(review_series(series(noisy()), series(CLEAN), sigma=SIGMA), path) == path
     start = {"png": b"\x89PNG", "gif": b"GIF8", "html": b"<!doctype html>"}[ending]
     assert path.read_bytes().startswith(start)
-    assert figures.flags == ()
 
 
-def test_figures_of_all_series_are_in_one_file_and_flags_are_warnings(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    good, bad = result(tmp_path), result(tmp_path, "dark", 0.7 * CLEAN)
-    with caplog.at_level(logging.WARNING, "monai_stcnnt"):
-        found = list(review([good, bad], qc=tmp_path / "qc.json"))
+def test_figures_of_all_series_are_in_one_file(tmp_path: Path) -> None:
+    good, bad = (review_series(series(noisy()), series(share * CLEAN), sigma=SIGMA) for share in (1.0, 0.7))
+    write_qc([{"result": "good", **good.as_dict()}, {"result": "bad", **bad.as_dict()}], tmp_path / "qc.json")
     [first, second] = json.loads((tmp_path / "qc.json").read_text())["series"]
-    assert (first["source"], first["flags"]) == (str(good.source), [])
-    assert second["result"] == str(bad.saved)
-    assert {flag["name"] for flag in second["flags"]} == {flag.name for flag in found[1][1].flags} != set()
-    assert len(caplog.messages) == len(second["flags"])
-    assert all("dark_denoised.nii is flagged: " in message for message in caplog.messages)
+    assert (first["result"], first["flags"]) == ("good", [])
+    assert {flag["name"] for flag in second["flags"]} == {flag.name for flag in bad.flags} != set()
 
 
 def test_reports_of_several_series_have_different_names(tmp_path: Path) -> None:
@@ -99,16 +85,13 @@ def test_reports_of_several_series_have_different_names(tmp_path: Path) -> None:
     assert report_names([one], tmp_path / "r.html") == [tmp_path / "r.html"]
 
 
-def test_the_map_that_was_used_is_counted_in(tmp_path: Path) -> None:
-    plain = result(tmp_path)
-    gmap = tmp_path / "gmap.nii"
-    nib.save(nib.Nifti1Image(np.full((48, 40, 1), 2.0, np.float32), np.eye(4)), gmap)
-    [(_, one)] = review([plain])
-    [(_, half)] = review([Result(plain.source, plain.saved, SIGMA / 2, gmap=gmap)])
+def test_the_map_that_was_used_is_counted_in() -> None:
+    before, after = series(noisy()), series(CLEAN)
+    one = review_series(before, after, sigma=SIGMA)
+    half = review_series(before, after, sigma=SIGMA / 2, gmap=np.full((1, 1, 40, 48), 2.0))
     assert half.values["residual_std"] == pytest.approx(one.values["residual_std"], rel=1e-4)
-    nib.save(nib.Nifti1Image(np.full((47, 40, 1), 2.0, np.float32), np.eye(4)), gmap)
     with pytest.raises(GFactorMapError, match="size"):
-        list(review([Result(plain.source, plain.saved, SIGMA, gmap=gmap)]))
+        review_series(before, after, sigma=SIGMA, gmap=np.ones((1, 1, 40, 47)))
 
 
 @pytest.mark.parametrize("name", ["report.pdf", "report", "folder.html"])
