@@ -29,6 +29,7 @@ __all__ = [
     "MissingPackageError",
     "NetworkConfigError",
     "NoiseLevelError",
+    "NoiseModelError",
     "NonFiniteValuesError",
     "NotAnImageError",
     "OptionError",
@@ -84,6 +85,10 @@ class GFactorMapError(StcnntError, ValueError):
 
 class NoiseLevelError(StcnntError, ValueError):
     """A noise level is not a positive number, or cannot be estimated."""
+
+
+class NoiseModelError(StcnntError, ValueError):
+    """A noise model, or a part of one that was given, does not describe the image."""
 
 
 class OutputNotWritableError(StcnntError, OSError):

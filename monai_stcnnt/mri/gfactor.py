@@ -13,15 +13,25 @@ A map multiplies the noise standard deviation pixel by pixel.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from math import sqrt
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from monai_stcnnt.errors import GFactorMapError
+from monai_stcnnt.errors import GFactorMapError, NoiseLevelError
+from monai_stcnnt.mri.noise import RandomSource, complex_noise
 
-__all__ = ["check_gfactor_map", "check_gfactor_size", "coil_sensitivities", "draw_gfactor_map", "sense_gfactor"]
+__all__ = [
+    "check_gfactor_map",
+    "check_gfactor_size",
+    "coil_sensitivities",
+    "draw_gfactor_map",
+    "pseudo_replica_gfactor",
+    "replica_noise_map",
+    "sense_gfactor",
+]
 
 _GRID = 48
 
@@ -166,3 +176,52 @@ def _part(rng: np.random.RandomState, length: int) -> tuple[int, int]:
     extent = int(rng.randint(length // 2, length + 1))
     start = int(rng.randint(0, length - extent + 1))
     return start, start + extent
+
+
+def replica_noise_map(
+    reconstruct: Callable[[Tensor], Tensor], kspace: Tensor, num_replicas: int, generator: RandomSource
+) -> Tensor:
+    """Noise standard deviation per component of a reconstruction, pixel by pixel, by pseudo-replicas.
+
+    White noise of standard deviation 1 is added to k-space again and again, each time reconstructed (Robson et al.,
+    2008, doi:10.1002/mrm.21728); the spread of the results is the noise map. Any reconstruction will do, linear or not.
+
+    Args:
+        reconstruct: turns k-space into a complex image.
+        kspace: prewhitened k-space ``(coils, ...)``; samples that are exactly zero were not acquired and get no noise.
+        num_replicas: number of reconstructions; the relative error of the result is about
+            ``1 / (2 * sqrt(num_replicas))``.
+        generator: where the noise comes from.
+
+    Returns:
+        Real tensor of the image's shape.
+
+    Raises:
+        NoiseLevelError: when there are fewer than two replicas.
+    """
+    if num_replicas < 2:
+        raise NoiseLevelError(f"{num_replicas} replicas have no spread; take 100 or so")
+    acquired = (kspace != 0).to(kspace.dtype)
+    mean, square = torch.zeros(()), torch.zeros(())
+    reference = reconstruct(kspace)
+    for _ in range(num_replicas):
+        noise = complex_noise(kspace.shape, generator).to(kspace) * acquired
+        difference = reconstruct(kspace + noise) - reference
+        mean, square = mean + difference, square + difference.abs().square()
+    variance = (square - mean.abs().square() / num_replicas) / (num_replicas - 1)
+    return (variance.clamp(min=0) / 2).sqrt()
+
+
+def pseudo_replica_gfactor(accelerated: Tensor, full: Tensor, acceleration: float, minimum: float = 1e-3) -> Tensor:
+    r"""G-factor map of two noise maps: :math:`\sigma_R / (\sigma_1 \sqrt{R})`.
+
+    Args:
+        accelerated: noise map of the accelerated reconstruction, real tensor ``(H, W)`` or any shape.
+        full: noise map of the fully sampled reconstruction, same shape.
+        acceleration: the factor R by which fewer samples were acquired.
+        minimum: lower bound of the result, which keeps it positive where a reconstruction has no noise.
+
+    Returns:
+        Real tensor of the same shape.
+    """
+    return (accelerated / (full.clamp(min=torch.finfo(full.dtype).tiny) * sqrt(acceleration))).clamp(min=minimum)

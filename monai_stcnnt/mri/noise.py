@@ -40,7 +40,9 @@ __all__ = [
     "complex_noise",
     "draw_coloring",
     "filter_signal",
+    "noise_covariance",
     "noncentral_chi_magnitude",
+    "prewhiten",
     "rician_magnitude",
 ]
 
@@ -243,3 +245,50 @@ def noncentral_chi_magnitude(coil_images: Tensor, sigma: float, generator: Rando
         Real tensor ``(...)``, distributed as non-central chi with twice as many degrees of freedom as coils.
     """
     return torch.linalg.vector_norm(rician_magnitude(coil_images, sigma, generator), dim=0)
+
+
+def noise_covariance(noise: Tensor, bandwidth_ratio: float = 1.0) -> Tensor:
+    r"""Covariance of noise over the coils, per component.
+
+    Args:
+        noise: complex samples ``(coils, ...)`` of a noise-only scan, more samples than coils.
+        bandwidth_ratio: receiver bandwidth of the image scan over that of the noise scan; noise power grows with it.
+
+    Returns:
+        Complex Hermitian matrix ``(coils, coils)`` :math:`\overline{n n^H} / 2`: ones on the diagonal for noise of
+        standard deviation 1 in real and imaginary part.
+
+    Raises:
+        NoiseLevelError: when there are too few samples or no noise in them.
+    """
+    samples = noise.reshape(noise.shape[0], -1)
+    coils, count = samples.shape
+    if count <= coils:
+        raise NoiseLevelError(
+            f"{count} noise samples of {coils} coils are too few for a covariance; give more than {coils}"
+        )
+    centered = samples - samples.mean(1, keepdim=True)
+    covariance = bandwidth_ratio * (centered @ centered.mH) / (2 * (count - 1))
+    if not float(covariance.diagonal().real.min()) > 0:
+        raise NoiseLevelError("the noise scan has a coil without noise; leave that coil out")
+    return covariance
+
+
+def prewhiten(data: Tensor, covariance: Tensor) -> Tensor:
+    """Combine coils such that their noise is uncorrelated and has standard deviation 1 per component.
+
+    Args:
+        data: complex tensor ``(coils, ...)``, images or k-space.
+        covariance: from :func:`noise_covariance`.
+
+    Returns:
+        Complex tensor of the same shape, in SNR units: data times the inverse of the covariance's Cholesky factor.
+
+    Raises:
+        NoiseLevelError: when the covariance is not positive definite.
+    """
+    factor, failed = torch.linalg.cholesky_ex(covariance)
+    if int(failed):
+        raise NoiseLevelError("the noise covariance is not positive definite; are two coils copies of each other?")
+    flat = data.reshape(data.shape[0], -1)
+    return torch.linalg.solve_triangular(factor, flat.to(factor.dtype), upper=False).reshape(data.shape)

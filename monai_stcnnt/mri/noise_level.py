@@ -126,7 +126,8 @@ def _noise_like(blocks: np.ndarray, num_coils: int) -> np.ndarray:
     largest = int(np.argmax(upper - np.arange(len(power))))
     center = float(np.median(power[largest : upper[largest]]))
     for narrowing in (1.0, 0.8, 0.6, 0.6, 0.6):
-        center = float(power[np.abs(power / center - 1) < narrowing * width].mean())
+        near = power[np.abs(power / center - 1) < narrowing * width]
+        center = float(near.mean()) if len(near) else center
     return noisy & (np.abs(mean_square / center - 1) < 0.6 * width)
 
 

@@ -12,14 +12,8 @@ import torch
 
 from monai_stcnnt.errors import NoiseLevelError
 from monai_stcnnt.mri.fft import fftc, ifftc
-from monai_stcnnt.mri.gfactor import coil_sensitivities, sense_gfactor
-from monai_stcnnt.mri.noise import complex_noise
-from monai_stcnnt.mri.noise_scan import (
-    noise_covariance,
-    prewhiten,
-    pseudo_replica_gfactor,
-    replica_noise_map,
-)
+from monai_stcnnt.mri.gfactor import coil_sensitivities, pseudo_replica_gfactor, replica_noise_map, sense_gfactor
+from monai_stcnnt.mri.noise import complex_noise, noise_covariance, prewhiten
 
 __all__: list[str] = []
 

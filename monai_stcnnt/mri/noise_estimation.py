@@ -1,0 +1,261 @@
+# Copyright (c) monai_stcnnt contributors
+# SPDX-License-Identifier: Apache-2.0
+r"""The noise model of a series: what is told is taken, what a header says is a hint, the rest the image decides.
+
+Air gives the level where there is some, since its mean square is seen at all frequencies. The spectrum comes next
+(:mod:`~monai_stcnnt.mri.noise_spectrum`), then levels over the image on the acquired matrix
+(:mod:`~monai_stcnnt.mri.noise_map`). How far those of magnitudes are off, at this signal and with this spectrum, is
+found by simulation: noise of known level is added to a smooth image like the one at hand, and estimated. A map is
+believed where levels vary more than they would by themselves, or where air and object disagree; else one number holds.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.ndimage import gaussian_filter
+from torch import Tensor
+
+from monai_stcnnt.mri.channels import channels_to_complex, complex_to_channels, image_magnitude
+from monai_stcnnt.mri.noise import complex_noise
+from monai_stcnnt.mri.noise_level import NoiseEstimate, background_noise_level, estimate_noise_level
+from monai_stcnnt.mri.noise_map import NoiseField, estimate_noise_field
+from monai_stcnnt.mri.noise_model import (
+    NoiseKind,
+    NoiseModel,
+    NoiseOrigin,
+    Origin,
+    check_noise_map,
+    demodulate,
+    echo_shift,
+    from_acquired,
+    to_acquired,
+)
+from monai_stcnnt.mri.noise_spectrum import AxisSpectrum, estimate_spectrum
+
+__all__ = ["KnownNoise", "bring_image", "estimate_noise_model"]
+
+logger = logging.getLogger(__name__)
+
+_COILS = (2, 3, 4, 6, 8)
+_DARK_AIR = 0.4
+_CENTERED = 0.1
+_LEAST_SPREAD = 0.06
+_SAME, _SMALL = 0.08, 0.09
+_LEAST_SHARE = 0.35
+_SURE = {"complex": 0.5, "rician": 0.56, "chi": 0.56}
+_AIR_LOW, _AIR_HIGH = 0.75, 1.25
+
+Spectra = tuple[AxisSpectrum, AxisSpectrum, AxisSpectrum]
+
+
+@dataclass(frozen=True, eq=False)
+class KnownNoise:
+    """What is known of a series' noise before the image is looked at.
+
+    Attributes:
+        level: standard deviation per component, where the map is 1.
+        gmap: relative map ``(Z, T, H, W)``, each axis of the image's size or 1.
+        noise_map: absolute map in the units of the image, with the same axes; it replaces level and ``gmap``.
+        spectrum: of ``(T, H, W)``.
+        matrix: rows and columns that were acquired by the header, None where it does not say: a hint.
+        is_constant: whether the level is the same everywhere, so that no map is looked for.
+    """
+
+    level: float | None = None
+    gmap: Tensor | None = None
+    noise_map: Tensor | None = None
+    spectrum: Spectra | None = None
+    matrix: tuple[int | None, int | None] = (None, None)
+    is_constant: bool = False
+
+
+def bring_image(image: Tensor, model: NoiseModel, dims: Sequence[int] = (-2, -1)) -> Tensor:
+    """Bring an image ``(..., C, T, H, W)`` in its own units to the acquired matrix.
+
+    The noise of complex images becomes white. Magnitudes are brought without whitening: a taper changes their mean,
+    by which the bias of the noise is told from signal.
+
+    Args:
+        image: C = 1 for magnitudes, 2 for real and imaginary part.
+        model: its noise.
+        dims: the axes to bring, the last ones: along rows and columns, or along frames as well.
+    """
+    spectra = model.spectrum[-len(dims) :]
+    if model.kind != "complex":
+        return to_acquired(image, [bare(axis) for axis in spectra], dims)
+    turned = demodulate(channels_to_complex(image, -4), model.echo_shift)
+    return complex_to_channels(to_acquired(turned, spectra, dims), -4)
+
+
+def bare(axis: AxisSpectrum) -> AxisSpectrum:
+    """The support of a spectrum without its taper."""
+    return AxisSpectrum(axis.size, axis.start, axis.stop)
+
+
+def estimate_noise_model(image: Tensor, known: KnownNoise | None = None, is_volume: bool = False) -> NoiseModel:
+    """Estimate the noise of a series.
+
+    Args:
+        image: ``(Z, C, T, H, W)`` in any units, C = 1 for magnitudes, 2 for real and imaginary part.
+        known: what is known of it.
+        is_volume: whether T is depth.
+
+    Returns:
+        The model. What is not sure is left at the simpler choice, which its origin says.
+
+    Raises:
+        NoiseLevelError: when the image is empty, constant, or not finite, or has no noise to estimate.
+        NoiseModelError: when what is known does not fit the image.
+    """
+    known = known or KnownNoise()
+    shape = (image.shape[0], *image.shape[2:])
+    for given in (known.gmap, known.noise_map):
+        if given is not None:
+            check_noise_map(given, shape)
+    image = image.float()
+    simple = _simple_level(image, known)
+    shift = exact = (0.0, 0.0)
+    if image.shape[1] == 2:
+        exact = echo_shift(channels_to_complex(image, 1))
+        shift = (float(round(exact[0])), float(round(exact[1])))
+        image = complex_to_channels(demodulate(channels_to_complex(image, 1), shift), 1)
+    air, kind, coils = _air(image, known)
+    spectrum, spectrum_origin = _spectrum(image, known, air, is_volume)
+    if image.shape[1] == 2 and not _is_band_limited(spectrum):
+        shift = exact if max(abs(exact[0]), abs(exact[1])) > _CENTERED else (0.0, 0.0)
+    model = NoiseModel(simple.sigma, kind, spectrum, coils, None, shift)
+    noise_map, level = known.gmap, simple.sigma
+    origins = {"spectrum": spectrum_origin, "kind": Origin("air" if air else "assumed", 0.9 if air else 0.5)}
+    origins["level"] = Origin("told" if known.level is not None else _SOURCES[simple.method], 0.9 if air else 0.5)
+    origins["map"] = Origin("told" if known.gmap is not None else "nothing found", 0.9)
+    if known.noise_map is not None:
+        level = float(known.noise_map.median())
+        noise_map, origins["level"], origins["map"] = known.noise_map / level, Origin("told"), Origin("told")
+    elif known.level is None and simple.method != "floor":
+        field = (
+            None
+            if known.gmap is not None and not _is_band_limited(spectrum)
+            else _field(image, known, model, is_volume)
+        )
+        level, noise_map, found = _decide(field, known, simple, air, model)
+        origins |= found
+    return NoiseModel(level, kind, spectrum, coils, noise_map, shift, origins)
+
+
+_SOURCES: dict[str, NoiseOrigin] = {"background": "air", "wavelet": "details", "temporal": "frames", "floor": "floor"}
+
+
+def _simple_level(image: Tensor, known: KnownNoise) -> NoiseEstimate:
+    """The level of white noise, which is also what a constant or not finite image is refused by."""
+    if known.noise_map is not None:
+        return NoiseEstimate(float(known.noise_map.median()), "background", 0.0)
+    if known.level is not None:
+        return NoiseEstimate(known.level, "background", 0.0)
+    return estimate_noise_level(image, 1, None if known.gmap is None else known.gmap[:, None])
+
+
+def _air(image: Tensor, known: KnownNoise) -> tuple[float, NoiseKind, int]:
+    """Level by air, 0 where there is none, and kind of noise with its number of coils."""
+    magnitude = image_magnitude(image, 1)
+    if known.gmap is not None:
+        magnitude = magnitude / known.gmap[:, None]
+    level, _ = background_noise_level(magnitude)
+    if image.shape[1] == 2:
+        return level, "complex", 1
+    if level > 0:
+        return level, "rician", 1
+    found = [(*background_noise_level(magnitude, coils), coils) for coils in _COILS]
+    level, share, coils = max(found, key=lambda one: one[1])
+    dark = level * (2 * coils) ** 0.5 < _DARK_AIR * float(np.quantile(magnitude.numpy(), 0.95))
+    return (level, "chi", coils) if share > 0.02 and dark else (0.0, "rician", 1)
+
+
+def _is_band_limited(spectrum: Sequence[AxisSpectrum]) -> bool:
+    return not all(axis.is_white for axis in spectrum)
+
+
+def _spectrum(image: Tensor, known: KnownNoise, air: float, is_volume: bool) -> tuple[Spectra, Origin]:
+    if known.spectrum is not None:
+        return known.spectrum, Origin("told")
+    reference = known.level or air or None
+    found, certainty = estimate_spectrum(image, reference, is_volume, known.matrix)
+    said = [(axis.acquired, n) for axis, n in zip(found[1:], known.matrix, strict=True) if n is not None]
+    remark = ""
+    if any(abs(have - n) > 2 for have, n in said):
+        have = " x ".join(str(axis.acquired) for axis in found[1:])
+        remark = f"the header says {' x '.join(str(n) for _, n in said)}, the image {have}"
+        logger.info("acquired matrix: %s; the image decides", remark)
+    elif said and _is_band_limited(found):
+        certainty = 1.0
+    source: NoiseOrigin = "spectrum" if _is_band_limited(found) else "nothing found"
+    return (found[0], found[1], found[2]), Origin(source, certainty, remark)
+
+
+def _field(image: Tensor, known: KnownNoise, model: NoiseModel, is_volume: bool) -> NoiseField | None:
+    """Noise levels over the image; those of magnitudes calibrated by simulation."""
+    if known.gmap is not None:
+        image = image / known.gmap[:, None]
+    field = _raw_field(image, model, is_volume)
+    if field is None or model.kind == "complex":
+        return field
+    level = field.level
+    smooth = _smooth_signal(image[:, 0], level, model.num_coils)
+    noise = _noise_like(smooth.shape, model.spectrum, model.num_coils) * level
+    signal = torch.zeros_like(noise)
+    signal[0] += smooth
+    simulated = torch.linalg.vector_norm((signal + noise).abs(), dim=0)[:, None]
+    again = _raw_field(simulated, model, is_volume)
+    if again is None:
+        return field
+    factor = float(np.clip(level / again.level, 0.8, 1.8))
+    return NoiseField(field.field * factor, level * factor, field.spread, field.error, field.share)
+
+
+def _raw_field(image: Tensor, model: NoiseModel, is_volume: bool) -> NoiseField | None:
+    rows, columns = model.spectrum[1:]
+    flat = NoiseModel(model.level, model.kind, model.spectrum, model.num_coils)
+    left = tuple(AxisSpectrum(a.acquired) for a in (rows, columns)) if model.kind == "complex" else (rows, columns)
+    return estimate_noise_field(bring_image(image, flat), (left[0], left[1]), is_volume, model.num_coils)
+
+
+def _smooth_signal(magnitude: Tensor, level: float, num_coils: int) -> Tensor:
+    """The signal ``(Z, T, H, W)`` as far as a Gaussian mean of squares tells it."""
+    square = gaussian_filter(magnitude.square().numpy(), (0, 0.7 if magnitude.shape[1] > 2 else 0, 1.2, 1.2))
+    return torch.from_numpy(np.sqrt(np.maximum(square - 2 * num_coils * level**2, 0)))
+
+
+def _noise_like(shape: Sequence[int], spectrum: Spectra, num_coils: int) -> Tensor:
+    """Complex noise ``(coils, Z, T, H, W)`` of level 1 with a spectrum along rows and columns."""
+    generator = torch.Generator().manual_seed(0)
+    acquired = (num_coils, *shape[:2], *(axis.acquired for axis in spectrum[1:]))
+    return from_acquired(complex_noise(acquired, generator), spectrum[1:])
+
+
+def _decide(
+    field: NoiseField | None, known: KnownNoise, simple: NoiseEstimate, air: float, model: NoiseModel
+) -> tuple[float, Tensor | None, dict[str, Origin]]:
+    """Level and map, by levels over the image, that of air and that of white noise."""
+    if field is None:
+        level = air if air else simple.sigma
+        return level, known.gmap, {"level": Origin("air" if air else _SOURCES[simple.method], 0.5)}
+    level = field.level
+    details = Origin("details", float(np.clip(field.share - 2 * field.error, 0.1, 0.95)))
+    if field.share < _LEAST_SHARE:
+        remark = "anatomy hides the noise"
+        seen = Origin("air", 0.6, remark) if air else Origin("details", 0.3, remark)
+        return air or min(level, simple.sigma), known.gmap, {"level": seen}
+    least = max(_LEAST_SPREAD, 2 * field.error)
+    sees = details.certainty >= _SURE[model.kind] and not (abs(air / level - 1) < _SAME and field.spread < _SMALL)
+    if sees and field.spread > least and not known.is_constant and known.gmap is None:
+        sure = float(np.clip(field.spread / (2 * least), 0.5, 0.95))
+        return level, field.field / level, {"level": details, "map": Origin("details", sure)}
+    if air and _AIR_LOW < air / level < _AIR_HIGH:
+        return air, known.gmap, {"level": Origin("air", 0.95)}
+    if air or _is_band_limited(model.spectrum):
+        return level, known.gmap, {"level": Origin("details", details.certainty, f"air says {air:.4g}" if air else "")}
+    return simple.sigma, known.gmap, {"level": Origin(_SOURCES[simple.method], 0.6)}

@@ -1,0 +1,267 @@
+# Copyright (c) monai_stcnnt contributors
+# SPDX-License-Identifier: Apache-2.0
+r"""Where an image's noise is how strong: a smooth map from its finest details.
+
+On the acquired matrix noise is white, and second differences along rows, columns and frames hold little else. Their
+median in small blocks gives a level for each. Three things keep anatomy out: of detail that anatomy makes there is more
+at twice the distance, and what that predicts is taken off; the blocks' levels are smoothed such that what stands out
+above its surroundings counts less, since anatomy only adds; and the variation that is left is believed only where it
+exceeds what such estimates scatter by themselves. In magnitudes, the spread that shrinks where there is little signal
+is corrected (Koay and Basser, 2006, doi:10.1016/j.jmr.2006.01.016), and air, whose mean square needs no detail, counts
+by that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.ndimage import correlate1d, gaussian_filter, uniform_filter, zoom
+from torch import Tensor
+
+from monai_stcnnt.mri.noise_spectrum import AxisSpectrum
+from monai_stcnnt.mri.rician import rician_shape
+
+__all__ = ["NoiseField", "estimate_noise_field"]
+
+_MEDIAN_OF_NORMAL = 0.6744897501960817
+_CELLS = 20
+_SMALLEST_BLOCK = 6
+_STRUCTURE = 5.0
+_BRIGHT = 2.0
+_LOWEST = 0.6
+_MOST_ANATOMY = 0.2
+_FEWEST = 8
+_MAX_VOXELS = 4_000_000
+
+
+@dataclass(frozen=True, eq=False)
+class NoiseField:
+    """Noise levels over an image.
+
+    Attributes:
+        field: standard deviation per component of blocks of the image, ``(Z, frames, rows, columns)``, smooth.
+        level: its median over the object.
+        spread: standard deviation of its logarithm over the object, beyond what the estimates scatter.
+        error: what they scatter, after smoothing.
+        share: share of the blocks in the object that hold noise rather than anatomy.
+    """
+
+    field: Tensor
+    level: float
+    spread: float
+    error: float
+    share: float
+
+
+def estimate_noise_field(
+    image: Tensor, spectra: tuple[AxisSpectrum, AxisSpectrum], is_volume: bool = False, num_coils: int = 1
+) -> NoiseField | None:
+    """Estimate the noise level everywhere in an image on its acquired matrix.
+
+    Args:
+        image: ``(Z, C, T, H, W)``, C = 1 for magnitudes, 2 for real and imaginary part; exact zeros count as masked.
+        spectra: of the noise along ``(H, W)`` before the image was brought there, with the taper as far as it was not
+            taken off. Magnitudes need them, since noise in air leaks out of its band.
+        is_volume: whether T is depth, along which the field varies; it is the same for all frames in time.
+        num_coils: of a magnitude that is a sum of squares.
+
+    Returns:
+        The field; None for an image too small, or where fewer than eight blocks have noise to be measured.
+    """
+    height, width = image.shape[3:]
+    if min(height, width) < 4 * _SMALLEST_BLOCK // 2:
+        return None
+    size = max(_SMALLEST_BLOCK, -(-max(height, width) // _CELLS))
+    step = max(1, -(-image[:, :1].numel() // _MAX_VOXELS)) if not is_volume else 1
+    image = image[:, :, : image.shape[2] // step * step : step] if step > 1 and image.shape[2] // step > 3 else image
+    depth = max(1, round(image.shape[2] / 10)) if is_volume else image.shape[2]
+    over_frames = image.shape[2] >= 3
+    details = [_detail(image, n, over_frames).abs() for n in (1, 2)]
+    gains = [_gains(spectra, n) for n in (1, 2)]
+    power = image.square().sum(1, keepdim=True)
+    block = (size, depth)
+    details = [detail / gain[0] ** 0.5 for detail, gain in zip(details, gains, strict=True)]
+    values, anatomy = _level(details, block)
+    if image.shape[1] == 1:
+        near = power if is_volume else power.mean(2, keepdim=True)
+        near = torch.from_numpy(uniform_filter(near.numpy(), (0, 0, 3 if is_volume else 0, 3, 3), mode="nearest"))
+        ratios = [gain[1] / gain[0] for gain in gains]
+        values, anatomy = _of_magnitudes(values, details, ratios, near, block, num_coils)
+        values = _with_air(values, image, power, spectra, block, num_coils)
+    square = _blockwise(power, *block, "mean")
+    valid = np.isfinite(values) & (values > 0) & (_blockwise((power > 0).float(), *block, "mean") > 0.9)
+    if valid.sum() < _FEWEST:
+        return None
+    values = np.where(valid, values, 1.0)
+    theta = np.sqrt(np.maximum(square / np.square(values) - 2 * num_coils, 0))
+    doubt = np.where(np.isfinite(anatomy), anatomy, 0.0)
+    return _smoothed(values, theta, valid, 1 / (1 + np.exp(np.clip((doubt - _MOST_ANATOMY) / 0.04, -30, 30))))
+
+
+def _level(details: list[Tensor], block: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Noise level of blocks: the median of their details, less what those at twice the distance say of anatomy.
+
+    Also returned is the share of the details' variance that anatomy has by that.
+    """
+    near, far = (np.square(_blockwise(d, *block, "median") / _MEDIAN_OF_NORMAL) for d in details)
+    share = (far / np.maximum(near, 1e-30) - 1) / (_STRUCTURE - 1)
+    return np.sqrt(near * np.maximum(1 - share, 0.3)), share
+
+
+def _of_magnitudes(
+    values: np.ndarray,
+    details: list[Tensor],
+    ratios: list[float],
+    near: Tensor,
+    block: tuple[int, int],
+    num_coils: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Levels per component of blocks of magnitudes, from the voxels with signal; not a number where there are few.
+
+    The second array is the share of anatomy in their details.
+
+    Args:
+        values: levels before correction.
+        details: absolute differences, such that those of noise that follows the signal linearly are right.
+        ratios: variance of differences of the rest of the noise over that, see :func:`_gains`.
+        near: mean square around each voxel.
+        block: frames and pixels of a block.
+        num_coils: of a sum of squares.
+    """
+    square = _blockwise(near.expand(-1, -1, details[0].shape[2], -1, -1), *block, "mean")
+    values = np.full(values.shape, np.median(values[square >= np.quantile(square, 0.75)]))
+    for _ in range(5):
+        known = np.isfinite(values) & (values > 0)
+        middle = float(np.median(values[known]))
+        filled = np.log(np.clip(np.where(known, values, middle), _LOWEST * middle, None))
+        field = torch.from_numpy(_expand(filled, details[0].shape))[:, None]
+        theta = (near / field.square().clamp(min=1e-30) - 2 * num_coils).clamp(min=0).sqrt().numpy()
+        linear, rest = _parts_of_variance(theta, num_coils)
+        for floor in (_BRIGHT, 0.0):
+            bright = torch.from_numpy(np.where(theta >= floor, np.float32(1), np.float32("nan")))
+            parts = zip(details, ratios, strict=True)
+            scaled = [d * bright / torch.from_numpy((linear + rest * ratio) ** 0.5) for d, ratio in parts]
+            values, anatomy = _level(scaled, block)
+            if np.isfinite(values).sum() >= _FEWEST:
+                break
+    return values, anatomy
+
+
+def _with_air(
+    values: np.ndarray,
+    image: Tensor,
+    power: Tensor,
+    spectra: Sequence[AxisSpectrum],
+    block: tuple[int, int],
+    num_coils: int,
+) -> np.ndarray:
+    """Fill in the levels of blocks whose magnitudes are distributed as in air, from their mean square."""
+    kept = 1.0
+    for axis in spectra:
+        twice = _twice(axis)
+        kept *= float(twice[axis.start : axis.stop].sum() / twice.sum())
+    bias, variance = (float(x) for x in rician_shape(np.zeros(()), num_coils))
+    expected = bias**2 + variance * kept
+    square = _blockwise(power, *block, "mean")
+    ratio = np.square(_blockwise(image, *block, "mean")) / np.maximum(square, 1e-30)
+    air = ~np.isfinite(values) & (np.abs(ratio - bias**2 / expected) < 0.06)
+    return np.where(air, np.sqrt(square / expected), values)
+
+
+def _parts_of_variance(theta: np.ndarray, num_coils: int) -> tuple[np.ndarray, np.ndarray]:
+    """Variance of magnitudes ``(..., T, H, W)``: what follows the noise linearly, and the rest, as differences see it.
+
+    The linear part is the squared slope of the mean over the signal, the first term of an expansion in Hermite
+    polynomials; it has the spectrum of the noise, the rest that of the noise convolved with itself.
+    """
+    step = 0.05
+    bias, variance = rician_shape(theta, num_coils)
+    slope = 1 + (rician_shape(theta + step, num_coils)[0] - bias) / step
+    linear = np.minimum(np.square(slope), variance)
+    out = []
+    for part in (linear, variance - linear):
+        for axis in range(theta.ndim - 3, theta.ndim):
+            part = correlate1d(part, [1 / 6, 4 / 6, 1 / 6], axis=axis, mode="nearest")
+        out.append(part.astype(np.float32))
+    return out[0], out[1]
+
+
+def _detail(image: Tensor, distance: int, over_frames: bool) -> Tensor:
+    """Second differences along rows and columns, and along frames where there are three, with the noise's variance."""
+    for dim in (3, 4) if not over_frames else (2, 3, 4):
+        reach = 1 if dim == 2 else distance
+        length = image.shape[dim] - 2 * reach
+        parts = [image.narrow(dim, n * reach, length) for n in range(3)]
+        image = (parts[0] - 2 * parts[1] + parts[2]) / 6**0.5
+    pads = (distance, distance, distance, distance, int(over_frames), int(over_frames))
+    return torch.nn.functional.pad(image, pads, mode="replicate")
+
+
+def _twice(axis: AxisSpectrum) -> np.ndarray:
+    """Power of noise along an axis convolved with itself: the spectrum of the square of its correlation."""
+    power = np.square(axis.weights().numpy().astype(np.float64))
+    return np.roll(np.fft.ifft(np.square(np.abs(np.fft.fft(power)))).real, axis.size // 2)
+
+
+def _gains(spectra: Sequence[AxisSpectrum], distance: int) -> tuple[float, float]:
+    """Variance of the differences of noise with these spectra, and of noise with them convolved with themselves.
+
+    Both are of an image on the acquired matrix whose noise has variance 1 on the matrix of the file.
+    """
+    gains = [1.0, 1.0]
+    for axis in spectra:
+        inside = slice(axis.start, axis.stop)
+        turn = 2 * np.pi * distance * (np.arange(axis.start, axis.stop) - axis.size // 2) / axis.acquired
+        response = np.square(2 * np.cos(turn) - 2) / 6
+        for n, power in enumerate((np.square(axis.weights().numpy().astype(np.float64)), _twice(axis))):
+            gains[n] *= float((power[inside] * response).sum() / power.sum())
+    return max(gains[0], 1e-3), max(gains[1], 1e-3)
+
+
+def _blockwise(values: Tensor, size: int, depth: int, what: str) -> np.ndarray:
+    """Median or mean of blocks of ``depth`` frames and ``size`` squared pixels, ``(Z, frames, rows, columns)``."""
+    z, channels, frames, height, width = values.shape
+    counts = (max(1, frames // depth), max(1, height // size), max(1, width // size))
+    cut = values[:, :, : counts[0] * depth, : counts[1] * size, : counts[2] * size]
+    tiles = cut.reshape(z, channels, counts[0], -1, counts[1], size, counts[2], size).permute(0, 2, 4, 6, 1, 3, 5, 7)
+    flat = tiles.reshape(z, *counts, -1)
+    if what == "mean":
+        return np.asarray(flat.mean(-1).numpy())
+    enough = flat.isfinite().sum(-1) >= max(_FEWEST, flat.shape[-1] // 5)
+    return np.where(enough.numpy(), flat.nanmedian(-1).values.numpy(), np.nan)
+
+
+def _smoothed(values: np.ndarray, theta: np.ndarray, valid: np.ndarray, trust: np.ndarray) -> NoiseField:
+    """Smooth the logarithms of the blocks' levels, with less weight for what stands out above its surroundings."""
+    logs = np.log(np.maximum(values, 1e-30))
+    weights = np.where(valid, np.where(theta < 1.5, 0.3, 1.0), 0.0) * np.maximum(trust, 0.02)
+    logs = np.where(valid, logs, np.median(logs[valid]))
+    width = (0, 0.8 if logs.shape[1] > 1 else 0, 1.3, 1.3)
+    robust = weights
+    for _ in range(4):
+        total = gaussian_filter(robust, width, mode="nearest")
+        far = gaussian_filter(robust, [4 * w for w in width], mode="nearest")
+        broad = gaussian_filter(robust * logs, [4 * w for w in width], mode="nearest") / np.maximum(far, 1e-9)
+        fit = (gaussian_filter(robust * logs, width, mode="nearest") + 0.02 * broad) / (total + 0.02)
+        residual = logs - fit
+        scatter = max(1.4826 * float(np.median(np.abs(residual[valid]))), 0.02)
+        robust = weights / (1 + np.exp(np.clip((residual - 2.5 * scatter) / (0.5 * scatter), -30, 30)))
+    inside = valid & (theta > 2) if (valid & (theta > 2)).sum() >= 8 else valid
+    samples = 4 * np.pi * width[2] ** 2 * (4 * np.pi * width[1] ** 2) ** 0.5 if width[1] else 4 * np.pi * width[2] ** 2
+    error = scatter / max(samples, 1.0) ** 0.5
+    level = float(np.exp(np.median(fit[inside])))
+    spread = float(np.sqrt(max(np.var(fit[inside]) - error**2, 0.0)))
+    return NoiseField(
+        torch.from_numpy(np.exp(fit).astype(np.float32)), level, spread, error, float(trust[inside].mean())
+    )
+
+
+def _expand(fit: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+    """From the blocks' logarithms to levels of every voxel, ``(Z, frames or 1, H, W)``."""
+    frames = 1 if fit.shape[1] == 1 else shape[2]
+    target = (shape[0], frames, *shape[3:])
+    factors = [n / m for n, m in zip(target, fit.shape, strict=True)]
+    return np.exp(zoom(fit, factors, order=1, mode="nearest", grid_mode=True)).astype(np.float32)

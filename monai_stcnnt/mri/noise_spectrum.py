@@ -1,0 +1,366 @@
+# Copyright (c) monai_stcnnt contributors
+# SPDX-License-Identifier: Apache-2.0
+r"""Which part of k-space an image's noise fills, axis by axis, found from the image alone.
+
+Scanners write images that are zero-filled (half to three quarters of each axis acquired), filtered, or partly sampled.
+The power spectrum of the noise tells: what is left of the image after the mean of its neighborhood (or, where there are
+frames, their second difference) is taken away is noise and some anatomy, and of its spectrum, along an axis, the
+median over all other lines is taken, since anatomy fills few of them. Two profiles are looked at: that of the whole
+image, in which an edge is sharp, and that of its bright part, in which the noise of magnitudes does not leak: in air a
+magnitude's spectrum is that of the complex noise convolved with itself, wide and without an edge.
+
+An edge is believed when the power falls by several decibels within a few samples, more than on either side, and when
+what lies beyond is less than white noise of the image's level would put there: anatomy that ends in white noise is no
+edge of the noise. A taper is believed when the profile, with the level that it implies, explains the noise in air.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import log
+
+import numpy as np
+import torch
+from scipy.ndimage import gaussian_filter, median_filter, uniform_filter
+from torch import Tensor
+
+from monai_stcnnt.errors import NoiseModelError
+from monai_stcnnt.mri.fft import fftc
+
+__all__ = ["AxisSpectrum", "estimate_spectrum"]
+
+_MAX_FRAMES = 24
+_SHORTEST = 24
+_SMALLEST_WEIGHT = 0.2
+_JUMP = 2.6
+_BEYOND = 0.5
+_BRIGHT = 0.65
+_DARK = 0.4
+_RIM = 0.6
+_NOISE_LIKE = 1.2
+_SURE_FALL = 0.6
+_ASYMMETRY = 0.25
+_EMPTY = 1e-3
+_MEDIAN_OF_POWER = log(2)
+
+
+@dataclass(frozen=True)
+class AxisSpectrum:
+    """The part of k-space that noise fills along one axis.
+
+    Attributes:
+        size: samples of the axis in the image; its zero frequency is at ``size // 2``.
+        start: first sample with noise.
+        stop: the sample after the last one.
+        taper: amplitude of the noise at the samples from ``start`` to ``stop``, with a root mean square of 1; empty
+            where it is the same for all. A weight of 0 is a part without noise, as partial Fourier leaves one.
+
+    Raises:
+        NoiseModelError: when the support is not within the axis, or the weights do not fit it.
+    """
+
+    size: int
+    start: int = 0
+    stop: int = -1
+    taper: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Check the support and scale the weights."""
+        if self.stop < 0:
+            object.__setattr__(self, "stop", self.size)
+        if not 0 <= self.start <= self.size // 2 < self.stop <= self.size:
+            raise NoiseModelError(
+                f"the noise is said to fill samples {self.start} to {self.stop} of an axis of {self.size}; they have "
+                f"to lie within it and hold its center, {self.size // 2}"
+            )
+        if self.taper:
+            weights = np.asarray(self.taper, dtype=np.float64)
+            fits = len(weights) == self.stop - self.start and bool((np.isfinite(weights) & (weights >= 0)).all())
+            if not fits or weights[self.size // 2 - self.start] == 0:
+                raise NoiseModelError(
+                    f"the taper has {len(weights)} weights from {np.min(weights):g}; give {self.stop - self.start}, "
+                    "none below 0, and one above 0 at the center of k-space"
+                )
+            scaled = weights / np.sqrt(np.square(weights).mean())
+            object.__setattr__(self, "taper", tuple(round(float(w), 5) for w in scaled))
+
+    @classmethod
+    def of_matrix(cls, size: int, acquired: int) -> AxisSpectrum:
+        """Noise in the central ``acquired`` of ``size`` samples.
+
+        Raises:
+            NoiseModelError: when more were acquired than there are.
+        """
+        if not 1 <= acquired <= size:
+            raise NoiseModelError(f"the acquired matrix has {acquired} samples along an axis of {size} pixels")
+        start = size // 2 - acquired // 2
+        return cls(size, start, start + acquired)
+
+    @property
+    def acquired(self) -> int:
+        """Samples with noise."""
+        return self.stop - self.start
+
+    @property
+    def is_white(self) -> bool:
+        """Whether noise fills the axis evenly."""
+        return self.acquired == self.size and not self.taper
+
+    def weights(self) -> Tensor:
+        """Amplitude of the noise at every sample of the axis, ``(size,)``; 0 where there is none."""
+        out = torch.zeros(self.size)
+        out[self.start : self.stop] = torch.tensor(self.taper) if self.taper else 1.0
+        return out
+
+
+def estimate_spectrum(
+    image: Tensor,
+    sigma: float | None = None,
+    is_volume: bool = False,
+    expected: Sequence[int | None] = (None, None),
+) -> tuple[tuple[AxisSpectrum, ...], float]:
+    """Find the part of k-space that the noise of a series fills along frames, rows and columns.
+
+    Args:
+        image: ``(Z, C, T, H, W)``, C = 1 for magnitudes, 2 for real and imaginary part.
+        sigma: noise level per component where air tells it, in the units of the image; without it only an edge
+            between two parts that both look like noise is believed, and no taper.
+        is_volume: whether T is depth, whose spectrum is then looked at as well; frames in time are taken as white.
+        expected: rows and columns of the acquired matrix by the header, where it says so: an edge there needs to be
+            half as steep to be believed.
+
+    Returns:
+        The spectra of the axes ``(T, H, W)``, and how sure they are, from 0 to 1.
+    """
+    frames, height, width = image.shape[2:]
+    white = (AxisSpectrum(frames), AxisSpectrum(height), AxisSpectrum(width))
+    if min(height, width) < _SHORTEST:
+        return white, 0.0
+    stacks = torch.complex(image[:, 0], image[:, 1]) if image.shape[1] == 2 else image[:, 0]
+    details, share = _details(stacks.float() if not stacks.is_complex() else stacks)
+    level = None if sigma is None else sigma**2 * (2 if image.shape[1] == 2 else 1)
+    found = _in_plane(details, share, level, expected)
+    depth = (white[0], 1.0)
+    if is_volume and frames >= _SHORTEST and image.shape[0] == 1:
+        depth = _along_depth(stacks[0], (found[0][0], found[1][0]), level)
+    certainty = min(found[0][1], found[1][1], depth[1])
+    return (depth[0], found[0][0], found[1][0]), certainty
+
+
+def _details(stacks: Tensor) -> tuple[list[Tensor], float]:
+    """Fine detail of frames ``(n, T, H, W)``: everywhere, and where noise is seen best; and the latter's share.
+
+    Noise is seen best in air for complex images, whose noise is the same everywhere and alone there, and in the bright
+    part for magnitudes.
+    """
+    smooth = uniform_filter(stacks.abs().numpy().mean(1), (0, 5, 5))
+    chosen = smooth < np.quantile(smooth, _DARK) if stacks.is_complex() else smooth > np.quantile(smooth, _BRIGHT)
+    mask = torch.from_numpy(gaussian_filter(chosen.astype(np.float32), (0, 2, 2)))[:, None]
+    if stacks.shape[1] >= 3:
+        step = max(1, stacks.shape[0] * (stacks.shape[1] - 2) // _MAX_FRAMES)
+        detail = stacks.diff(n=2, dim=1)[:, ::step] / 6**0.5
+        seen = detail
+    else:
+        blur = [torch.from_numpy(uniform_filter(part.numpy(), (0, 0, 5, 5))) for part in _parts(stacks)]
+        detail = stacks - (torch.complex(*blur) if len(blur) == 2 else blur[0])
+        seen = stacks if stacks.is_complex() else detail
+    most = max(1, _MAX_FRAMES // detail.shape[1])
+    detail, seen, mask = detail[:most], seen[:most], mask[:most]
+    return [detail.flatten(0, 1), (seen * mask).flatten(0, 1)], float(mask.square().mean())
+
+
+def _parts(image: Tensor) -> tuple[Tensor, ...]:
+    return (image.real, image.imag) if image.is_complex() else (image,)
+
+
+def _in_plane(
+    details: Sequence[Tensor], share: float, level: float | None, expected: Sequence[int | None]
+) -> tuple[tuple[AxisSpectrum, float], tuple[AxisSpectrum, float]]:
+    """Spectra along rows and columns: first roughly, over all lines; then over the lines that hold noise."""
+    powers = [fftc(detail).abs().square() for detail in details]
+    sizes = powers[0].shape[-2:]
+    lines: list[np.ndarray | None] = [None, None]
+    found: list[tuple[AxisSpectrum, float]] = [(AxisSpectrum(n), 0.0) for n in sizes]
+    for _ in range(2):
+        edges = []
+        for axis in (0, 1):
+            profiles = [_profile(power, axis, lines[1 - axis]) for power in powers]
+            edges.append(_edge(profiles, details[0].is_complex(), share, level, expected[axis]))
+        for axis in (0, 1):
+            (start, stop), _ = edges[axis]
+            distance = np.abs(np.arange(sizes[axis]) - sizes[axis] // 2)
+            lines[axis] = (distance > 0.05 * sizes[axis] / 2) & (distance < 0.9 * min(stop - start, sizes[axis]) / 2)
+    gain, filled = 1.0, 1.0
+    tapers = []
+    for axis in (0, 1):
+        (start, stop), _ = edges[axis]
+        profile = _profile(powers[1], axis, lines[1 - axis])
+        weights, plateau = _taper(profile[0], start, stop, symmetric=not details[0].is_complex())
+        tapers.append((weights, plateau / share, profile[1]))
+        gain *= float(np.square(weights).sum() / sizes[axis])
+        filled *= (stop - start) / sizes[axis]
+    for axis in (0, 1):
+        (start, stop), certainty = edges[axis]
+        weights, plateau, likeness = tapers[axis]
+        rim = plateau * float(np.square(weights).min())
+        inner = likeness[start + (stop - start) // 4 : stop - (stop - start) // 4]
+        if level is None:
+            rims = np.r_[likeness[start + 2 : start + 8], likeness[stop - 8 : stop - 2]]
+            believed = weights.min() < _SURE_FALL and max(np.median(inner), np.median(rims)) < _NOISE_LIKE
+        else:
+            believed = rim < _RIM * level / filled and 0.3 < plateau * gain / level < 3.5
+            believed = believed and float(np.median(inner)) < _NOISE_LIKE
+        taper = tuple(weights) if believed else ()
+        found[axis] = (AxisSpectrum(sizes[axis], start, stop, taper), certainty)
+    return found[0], found[1]
+
+
+def _profile(power: Tensor, axis: int, lines: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """Median power of noise along an axis, over other lines, and how far it spreads (1 for noise, more for anatomy)."""
+    along = (power if axis == 0 else power.transpose(-1, -2)).numpy()
+    if lines is None:
+        other = along.shape[-1]
+        distance = np.abs(np.arange(other) - other // 2)
+        total = along.mean((0, 1))
+        reference = np.quantile(total[distance > 0.05 * other / 2], 0.9)
+        lines = (distance > 0.05 * other / 2) & (distance < 0.5 * other / 2) & (total > 1e-4 * reference)
+        if not lines.any():
+            lines = distance > 0
+    values = along[..., lines].swapaxes(0, 1).reshape(along.shape[1], -1)
+    return _median_and_spread(values)
+
+
+def _median_and_spread(power: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean power of noise in rows of samples, by their medians, and their upper quartile in units of noise's."""
+    median, upper = np.quantile(power, (0.5, 0.75), axis=1)
+    return median / _MEDIAN_OF_POWER, upper / np.maximum(2 * median, np.finfo(np.float32).tiny)
+
+
+def _edge(
+    profiles: Sequence[tuple[np.ndarray, np.ndarray]],
+    is_complex: bool,
+    share: float,
+    level: float | None,
+    expected: int | None = None,
+) -> tuple[tuple[int, int], float]:
+    """First and last sample of the support, by the profiles of the whole image and of its bright part."""
+    size = len(profiles[0][0])
+    center = size // 2
+    sides = [[_side(p, center, sign) for sign in (-1, 1)] for p, _ in profiles]
+    if not is_complex:
+        sides = [[(a + b[: len(a)]) / 2 if len(a) <= len(b) else (a[: len(b)] + b) / 2] * 2 for a, b in sides]
+    likeness = [_side(profiles[1][1], center, sign) for sign in (-1, 1)]
+    widths, sure = [], []
+    for n in range(2):
+        width, jump = _jump(sides[0][n])
+        enough = _enough(width, expected)
+        if jump < enough:
+            width, jump = _jump(sides[1][n])
+            enough = _enough(width, expected)
+        bright = sides[1][n]
+        if jump < enough or width == len(bright):
+            widths.append(len(bright))
+            sure.append(1.0 if level is not None else 0.5)
+            continue
+        beyond = _typical(bright[width:]) / share
+        inside = _typical(sides[0][n][max(width - 6, 1) : max(width - 1, 2)])
+        if level is not None:
+            believed = beyond < _BEYOND * level
+        else:
+            noisy = float(np.median(likeness[n][max(width - 6, 1) : width])) < _NOISE_LIKE
+            believed = (noisy and jump > 5) or (is_complex and _typical(sides[0][n][width:]) < 0.02 * inside)
+        widths.append(width if believed else len(bright))
+        sure.append(min(1.0, jump / 6) if believed else 0.5)
+    before, after = widths[0] - 1, widths[1] if is_complex else widths[1] - 1
+    if not is_complex or abs(before - after) > _ASYMMETRY * max(before, after):
+        before = after = max(before, after)
+    start, stop = max(center - before, 0), min(center + after, size)
+    return ((0, size) if start <= 1 and stop >= size - 1 else (start, stop)), min(sure)
+
+
+def _typical(power: np.ndarray) -> float:
+    return float(np.exp(np.median(np.log(power + 1e-30)))) if len(power) else 0.0
+
+
+def _enough(width: int, expected: int | None) -> float:
+    """Decibels that an edge has to fall; half as much where the header says that there is one."""
+    return _JUMP if expected is None or abs(2 * width - expected) > 4 else _JUMP / 2
+
+
+def _side(profile: np.ndarray, center: int, sign: int) -> np.ndarray:
+    """The profile from the zero frequency outwards."""
+    return profile[center:] if sign > 0 else profile[center::-1]
+
+
+def _jump(power: np.ndarray) -> tuple[int, float]:
+    """First sample after the steepest fall, and by how many decibels it falls more than around there.
+
+    The power runs outwards from the zero frequency.
+    """
+    decibels = 10 * np.log10(power + 1e-12 * power.max() + 1e-30)
+    decibels = np.maximum(decibels, decibels.max() - 60)
+    size = len(decibels)
+    falls = np.zeros(size)
+    for e in range(max(size // 5, 5), size - 2):
+        falls[e] = decibels[e - 4 : e].mean() - decibels[e + 1 : e + 5].mean()
+    around = np.array([_around(falls, e) for e in range(size)])
+    excess = falls - around
+    best = int(np.argmax(excess))
+    outside = best + 1 if decibels[best] - decibels[best + 1] > decibels[best - 1] - decibels[best] else best
+    spread = float(np.median(np.abs(np.diff(decibels)))) / 0.6745 / 2**0.5
+    if excess[best] < 4 * spread * (1 / 4 + 1 / 4) ** 0.5:
+        return size, 0.0
+    return outside, float(excess[best])
+
+
+def _around(falls: np.ndarray, e: int) -> float:
+    near = np.concatenate((falls[max(e - 10, 0) : max(e - 4, 0)], falls[e + 5 : e + 11]))
+    near = near[near != 0]
+    return max(float(np.median(near)), 0.0) if len(near) else 0.0
+
+
+def _taper(profile: np.ndarray, start: int, stop: int, symmetric: bool) -> tuple[np.ndarray, float]:
+    """Amplitudes over the support, at most 1 and falling outwards, and the power at 1."""
+    center = len(profile) // 2
+    half = max(center - start, stop - center)
+    inner = np.r_[profile[center - half // 2 : center - half // 8], profile[center + half // 8 : center + half // 2]]
+    plateau = float(np.median(inner))
+    inside = profile[start:stop].copy()
+    if stop - start < len(profile):
+        inside[:2], inside[-2:] = inside[2], inside[-3]
+    power = np.minimum(median_filter(inside, 5, mode="nearest") / max(plateau, 1e-30), 1.0)
+    middle = center - start
+    left, right = power[middle::-1], power[middle:]
+    if symmetric:
+        length = min(len(left), len(right))
+        left = right = np.r_[(left[:length] + right[:length]) / 2, (left if len(left) > length else right)[length:]]
+        left, right = left[: middle + 1], right[: stop - center]
+    falling = [
+        np.minimum.accumulate(np.exp(gaussian_filter(np.log(side + 1e-9), 1.5, mode="nearest")))
+        for side in (left, right)
+    ]
+    weights = np.sqrt(np.r_[falling[0][:0:-1], falling[1]])
+    return np.where(weights**2 < _EMPTY, 0.0, np.clip(weights, _SMALLEST_WEIGHT, 1.0)), plateau
+
+
+def _along_depth(
+    volume: Tensor, planes: tuple[AxisSpectrum, AxisSpectrum], level: float | None
+) -> tuple[AxisSpectrum, float]:
+    """Spectrum along the slices of ``(T, H, W)``, over the frequencies in plane that hold noise."""
+    blur = [torch.from_numpy(uniform_filter(part.numpy(), (0, 5, 5))) for part in _parts(volume)]
+    detail = volume - (torch.complex(*blur) if len(blur) == 2 else blur[0])
+    smooth = uniform_filter(volume.abs().numpy(), (3, 5, 5))
+    mask = torch.from_numpy(gaussian_filter((smooth > np.quantile(smooth, _BRIGHT)).astype(np.float32), (2, 2, 2)))
+    rows, columns = (_ring(plane) for plane in planes)
+    profiles = []
+    for part in (detail, detail * mask):
+        power = fftc(part, (-3, -2, -1)).abs().square()[:, rows][:, :, columns].flatten(1).numpy()
+        profiles.append(_median_and_spread(power))
+    (start, stop), certainty = _edge(profiles, volume.is_complex(), float(mask.square().mean()), level)
+    return AxisSpectrum(volume.shape[0], start, stop), certainty
+
+
+def _ring(spectrum: AxisSpectrum) -> Tensor:
+    distance = (torch.arange(spectrum.size) - spectrum.size // 2).abs()
+    return (distance > 0.1 * spectrum.acquired / 2) & (distance < 0.8 * spectrum.acquired / 2)
