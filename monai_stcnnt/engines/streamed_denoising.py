@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,78 +29,18 @@ from tqdm import tqdm
 
 from monai_stcnnt.data import SaveSeries, SeriesReader, SeriesRecord, SeriesSlabs
 from monai_stcnnt.data.slabs import IN_MEMORY, MemorySlabs
+from monai_stcnnt.engines.series_frames import AcquiredFrames, SeriesFrames
+from monai_stcnnt.engines.series_noise import estimate_series_noise
 from monai_stcnnt.errors import NoiseLevelError
 from monai_stcnnt.inferers import FrameSlidingWindowInferer
-from monai_stcnnt.mri.gfactor import check_gfactor_map, check_gfactor_size
-from monai_stcnnt.mri.noise_level import estimate_noise_level
-from monai_stcnnt.transforms import FrameAxis, resolve_frame_axis
+from monai_stcnnt.mri.noise_model import NoiseModel
+from monai_stcnnt.transforms import FrameAxis, NoiseOptions
 
-__all__ = ["SavedSeries", "SeriesFrames", "StreamedDenoiser", "denoise_series", "estimate_series_noise"]
+__all__ = ["SavedSeries", "StreamedDenoiser", "denoise_series"]
 
 logger = logging.getLogger(__name__)
 
 _GMAP = "gmap"
-
-
-class SeriesFrames:
-    """An open series as items of frames in SNR units, with its g-factor map as the last channel.
-
-    Args:
-        image: the series.
-        gmap: its g-factor map, each axis of the image's size or 1; ones where there is none.
-        level: what the image is divided by: the noise level, as far as the network is told.
-        frame_axis: which axis of the file the frames are, see :func:`~monai_stcnnt.transforms.resolve_frame_axis`.
-
-    Raises:
-        GFactorMapError: if the map does not fit or has values that are not positive.
-    """
-
-    def __init__(
-        self, image: SeriesSlabs, gmap: SeriesSlabs | None = None, level: float = 1.0, frame_axis: FrameAxis = "auto"
-    ) -> None:
-        self.image = image
-        self.gmap = gmap
-        self.level = level
-        channels, times, slices, rows, columns = image.shape
-        self.axis: Literal["time", "slice"] = resolve_frame_axis((channels, columns, rows, slices, times), frame_axis)
-        self.items, frames = (slices, times) if self.axis == "time" else (times, slices)
-        self.size = (frames, rows, columns)
-        if gmap is not None:
-            _check_map(gmap, image)
-
-    def read(self, item: int, start: int, stop: int) -> torch.Tensor:
-        """Read frames of an item.
-
-        Args:
-            item: its number.
-            start: first frame.
-            stop: the frame after the last.
-
-        Returns:
-            ``(1, C + 1, stop - start, Y, X)`` float32.
-        """
-        frames, slices = self.places(item, start, stop)
-        image = torch.from_numpy(self.image.read(frames, slices)) * self.level**-1
-        if self.gmap is None:
-            gmap = torch.ones_like(image[:1])
-        else:
-            gmap = torch.from_numpy(_read_map(self.gmap, frames, slices)).expand(1, *image.shape[1:])
-        return self.to_item(torch.cat([image, gmap]))
-
-    def places(self, item: int, start: int, stop: int) -> tuple[slice, slice]:
-        """Frames and slices of the file that frames of an item are."""
-        run, one = slice(start, stop), slice(item, item + 1)
-        return (run, one) if self.axis == "time" else (one, run)
-
-    def to_item(self, values: torch.Tensor) -> torch.Tensor:
-        """From ``(C, T, Z, Y, X)`` of the file to ``(items, C, frames, Y, X)``."""
-        return values.permute(2, 0, 1, 3, 4) if self.axis == "time" else values.permute(1, 0, 2, 3, 4)
-
-    def to_file(self, frames: torch.Tensor) -> np.ndarray:
-        """From ``(items, C, frames, Y, X)`` in SNR units to ``(C, T, Z, Y, X)`` in those of the file."""
-        values = frames.detach().to("cpu", torch.float32) * self.level
-        order = (1, 2, 0, 3, 4) if self.axis == "time" else (1, 0, 2, 3, 4)
-        return values.permute(order).numpy()
 
 
 @dataclass(frozen=True)
@@ -109,15 +49,20 @@ class SavedSeries:
 
     Attributes:
         path: the file or folder.
-        noise_sigma: the noise standard deviation per component that was given or estimated.
+        noise: the noise that was told or estimated.
         meta: the metadata of the series, with MONAI's ``saved_to``.
         record: the result, where the image was in memory, for whoever looks at both.
     """
 
     path: Path
-    noise_sigma: float
+    noise: NoiseModel
     meta: dict[str, Any]
     record: SeriesRecord | None = None
+
+    @property
+    def noise_sigma(self) -> float:
+        """Noise standard deviation per component, where the map of the noise is 1."""
+        return self.noise.level
 
 
 def denoise_series(
@@ -127,7 +72,7 @@ def denoise_series(
     inferer: FrameSlidingWindowInferer,
     *,
     gmap: SeriesSlabs | None = None,
-    noise_sigma: float | None = None,
+    noise: NoiseOptions | None = None,
     strength: float = 1.0,
     frame_axis: FrameAxis = "auto",
     device: torch.device | str = "cpu",
@@ -142,7 +87,7 @@ def denoise_series(
             lie on ``device``.
         inferer: what cuts the windows.
         gmap: g-factor map, each axis of the image's size or 1; ones where there is none.
-        noise_sigma: noise standard deviation per component; by default it is estimated.
+        noise: what is told of the noise; the rest is estimated.
         strength: factor on the noise level that the network is told.
         frame_axis: which axis of the file the frames are, see :func:`~monai_stcnnt.transforms.resolve_frame_axis`.
         device: where windows are computed.
@@ -152,7 +97,8 @@ def denoise_series(
         The result.
 
     Raises:
-        NoiseLevelError: if the noise level or the strength is not a positive number, or there is no noise to estimate.
+        NoiseLevelError: if the strength is not a positive number, or there is no noise to estimate.
+        NoiseModelError: if what is told of the noise does not fit the series.
         ChangedFileError: if a file was changed meanwhile; then nothing is saved.
         StcnntError: the errors of reading, of the network and of writing.
     """
@@ -161,15 +107,15 @@ def denoise_series(
         for series in (image, gmap):
             if series is not None:
                 stack.callback(series.release)
-        _check_positive(noise_sigma=noise_sigma, strength=strength)
+        _check_positive(strength=strength)
         frames = SeriesFrames(image, gmap, frame_axis=frame_axis)
-        sigma = estimate_series_noise(frames) if noise_sigma is None else float(noise_sigma)
-        frames.level = sigma * strength
-        total = frames.items * inferer.count_windows(frames.size)
+        model = estimate_series_noise(frames, noise)
+        frames.level = model.level * strength
+        total = frames.items * inferer.count_windows(model.matrix)
         bar = stack.enter_context(tqdm(total=total, disable=not inferer.progress))
         stack.enter_context(eval_mode(network))
         stack.enter_context(torch.autocast(place.type, dtype=torch.bfloat16, enabled=amp))
-        blocks = _blocks(frames, inferer, network, place, bar)
+        blocks = _blocks(frames, model, inferer, network, place, bar)
         first = next(blocks)
         outline = _outline_of_result(image.outline, first[2].shape[0])
         sink = stack.enter_context(saver.open(outline))
@@ -181,7 +127,8 @@ def denoise_series(
         image.close()
     logger.debug("wrote %s", sink.path)
     record = None if kept is None else outline.with_array(kept)
-    return SavedSeries(sink.path, sigma, {**outline.metadata, MetaKeys.SAVED_TO.value: str(sink.path)}, record)
+    meta = {**outline.metadata, MetaKeys.SAVED_TO.value: str(sink.path)}
+    return SavedSeries(sink.path, model, meta, record)
 
 
 class StreamedDenoiser(SupervisedEvaluator):
@@ -198,7 +145,10 @@ class StreamedDenoiser(SupervisedEvaluator):
         saver: what saves the results.
         inferer: what cuts the windows.
         reader: what opens the images.
-        noise_sigma: noise standard deviation per component of all series; by default each one's is estimated.
+        noise_sigma: noise standard deviation per component of all series, see
+            :class:`~monai_stcnnt.engines.series_noise.NoiseOptions`.
+        noise_spectrum: see there.
+        acquired_matrix: see there.
         strength: factor on the noise level that the network is told.
         frame_axis: see :func:`denoise_series`.
         memory: largest size in bytes, as float32, of a series that is read at once.
@@ -220,16 +170,20 @@ class StreamedDenoiser(SupervisedEvaluator):
         inferer: FrameSlidingWindowInferer,
         reader: SeriesReader | None = None,
         noise_sigma: float | None = None,
+        noise_spectrum: str | Path = "auto",
+        acquired_matrix: Sequence[int] | None = None,
         strength: float = 1.0,
         frame_axis: FrameAxis = "auto",
         memory: int = IN_MEMORY,
         scratch: str | Path | None = None,
         **kwargs: Any,  # noqa: ANN401 - passed on
     ) -> None:
-        _check_positive(noise_sigma=noise_sigma, strength=strength)
+        _check_positive(strength=strength)
+        matrix = None if acquired_matrix is None else (int(acquired_matrix[0]), int(acquired_matrix[1]))
+        self.noise = NoiseOptions(noise_sigma, noise_spectrum, matrix)
         super().__init__(torch.device(device), val_data_loader, network, inferer=inferer, decollate=False, **kwargs)
         self.saver, self.reader = saver, reader or SeriesReader()
-        self.noise_sigma, self.strength, self.frame_axis = noise_sigma, strength, frame_axis
+        self.strength, self.frame_axis = strength, frame_axis
         self.memory, self.scratch = memory, scratch
 
     def _iteration(self, engine: Engine, batchdata: Mapping[str, Any]) -> dict[str, Any]:
@@ -238,7 +192,7 @@ class StreamedDenoiser(SupervisedEvaluator):
         image = self.reader.open(batchdata[CommonKeys.IMAGE], memory=self.memory, scratch=self.scratch)
         gmap = SeriesReader(check=False).open(path, memory=self.memory, scratch=self.scratch) if path else None
         saved = denoise_series(
-            image, self.saver, self.network, self.inferer, gmap=gmap, noise_sigma=self.noise_sigma,
+            image, self.saver, self.network, self.inferer, gmap=gmap, noise=self.noise,
             strength=self.strength, frame_axis=self.frame_axis, device=self.state.device, amp=bool(self.amp),
         )  # fmt: skip
         output: dict[str, Any] = {CommonKeys.IMAGE: image, CommonKeys.LABEL: None, CommonKeys.PRED: saved}
@@ -256,6 +210,7 @@ def _check_positive(**values: float | None) -> None:
 
 def _blocks(
     frames: SeriesFrames,
+    model: NoiseModel,
     inferer: FrameSlidingWindowInferer,
     network: torch.nn.Module,
     device: torch.device,
@@ -263,12 +218,12 @@ def _blocks(
 ) -> Iterator[tuple[slice, slice, np.ndarray]]:
     """Yield frames and slices of the file, and their finished values ``(C, t, z, Y, X)``."""
     for item in range(frames.items):
-
-        def read(start: int, stop: int, item: int = item) -> torch.Tensor:
-            return frames.read(item, start, stop).to(device)
-
-        for start, block in inferer.stream(read, frames.size, network, advance=bar.update):
-            yield *frames.places(item, start, start + block.shape[2]), frames.to_file(block)
+        acquired = AcquiredFrames(frames, model, item, device)
+        for start, block in inferer.stream(acquired.read, acquired.size, network, advance=bar.update):
+            values = acquired.finish(start, block)
+            if values is not None:
+                first = 0 if acquired.whole else start
+                yield *frames.places(item, first, first + values.shape[2]), frames.to_file(values)
 
 
 def _outline_of_result(outline: SeriesRecord, channels: int) -> SeriesRecord:
@@ -276,44 +231,3 @@ def _outline_of_result(outline: SeriesRecord, channels: int) -> SeriesRecord:
     shape = (channels, *outline.array.shape[1:])
     metadata = {**outline.metadata, "kind": "complex" if channels == 2 else "magnitude"}
     return SeriesRecord(np.broadcast_to(np.float32(0), shape), outline.affine, outline.frame_times, metadata)
-
-
-def _check_map(gmap: SeriesSlabs, image: SeriesSlabs) -> None:
-    """Refuse a map that does not fit, or has values that are not positive, before the work starts."""
-    name = str(gmap.meta.get("source", "the g-factor map"))
-    check_gfactor_size(gmap.shape, (1, *image.shape[1:]), name)
-    for place in gmap.all_places():
-        check_gfactor_map(torch.from_numpy(gmap.read(*place)), name=name)
-
-
-def _read_map(gmap: SeriesSlabs, frames: slice, slices: slice) -> np.ndarray:
-    """Read a map where an image is read; an axis of one stands for all."""
-    whole = slice(0, 1)
-    return gmap.read(frames if gmap.shape[1] > 1 else whole, slices if gmap.shape[2] > 1 else whole)
-
-
-def estimate_series_noise(frames: SeriesFrames) -> float:
-    """Estimate the noise level of an open series, from an evenly spread part of it where it is large, and log it.
-
-    How it is estimated is said at :func:`~monai_stcnnt.mri.noise_level.estimate_noise_level`.
-
-    Args:
-        frames: the series, with its g-factor map if it has one.
-
-    Returns:
-        Noise standard deviation per component, for a g-factor of 1.
-
-    Raises:
-        NoiseLevelError: if there is no noise to estimate.
-    """
-    places = frames.image.sample_places()
-    parts = [torch.from_numpy(frames.image.read(*place)) for place in places]
-    image = frames.to_item(torch.cat(parts, dim=2)).contiguous()
-    gmap = None
-    if frames.gmap is not None:
-        maps = [torch.from_numpy(_read_map(frames.gmap, *place)) for place in places]
-        expanded = [m.expand(1, *part.shape[1:]) for m, part in zip(maps, parts, strict=True)]
-        gmap = frames.to_item(torch.cat(expanded, dim=2)).contiguous()
-    estimate = estimate_noise_level(image, 1, gmap)
-    logger.info("estimated noise level: sigma = %g per component (from the %s)", estimate.sigma, estimate.method)
-    return estimate.sigma

@@ -1,0 +1,332 @@
+# Copyright (c) monai_stcnnt contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Denoising of the noise that scanners make: the bundle, blind and told, beside other methods.
+
+``python -m benchmarks.scanner_noise DATA --out results.json --page bundles/mri_denoising/docs/scanner_noise.md``
+simulates noise on parts of scans that no training has seen, in the ways of :data:`CONDITIONS`, and compares with the
+truth: gain in PSNR of magnitudes, over the noisy image. ``--methods``, ``--conditions``, ``--snr``, ``--scans`` choose.
+
+The bundle is run blind (it estimates the noise model), told (level, map and spectrum), and as for white noise of the
+level that it estimates by itself, which is what it did before there were noise models. BM4D and non-local means get the
+usual estimate of sigma, by wavelets; BM4D also is told level and spectrum, which it takes as a power spectrum. The
+Rician bias of their magnitudes is taken off. MP-PCA and NORDIC are for series.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmarks.classical_denoisers import marchenko_pastur, non_local_means
+from monai_stcnnt.apps import denoise
+from monai_stcnnt.mri import (
+    AxisSpectrum,
+    NoiseModel,
+    coil_sensitivities,
+    complex_noise,
+    draw_gfactor_map,
+    estimate_noise_level,
+    foreground_mean,
+    from_acquired,
+    rician_signal,
+    smooth_phase,
+    to_acquired,
+)
+
+__all__ = ["CONDITIONS", "METHODS", "SCANS", "Case", "main", "simulate"]
+
+logger = logging.getLogger("scanner_noise")
+
+SCANS = {
+    "brain 3D": ("brain_t1_studyforrest/t1_crop_0p67mm.nii.gz", "volume"),
+    "cine": ("cine_sunnybrook_train/patient005/patient005_4d.nii.gz", "series"),
+    "brain 2D": ("pyradiomics_brain1/image.nii.gz", "image"),
+}
+"""Scans that no training has seen and on which nothing was tuned: name -> path below the data folder, and kind."""
+
+CONDITIONS = ("white", "map", "zero-filled", "partial Fourier", "coils", "map + zero-filled", "all")
+"""White; the g-factor of 2- to 4-fold acceleration; half of each axis acquired, tapered; three quarters of the rows
+sampled; root sum of squares over four coils; and combinations of them."""
+
+_FRAMES, _EXTENT = 8, 112
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """A noisy image, its truth and what can be told of its noise.
+
+    Attributes:
+        noisy: ``(T, H, W)``, complex, or real for magnitudes.
+        truth: magnitudes ``(T, H, W)`` without noise.
+        gmap: level of the noise, ``(H, W)``.
+        axes: spectrum along rows and columns.
+        is_series: whether T is time.
+    """
+
+    noisy: Tensor
+    truth: Tensor
+    gmap: Tensor
+    axes: tuple[AxisSpectrum, AxisSpectrum]
+    is_series: bool
+
+
+def load_clip(path: Path, what: str) -> Tensor:
+    """A part ``(T, H, W)`` around the middle of a scan, magnitudes."""
+    array = np.asarray(nib.load(path).dataobj, dtype=np.float32)  # type: ignore[attr-defined]  # any spatial image
+    middle = array.shape[2] // 2
+    if what == "series":
+        frames = array[:, :, middle, :_FRAMES]
+    else:
+        half = _FRAMES // 2 if what == "volume" else 0
+        frames = array[:, :, middle - half : middle + half] if half else array[:, :, middle : middle + 1]
+    clip = torch.from_numpy(np.ascontiguousarray(frames.transpose(2, 1, 0)))
+    top, left = (max(0, (n - _EXTENT) // 2) for n in clip.shape[1:])
+    return clip[:, top : top + _EXTENT, left : left + _EXTENT]
+
+
+def _taper(size: int, rim: float) -> Tensor:
+    """Weights of a raised cosine that begins at 0.4 of the half width and falls to ``rim``."""
+    place = (torch.arange(size) - size // 2).abs() / (size / 2)
+    return rim + (1 - rim) * 0.5 * (1 + torch.cos(torch.pi * ((place - 0.4) / 0.6).clamp(0, 1)))
+
+
+def _axes(condition: str, size: Sequence[int]) -> tuple[AxisSpectrum, AxisSpectrum]:
+    share = 0.5 if "zero-filled" in condition or condition == "all" else 1.0
+    axes = []
+    for n, (length, rim) in enumerate(zip(size, (0.3, 0.5), strict=True)):
+        plain = AxisSpectrum.of_matrix(length, round(share * length))
+        weights = _taper(plain.acquired, rim) if share < 1 else torch.ones(plain.acquired)
+        if n == 0 and ("partial" in condition or condition == "all"):
+            weights[: plain.acquired // 4] = 0
+        taper = tuple(weights.tolist()) if float(weights.min()) < 1 else ()
+        axes.append(AxisSpectrum(length, plain.start, plain.stop, taper))
+    return axes[0], axes[1]
+
+
+def simulate(clip: Tensor, condition: str, snr: float, seed: int, *, magnitude: bool, is_series: bool) -> Case:
+    """Acquire a clip anew with noise of level 1 times a map.
+
+    Args:
+        clip: magnitudes ``(T, H, W)``.
+        condition: one of :data:`CONDITIONS`.
+        snr: mean magnitude of the foreground.
+        seed: of phase, map and noise.
+        magnitude: whether the result is the magnitude; that of several coils always is.
+        is_series: whether T is time.
+    """
+    rng, generator = np.random.RandomState(seed), torch.Generator().manual_seed(seed)
+    size = clip.shape[1:]
+    axes = _axes(condition, size)
+    clean = from_acquired(to_acquired(torch.polar(clip, smooth_phase(rng, tuple(clip.shape))), axes), axes)
+    clean = clean * (snr / foreground_mean(clean.abs()))
+    gmap = draw_gfactor_map(rng, size, (2, 4)) if "map" in condition or condition == "all" else torch.ones(*size)
+    acquired = [axis.acquired for axis in axes]
+    coarse = torch.nn.functional.interpolate(gmap[None, None], acquired, mode="bilinear", align_corners=False)[0, 0]
+
+    def noise() -> Tensor:
+        return from_acquired(complex_noise((len(clip), *acquired), generator) * coarse, axes)
+
+    if condition in ("coils", "all"):
+        angles = 2 * np.pi * np.arange(4) / 4
+        coils = coil_sensitivities(size, 1.2 * np.stack((np.sin(angles), np.cos(angles)), 1), radius=0.8)
+        coils = coils / torch.linalg.vector_norm(coils, dim=0)
+        images = torch.stack([clean * coil + noise() for coil in coils])
+        return Case(torch.linalg.vector_norm(images.abs(), dim=0), clean.abs(), gmap, axes, is_series)
+    noisy = clean + noise()
+    return Case(noisy.abs() if magnitude else noisy, clean.abs(), gmap, axes, is_series)
+
+
+def _bundle(case: Case, **told: object) -> Tensor:
+    """The bundle, through files as a user runs it."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        _write(case.noisy, folder / "scan.nii", case.is_series)
+        if told.pop("everything", False):
+            model = NoiseModel(1.0, "complex", (AxisSpectrum(len(case.noisy)), *case.axes))
+            (folder / "model.json").write_text(json.dumps(model.as_dict()), encoding="utf-8")
+            _write(case.gmap[None], folder / "map.nii", False)
+            told |= {"noise_sigma": 1.0, "noise_spectrum": folder / "model.json", "gmap": folder / "map.nii"}
+        [saved] = denoise(folder / "scan.nii", folder / "out", progress=False, **told)  # type: ignore[arg-type]  # by name
+        values = np.asarray(nib.load(saved).dataobj)  # type: ignore[attr-defined]  # any spatial image
+    frames = values[:, :, 0] if case.is_series else values.reshape(*values.shape[:2], -1)
+    return torch.from_numpy(np.ascontiguousarray(frames.transpose(2, 1, 0)))
+
+
+def _write(frames: Tensor, path: Path, is_series: bool) -> None:
+    values = frames.numpy().transpose(2, 1, 0)
+    nib.save(nib.Nifti1Image(values[:, :, None] if is_series else values, np.diag([1.5, 1.5, 3.0, 1.0])), path)
+
+
+def _as_white(case: Case) -> Tensor:
+    parts = torch.stack((case.noisy.real, case.noisy.imag)) if case.noisy.is_complex() else case.noisy[None]
+    return _bundle(case, noise_sigma=estimate_noise_level(parts).sigma, noise_spectrum="white")
+
+
+def _by_component(case: Case, filtered: Callable[[np.ndarray], np.ndarray], sigma: float | None = None) -> Tensor:
+    """Filter real and imaginary part, or the magnitude, whose bias is then taken off."""
+    if case.noisy.is_complex():
+        parts = [torch.from_numpy(filtered(part.numpy())) for part in (case.noisy.real, case.noisy.imag)]
+        return torch.complex(parts[0].float(), parts[1].float())
+    out = filtered(case.noisy.numpy())
+    level = sigma or _usual_sigma(case.noisy.numpy())
+    return torch.from_numpy(rician_signal(out / level) * np.float32(level))
+
+
+def _usual_sigma(component: np.ndarray) -> float:
+    """What scikit-image's ``estimate_sigma`` gives: the median of the finest diagonal wavelet details."""
+    from skimage.restoration import estimate_sigma
+
+    return float(np.mean([estimate_sigma(frame) for frame in component])) or 1e-3
+
+
+def _block_matching(component: np.ndarray, sigma: float | np.ndarray) -> np.ndarray:
+    from bm3d import bm3d
+    from bm4d import bm4d
+
+    frames = np.ascontiguousarray(component, dtype=np.float64)
+    if len(frames) >= 4:
+        return np.asarray(bm4d(frames, sigma))
+    level = sigma if np.ndim(sigma) == 0 else np.asarray(sigma)[0] / len(frames)
+    return np.stack([bm3d(frame, level) for frame in frames])
+
+
+def _told_block_matching(case: Case) -> Tensor:
+    """BM4D with level and power spectrum; of a map it is told the root mean square."""
+    level = float(case.gmap.square().mean().sqrt())
+    power = case.axes[0].weights()[:, None].square() * case.axes[1].weights().square()
+    power = torch.fft.ifftshift(power / power.mean()).expand(len(case.noisy), -1, -1)
+    spectrum = (level**2 * case.noisy.numel() * power).numpy()
+    return _by_component(case, lambda component: _block_matching(component, spectrum), level)
+
+
+def _usual_block_matching(case: Case) -> Tensor:
+    return _by_component(case, lambda component: _block_matching(component, _usual_sigma(component)))
+
+
+def _usual_nlm(case: Case) -> Tensor:
+    rician = not case.noisy.is_complex()
+    return _by_component(case, lambda component: non_local_means(component, _usual_sigma(component), rician=rician))
+
+
+def _mppca(case: Case) -> Tensor:
+    return _by_component(case, lambda component: marchenko_pastur(component[:, None])[:, 0])
+
+
+def _nordic(case: Case) -> Tensor:
+    """NORDIC of ``patch-denoise`` (Moeller et al. 2021, doi:10.1016/j.neuroimage.2020.117539), level by its median."""
+    from patch_denoise.denoise import nordic
+
+    values = case.noisy.numpy().transpose(2, 1, 0)[:, :, None]
+    level = estimate_noise_level(case.noisy.abs()[None]).sigma
+    out = nordic(values, patch_shape=(11, 11, 1), patch_overlap=(5, 5, 0), noise_std=level)[0]
+    return torch.from_numpy(np.ascontiguousarray(out[:, :, 0].transpose(2, 1, 0)))
+
+
+METHODS: dict[str, Callable[[Case], Tensor]] = {
+    "blind": _bundle,
+    "told": lambda case: _bundle(case, everything=True),
+    "as white": _as_white,
+    "BM4D told": _told_block_matching,
+    "BM4D": _usual_block_matching,
+    "NLM": _usual_nlm,
+    "MP-PCA": _mppca,
+    "NORDIC": _nordic,
+}
+"""What ``--methods`` chooses from; the first three are the bundle."""
+
+SERIES_ONLY = ("MP-PCA", "NORDIC")
+
+
+def psnr(image: Tensor, truth: Tensor) -> float:
+    """Of magnitudes, over the whole image, with the truth's maximum for a range."""
+    error = float((image.abs() - truth).square().mean())
+    return float(20 * np.log10(float(truth.max())) - 10 * np.log10(max(error, 1e-12)))
+
+
+def run(data: Path, args: argparse.Namespace) -> list[dict[str, object]]:
+    """Every combination, one row each."""
+    rows: list[dict[str, object]] = []
+    for scan, (name, what) in SCANS.items():
+        if args.scans and scan not in args.scans:
+            continue
+        clip = load_clip(data / name, what)
+        for kind in args.kinds:
+            for condition in args.conditions:
+                if condition in ("coils", "all") and kind == "complex":
+                    continue
+                for snr in args.snr:
+                    case = simulate(
+                        clip, condition, snr, args.seed, magnitude=kind == "magnitude", is_series=what == "series"
+                    )
+                    row: dict[str, object] = {"scan": scan, "kind": kind, "condition": condition, "snr": snr}
+                    row["noisy"] = psnr(case.noisy, case.truth)
+                    for method in args.methods:
+                        if method in SERIES_ONLY and what != "series":
+                            continue
+                        start = time.perf_counter()
+                        row[method] = psnr(METHODS[method](case), case.truth)
+                        row[f"{method}, seconds"] = round(time.perf_counter() - start, 2)
+                    logger.info("%s", row)
+                    rows.append(row)
+                    args.out.write_text(json.dumps(rows, indent=1), encoding="utf-8")
+    return rows
+
+
+def tables(rows: Sequence[dict[str, object]]) -> str:
+    """Mean gains in PSNR over the scans, one table for each kind of image and SNR."""
+    methods = [name for name in METHODS if any(name in row for row in rows)]
+    out = []
+    for kind in dict.fromkeys(str(row["kind"]) for row in rows):
+        for snr in dict.fromkeys(row["snr"] for row in rows):
+            chosen = [row for row in rows if row["kind"] == kind and row["snr"] == snr]
+            scans = ", ".join(dict.fromkeys(str(row["scan"]) for row in chosen))
+            out += [f"{kind.capitalize()} images, SNR {snr:g}, mean gain in PSNR (dB) over {scans}:", ""]
+            out += [f"| noise | {' | '.join(methods)} |", f"|---{'|---' * len(methods)}|"]
+            for condition in dict.fromkeys(str(row["condition"]) for row in chosen):
+                here = [row for row in chosen if row["condition"] == condition]
+                cells = []
+                for method in methods:
+                    gains = [float(r[method]) - float(r["noisy"]) for r in here if method in r]  # type: ignore[arg-type]
+                    cells.append(f"{np.mean(gains):+.1f}" if gains else "")
+                out.append(f"| {condition} | {' | '.join(cells)} |")
+            out.append("")
+    return "\n".join(out)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Measure, and write the rows and the page."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data", type=Path, help="folder of the sample data")
+    parser.add_argument("--out", type=Path, default=Path("scanner_noise.json"))
+    parser.add_argument("--page", type=Path, help="Markdown file whose text between <!-- noise --> marks is replaced")
+    parser.add_argument("--scans", nargs="*", choices=list(SCANS))
+    parser.add_argument("--kinds", nargs="*", choices=["complex", "magnitude"], default=["complex", "magnitude"])
+    parser.add_argument("--conditions", nargs="*", choices=CONDITIONS, default=CONDITIONS)
+    parser.add_argument("--methods", nargs="*", choices=list(METHODS), default=list(METHODS))
+    parser.add_argument("--snr", nargs="*", type=float, default=[3, 5, 10, 20])
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    logging.getLogger("monai_stcnnt").setLevel(logging.WARNING)
+    text = tables(run(args.data, args))
+    if args.page is None:
+        logger.info("%s", text)
+        return
+    before, mark, rest = args.page.read_text(encoding="utf-8").partition("<!-- noise -->\n")
+    after = rest.partition("<!-- /noise -->")[2]
+    args.page.write_text(f"{before}{mark}{text}\n<!-- /noise -->{after}", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,196 @@
+# Copyright (c) monai_stcnnt contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Frames of an open series as the network sees them, and its results as the file has them.
+
+Frames are brought to the acquired matrix as they are read, with white noise of standard deviation 1 times the map that
+is their last channel. What the network changed is brought back and added, so that nothing outside of the noise's band
+changes. Of magnitudes, whose noise leaks out of the band where there is little signal, the leak is taken off too, where
+the result is darker than a few noise levels.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from monai_stcnnt.data import SeriesSlabs
+from monai_stcnnt.mri.channels import channels_to_complex, complex_to_channels
+from monai_stcnnt.mri.gfactor import check_gfactor_map, check_gfactor_size
+from monai_stcnnt.mri.noise_estimation import bare, bring_image
+from monai_stcnnt.mri.noise_model import NoiseModel, demodulate, from_acquired, map_of_frames, without_leak
+from monai_stcnnt.mri.rician import rician_mean
+from monai_stcnnt.transforms import FrameAxis, resolve_frame_axis
+
+__all__ = ["AcquiredFrames", "SeriesFrames"]
+
+
+class SeriesFrames:
+    """An open series as items of frames in SNR units, with its g-factor map as the last channel.
+
+    Args:
+        image: the series.
+        gmap: its g-factor map, each axis of the image's size or 1; ones where there is none.
+        level: what the image is divided by: the noise level, as far as the network is told.
+        frame_axis: which axis of the file the frames are, see :func:`~monai_stcnnt.transforms.resolve_frame_axis`.
+
+    Raises:
+        GFactorMapError: if the map does not fit or has values that are not positive.
+    """
+
+    def __init__(
+        self, image: SeriesSlabs, gmap: SeriesSlabs | None = None, level: float = 1.0, frame_axis: FrameAxis = "auto"
+    ) -> None:
+        self.image = image
+        self.gmap = gmap
+        self.level = level
+        channels, times, slices, rows, columns = image.shape
+        self.axis: Literal["time", "slice"] = resolve_frame_axis((channels, columns, rows, slices, times), frame_axis)
+        self.items, frames = (slices, times) if self.axis == "time" else (times, slices)
+        self.size = (frames, rows, columns)
+        if gmap is not None:
+            _check_map(gmap, image)
+
+    def read(self, item: int, start: int, stop: int) -> Tensor:
+        """Read frames of an item.
+
+        Args:
+            item: its number.
+            start: first frame.
+            stop: the frame after the last.
+
+        Returns:
+            ``(1, C + 1, stop - start, Y, X)`` float32.
+        """
+        frames, slices = self.places(item, start, stop)
+        image = torch.from_numpy(self.image.read(frames, slices)) * self.level**-1
+        if self.gmap is None:
+            gmap = torch.ones_like(image[:1])
+        else:
+            gmap = torch.from_numpy(read_map(self.gmap, frames, slices)).expand(1, *image.shape[1:])
+        return self.to_item(torch.cat([image, gmap]))
+
+    def places(self, item: int, start: int, stop: int) -> tuple[slice, slice]:
+        """Frames and slices of the file that frames of an item are."""
+        run, one = slice(start, stop), slice(item, item + 1)
+        return (run, one) if self.axis == "time" else (one, run)
+
+    def to_item(self, values: Tensor) -> Tensor:
+        """From ``(C, T, Z, Y, X)`` of the file to ``(items, C, frames, Y, X)``."""
+        return values.permute(2, 0, 1, 3, 4) if self.axis == "time" else values.permute(1, 0, 2, 3, 4)
+
+    def to_file(self, frames: Tensor) -> np.ndarray:
+        """From ``(items, C, frames, Y, X)`` in SNR units to ``(C, T, Z, Y, X)`` in those of the file."""
+        values = frames.detach().to("cpu", torch.float32) * self.level
+        order = (1, 2, 0, 3, 4) if self.axis == "time" else (1, 0, 2, 3, 4)
+        return values.permute(order).numpy()
+
+
+class AcquiredFrames:
+    """The frames of one item on the acquired matrix, and back.
+
+    Args:
+        frames: the series; its level is that of the model, times the strength.
+        model: its noise.
+        item: number of the item.
+        device: where the work is done.
+
+    Attributes:
+        size: ``(T, H, W)`` of the acquired matrix.
+    """
+
+    def __init__(self, frames: SeriesFrames, model: NoiseModel, item: int, device: torch.device) -> None:
+        self.frames, self.model, self.item, self.device = frames, model, item, device
+        self.whole = not model.spectrum[0].is_white
+        self.dims = (-3, -2, -1) if self.whole else (-2, -1)
+        self.axes = model.spectrum[-len(self.dims) :]
+        self.size = model.matrix
+        self._pending: dict[int, tuple[Tensor, Tensor]] = {}
+        self._results: list[Tensor] = []
+
+    def read(self, start: int, stop: int) -> Tensor:
+        """Read frames ``(1, C + 1, t, h, w)`` of the acquired matrix, the last channel the map.
+
+        Where noise does not fill the axis of the frames either, which is found in small volumes only, all are brought
+        at once.
+        """
+        if self.whole:
+            if not self._pending:
+                self._pending[0] = self._bring(0, self.frames.size[0])
+            return self._pending[0][1][:, :, start:stop]
+        raw, brought = self._bring(start, stop)
+        if not self.model.is_plain:
+            parts = zip(raw.split(1, dim=2), brought.split(1, dim=2), strict=True)
+            self._pending |= dict(enumerate(parts, start))
+        return brought
+
+    def finish(self, start: int, block: Tensor) -> Tensor | None:
+        """Take finished frames; give what can be written: ``(1, C, t, H, W)`` from ``start`` on, or all at the end."""
+        if self.model.is_plain:
+            return block
+        if not self.whole:
+            pairs = [self._pending.pop(n) for n in range(start, start + block.shape[2])]
+            raw, brought = (torch.cat([pair[n] for pair in pairs], dim=2) for n in (0, 1))
+            return self._back(raw, brought, block, start)
+        self._results.append(block)
+        done = torch.cat(self._results, dim=2)
+        return None if done.shape[2] < self.size[0] else self._back(*self._pending[0], done, 0)
+
+    def _bring(self, start: int, stop: int) -> tuple[Tensor, Tensor]:
+        raw = self.frames.read(self.item, start, stop).to(self.device)
+        if self.model.kind == "chi":
+            values = _one_coil(raw[:, :-1].cpu().numpy(), self.model.num_coils)
+            raw = torch.cat([torch.from_numpy(values).to(raw), raw[:, -1:]], dim=1)
+        image = raw[:, :-1] if self.model.is_plain else bring_image(raw[:, :-1], self.model, self.dims)
+        gmap = self._map(raw, start, image.shape[3:], image.shape[2])
+        return raw, torch.cat([image, gmap], dim=1)
+
+    def _map(self, raw: Tensor, start: int, size: tuple[int, ...], count: int) -> Tensor:
+        """The map ``(1, 1, count, *size)`` of frames that were read: told by a file, or the model's."""
+        if self.model.noise_map is None:
+            gmap = raw[:, -1:]
+            shape = (count, *size)
+            return gmap if gmap.shape[2:] == shape else torch.nn.functional.interpolate(gmap, shape, mode="trilinear")
+        total = count if self.whole else self.frames.size[0]
+        gmap = map_of_frames(self.model, self.item, slice(start, start + count), total, size)
+        return gmap[None, None].to(self.device)
+
+    def _back(self, raw: Tensor, brought: Tensor, block: Tensor, start: int) -> Tensor:
+        """The image with what the network changed in its noise's band."""
+        image, known = raw[:, :-1], brought[:, :-1]
+        if block.shape[1] == 2:
+            change = from_acquired(channels_to_complex(block - known, 1), self.axes, self.dims)
+            return image + complex_to_channels(demodulate(change, [-s for s in self.model.echo_shift]), 1)
+        axes = [bare(axis) for axis in self.axes]
+        result = from_acquired(block, axes, self.dims)
+        if image.shape[1] == 2:
+            return result.clamp(min=0)
+        inside = from_acquired(known, axes, self.dims)
+        gmap = self._map(raw, start, image.shape[3:], image.shape[2])
+        return without_leak(image, result, inside, gmap)
+
+
+def _one_coil(magnitude: np.ndarray, num_coils: int) -> np.ndarray:
+    """Sums of squares over coils in SNR units as magnitudes of one coil whose mean has the same signal behind it."""
+    signal = np.linspace(0, 40, 2001)
+    many, one = rician_mean(signal, num_coils), rician_mean(signal)
+    weak = magnitude * (one[0] / many[0])
+    strong = magnitude + (one[-1] - many[-1])
+    between = np.interp(magnitude, many, one)
+    return np.where(magnitude < many[0], weak, np.where(magnitude > many[-1], strong, between)).astype(np.float32)
+
+
+def _check_map(gmap: SeriesSlabs, image: SeriesSlabs) -> None:
+    """Refuse a map that does not fit, or has values that are not positive, before the work starts."""
+    name = str(gmap.meta.get("source", "the g-factor map"))
+    check_gfactor_size(gmap.shape, (1, *image.shape[1:]), name)
+    for place in gmap.all_places():
+        check_gfactor_map(torch.from_numpy(gmap.read(*place)), name=name)
+
+
+def read_map(gmap: SeriesSlabs, frames: slice, slices: slice) -> np.ndarray:
+    """Read a map where an image is read; an axis of one stands for all."""
+    whole = slice(0, 1)
+    return gmap.read(frames if gmap.shape[1] > 1 else whole, slices if gmap.shape[2] > 1 else whole)
