@@ -23,6 +23,7 @@ HEADER = ["# Copyright (c) monai_stcnnt contributors", "# SPDX-License-Identifie
 LOWER = {"errors", "indices", "mri", "transforms", "losses", "metrics", "networks", "checkpoints", "data", "inferers"}
 MAY_IMPORT: dict[str, set[str]] = {
     "": set(),
+    "__main__": {"apps"},
     "errors": set(),
     "indices": set(),
     "mri": {"errors"},

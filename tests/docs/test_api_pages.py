@@ -100,7 +100,14 @@ def test_site_has_an_entry_for_every_name(tmp_path: Path) -> None:
     ids = set(re.findall(r'id="(monai_stcnnt[\w.]+)"', "".join(p.read_text("utf-8") for p in tmp_path.rglob("*.html"))))
     shown = {id(resolve(name)) for name in NAMES if name in ids}  # under whichever of its names
     assert [name for name in NAMES if name not in ids and id(resolve(name)) not in shown] == []
-    networks = (tmp_path / "api" / "networks" / "index.html").read_text("utf-8")
+    networks = (tmp_path / "api" / "networks.html").read_text("utf-8")
     assert networks.count("<math") >= 3
-    pages = "".join(p.read_text("utf-8") for p in tmp_path.rglob("index.html"))
+    pages = "".join(p.read_text("utf-8") for p in tmp_path.rglob("*.html"))
     assert not re.search(r"\\mathrm|\\sum|\\sigma|:math:|&lt;math", pages)
+    notebook = (tmp_path / "notebooks" / "01_denoise_a_scan.html").read_text("utf-8")
+    pictures = re.findall(r'src="([^"]+\.png)"', notebook)
+    assert len(pictures) >= 2
+    assert all((tmp_path / "notebooks" / picture).is_file() for picture in pictures)
+    assert "search_index.js" in {path.name for path in (tmp_path / "search").iterdir()}, "search needs no server"
+    sources = re.findall(r'<(?:script|link|img)[^>]* (?:src|href)="(https?://[^"]+)"', pages)
+    assert sources == [], "the site fetches nothing"
