@@ -85,7 +85,7 @@ class ClipTrainer(SupervisedTrainer):
         self,
         device: torch.device,
         max_epochs: int,
-        train_data_loader: DataLoader[Any],
+        train_data_loader: DataLoader[Any] | Sequence[Any],
         network: nn.Module,
         optimizer: torch.optim.Optimizer,
         loss_function: nn.Module,
@@ -101,7 +101,8 @@ class ClipTrainer(SupervisedTrainer):
         steps = max_epochs * len(train_data_loader)
         self.lr_scheduler = OneCycle(optimizer, round(warmup * steps), steps, warmup_multiplier=_FIRST_RATE)
         loss = from_engine(["loss"], first=True)
-        handlers: list[Any] = [LrScheduleHandler(self.lr_scheduler, print_lr=False, epoch_level=False)]
+        schedule: Any = self.lr_scheduler  # MONAI's handler names the class by its older name
+        handlers: list[Any] = [LrScheduleHandler(schedule, print_lr=False, epoch_level=False)]
         if idist.get_rank() == 0:
             handlers += [StatsHandler(tag_name="train_loss", output_transform=loss, iteration_log=False)]
             handlers += [ProgressBar(desc="training")]
