@@ -28,6 +28,7 @@ __all__ = [
     "MissingFileError",
     "MissingPackageError",
     "NetworkConfigError",
+    "NetworkOutputError",
     "NoiseLevelError",
     "NoiseModelError",
     "NonFiniteValuesError",
@@ -61,6 +62,10 @@ class UnreadableFileError(StcnntError, OSError):
 
 class NotAnImageError(StcnntError, ValueError):
     """A file is of a kind that this package does not read as an MR image."""
+
+
+class NetworkOutputError(StcnntError, ValueError):
+    """A network gives values that no image can have."""
 
 
 class OptionError(StcnntError, ValueError):

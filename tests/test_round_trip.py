@@ -17,7 +17,7 @@ from monai.transforms.post.dictionary import Invertd
 from monai.transforms.utility.dictionary import EnsureChannelFirstd
 
 from monai_stcnnt.apps import describe
-from monai_stcnnt.data import SaveSeriesd, SeriesReader, read_series
+from monai_stcnnt.data import SaveImageSeriesd, SeriesReader, read_series
 from monai_stcnnt.transforms.layout import FileToFramesd, Layout
 
 __all__: list[str] = []
@@ -52,7 +52,7 @@ def there_and_back(path: Path, series: str | None, out: Path, layout: Layout) ->
     )
     items: Any = pre({"image": str(path)})
     frames = items["image"]
-    post = Compose([Invertd("image", transform=pre), SaveSeriesd("image", out, suffix="x", output_format="nifti")])
+    post = Compose([Invertd("image", transform=pre), SaveImageSeriesd("image", out, suffix="x", output_format="nifti")])
     saved: Any = post(items)
     return frames, Path(saved["image"].meta["saved_to"])
 

@@ -5,12 +5,15 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import logging
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import torch
@@ -25,6 +28,7 @@ __all__ = [
     "expected_remarks",
     "open_inference",
     "plain_errors",
+    "show_causes",
     "windows_at_once",
 ]
 
@@ -61,16 +65,44 @@ def bundle_checksum(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def bundle_root(name: str) -> str:
-    """Folder that a bundle's config takes its files from when a run does not say.
+def bundle_root() -> str:
+    """Folder of the bundle whose config asks for it, so that a bundle that was copied uses its own files.
 
-    Args:
-        name: a bundle that this package carries.
+    MONAI does not tell a config where it lies, but the workflow that evaluates the config knows, and is found among the
+    callers.
 
     Returns:
-        The current folder if it is a bundle, as for a run inside of it; else the folder that this package carries.
+        The folder; without a workflow, the current one if it is a bundle.
+
+    Raises:
+        MissingFileError: if there is neither.
     """
-    return "." if Path("configs", "metadata.json").is_file() else str(bundle_folder(name))
+    frame = inspect.currentframe()
+    while frame is not None:
+        caller = frame.f_locals.get("self")
+        if isinstance(caller, ConfigWorkflow):
+            return str(Path(caller.config_root_path).resolve().parent)
+        frame = frame.f_back
+    if not Path("configs", "metadata.json").is_file():
+        raise MissingFileError(
+            "A config that no workflow runs does not know its bundle. Give the folder as bundle_root."
+        )
+    return str(Path.cwd())
+
+
+def show_causes() -> None:
+    """Let errors of this package end a program with their own message, without what MONAI wraps around them."""
+    shown = sys.excepthook
+
+    def show(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        cause = _cause_of(error)
+        if cause is None:
+            shown(kind, error, trace)
+        else:
+            cause.__suppress_context__ = True
+            shown(type(cause), cause.with_traceback(None), None)
+
+    sys.excepthook = show
 
 
 @contextmanager
@@ -79,12 +111,17 @@ def plain_errors() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        cause: BaseException | None = error
-        while cause is not None and not isinstance(cause, StcnntError):
-            cause = cause.__cause__ or cause.__context__
+        cause = _cause_of(error)
         if cause is None or cause is error:
             raise
         raise cause from None
+
+
+def _cause_of(error: BaseException | None) -> StcnntError | None:
+    """The error of this package that an error is, or was raised from."""
+    while error is not None and not isinstance(error, StcnntError):
+        error = error.__cause__ or error.__context__
+    return error
 
 
 @contextmanager

@@ -91,14 +91,12 @@ stcnnt denoise scans denoised --bundle BUNDLE
 stcnnt denoise scan.nii.gz denoised.nii.gz --bundle BUNDLE
 ```
 
-or, inside of this folder,
+or
 
 ```
-python -m monai.bundle run --config_file configs/inference.json --dataset_dir ../scans --output_dir ../denoised
-python -m monai.bundle run --config_file configs/inference.json --input_file ../scan.nii.gz --output_dir ../denoised
+python -m monai.bundle run --config_file BUNDLE/configs/inference.json --dataset_dir scans --output_dir denoised
+python -m monai.bundle run --config_file BUNDLE/configs/inference.json --input_file scan.nii.gz --output_dir denoised
 ```
-
-and from elsewhere with `--bundle_root BUNDLE`.
 
 ## Limitations
 
@@ -148,10 +146,9 @@ def converted_inference(carried: Mapping[str, Any], network_def: Mapping[str, An
         network_def: definition of the network, with its ``img_size`` (T, H, W), which becomes the window.
 
     Returns:
-        The config; its files are found from the current folder, or from ``bundle_root`` where a run says so.
+        The config.
     """
     config = {name: copy.deepcopy(entry) for name, entry in carried.items() if name not in MAGNITUDE_ENTRIES}
-    config["bundle_root"] = "."
     config["network_def"] = dict(network_def)
     config["roi_size"] = list(network_def["img_size"])
     config["router"]["networks"] = ["$stcnnt_checkpoints.load_weights(@network_def, @checkpoint).to(@device)"]

@@ -25,7 +25,7 @@ from monai_stcnnt.apps.review.names import check_report_name, report_names
 from monai_stcnnt.apps.review.segmentation import segmentation_report
 from monai_stcnnt.apps.review.volume_plot import volume_plot
 from monai_stcnnt.apps.volumes import MaskMeasures, check_table_path, measure_masks, write_table
-from monai_stcnnt.data import SaveSeriesd, SeriesRecord, read_series, record_from_metatensor, write_labels
+from monai_stcnnt.data import SaveImageSeriesd, SeriesRecord, read_series, record_from_metatensor, write_labels
 from monai_stcnnt.data.formats.registry import format_for, format_of
 from monai_stcnnt.errors import LabelValueError, LayoutError, OptionError, OutputNotWritableError
 
@@ -189,7 +189,7 @@ class Segmenter(SeriesEngine):
             self.reader = workflow.parser.get_parsed_content("reader")
             self.dataset = workflow.parser.get_parsed_content("dataset")
             steps = workflow.parser.get_parsed_content("postprocessing")
-            steps.transforms = [step for step in steps.transforms if not isinstance(step, SaveSeriesd)]
+            steps.transforms = [step for step in steps.transforms if not isinstance(step, SaveImageSeriesd)]
             self.evaluator = workflow.parser.get_parsed_content("evaluator")
         self.evaluator.interrupt_resume_enabled = False  # after a failure, the next run is another series
         self.evaluator.logger.setLevel(logging.CRITICAL)  # what goes wrong is raised, and said once

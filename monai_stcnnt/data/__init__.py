@@ -52,8 +52,8 @@ from monai_stcnnt.data.training.labelled_folders import (
     paired_datalist,
 )
 from monai_stcnnt.data.writer import (
+    SaveImageSeriesd,
     SaveSeries,
-    SaveSeriesd,
     record_from_metatensor,
     write_labels,
     write_series,
@@ -74,8 +74,8 @@ __all__ = [
     "OutputFormat",
     "PrepareClips",
     "RankLoader",
+    "SaveImageSeriesd",
     "SaveSeries",
-    "SaveSeriesd",
     "SeriesReader",
     "SeriesRecord",
     "SeriesSink",

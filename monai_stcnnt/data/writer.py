@@ -15,6 +15,7 @@ from typing import Any, get_args
 import numpy as np
 from monai.config.type_definitions import KeysCollection
 from monai.data.meta_tensor import MetaTensor
+from monai.transforms.io.dictionary import SaveImaged
 from monai.transforms.transform import MapTransform, Transform
 from monai.utils.enums import MetaKeys, TransformBackends
 
@@ -29,8 +30,8 @@ from monai_stcnnt.data.slabs import IN_MEMORY
 from monai_stcnnt.errors import LabelValueError, LayoutError, OptionError, OutputNotWritableError
 
 __all__ = [
+    "SaveImageSeriesd",
     "SaveSeries",
-    "SaveSeriesd",
     "record_from_metatensor",
     "write_labels",
     "write_series",
@@ -295,8 +296,10 @@ def _whole_keys(class_names: Mapping[int, str] | Mapping[str, str]) -> dict[int,
         raise LabelValueError(f"The class names {dict(class_names)} need whole numbers as keys.") from error
 
 
-class SaveSeriesd(MapTransform):
+class SaveImageSeriesd(SaveImaged):
     """Dictionary form of :class:`SaveSeries`.
+
+    MONAI Label and the Deploy SDK leave out what saves, which they tell by MONAI's class and by the name.
 
     Args:
         keys: keys of the images to save; several keys need a suffix each.
@@ -333,7 +336,7 @@ class SaveSeriesd(MapTransform):
         algorithm_version: str = "unspecified",
         output_file: str | Path | None = None,
     ) -> None:
-        super().__init__(keys, allow_missing_keys)
+        MapTransform.__init__(self, keys, allow_missing_keys)  # all that is of use of the base
         suffixes = (suffix,) if isinstance(suffix, str) else tuple(suffix)
         if len(suffixes) != len(self.keys) or len(set(suffixes)) != len(suffixes):
             raise OptionError(f"{len(self.keys)} keys need as many different suffixes, not {suffixes}.")

@@ -26,7 +26,7 @@ from monai.transforms.utility.dictionary import EnsureChannelFirstd
 from monai_stcnnt.data.formats.registry import read_series
 from monai_stcnnt.data.listing import series_datalist
 from monai_stcnnt.data.reader import SeriesReader
-from monai_stcnnt.data.writer import SaveSeries, SaveSeriesd, record_from_metatensor
+from monai_stcnnt.data.writer import SaveImageSeriesd, SaveSeries, record_from_metatensor
 from monai_stcnnt.errors import LabelValueError, LayoutError, OptionError, OutputNotWritableError
 from monai_stcnnt.transforms.layout import FileToFramesd
 
@@ -56,7 +56,7 @@ def test_file_to_frames_to_file_is_exact(make_nifti: Callable[..., Path], tmp_pa
     root = make_nifti("in/sub/a.nii.gz", values_of(shape, dtype), units=("mm", "msec"), frame_time=33).parents[1]
     pre = Compose([LoadImaged("image", reader=SeriesReader, dtype=None), EnsureChannelFirstd("image"), FileToFramesd("image")])  # fmt: skip  # noqa: E501
     post = Compose(
-        [Invertd("pred", transform=pre, orig_keys="image"), SaveSeriesd("pred", tmp_path / "out", input_root=root)]
+        [Invertd("pred", transform=pre, orig_keys="image"), SaveImageSeriesd("pred", tmp_path / "out", input_root=root)]
     )
     for batch in DataLoader(Dataset(series_datalist(root), pre), batch_size=1):
         assert batch["image"].ndim == 6
@@ -75,7 +75,7 @@ def test_file_to_frames_to_file_is_exact(make_nifti: Callable[..., Path], tmp_pa
 
 def test_sample_scans_survive_the_chain(shared_data: Path, tmp_path: Path) -> None:
     pre = Compose([LoadImaged("image", reader=SeriesReader, dtype=None), EnsureChannelFirstd("image"), FileToFramesd("image")])  # fmt: skip  # noqa: E501
-    post = Compose([Invertd("image", transform=pre), SaveSeriesd("image", tmp_path, input_root=shared_data)])
+    post = Compose([Invertd("image", transform=pre), SaveImageSeriesd("image", tmp_path, input_root=shared_data)])
     small = [path for path in sorted(shared_data.rglob("*.nii.gz")) if path.stat().st_size < 1 << 20]
     assert small
     for path in small:
@@ -121,19 +121,19 @@ def test_path_is_logged(make_nifti: Callable[..., Path], tmp_path: Path, caplog:
 
 def test_output_type(make_nifti: Callable[..., Path], tmp_path: Path) -> None:
     image = load(make_nifti("a.nii", values_of((5, 4, 3))))
-    saved = SaveSeriesd("pred", tmp_path / "out", dtype="int16")({"pred": image})["pred"].meta["saved_to"]
+    saved = SaveImageSeriesd("pred", tmp_path / "out", dtype="int16")({"pred": image})["pred"].meta["saved_to"]
     assert nib.load(saved).get_data_dtype() == np.int16  # type: ignore[attr-defined]
 
 
 def test_several_keys_go_to_several_files(make_nifti: Callable[..., Path], tmp_path: Path) -> None:
     image = load(make_nifti("a.nii", values_of((5, 4, 3))))
-    SaveSeriesd(["pred", "mask"], tmp_path / "out", suffix=["d", "m"])({"pred": image, "mask": image.clone()})
+    SaveImageSeriesd(["pred", "mask"], tmp_path / "out", suffix=["d", "m"])({"pred": image, "mask": image.clone()})
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["a_d.nii", "a_m.nii"]
     with pytest.raises(OptionError, match="suffixes"):
-        SaveSeriesd(["pred", "mask"], tmp_path / "out")
+        SaveImageSeriesd(["pred", "mask"], tmp_path / "out")
     with pytest.raises(KeyError):
-        SaveSeriesd("pred", tmp_path / "out")({"image": image})
-    assert "image" in SaveSeriesd("pred", tmp_path / "out", allow_missing_keys=True)({"image": image})
+        SaveImageSeriesd("pred", tmp_path / "out")({"image": image})
+    assert "image" in SaveImageSeriesd("pred", tmp_path / "out", allow_missing_keys=True)({"image": image})
 
 
 def test_wrong_options_fail_at_once(tmp_path: Path) -> None:
@@ -151,7 +151,7 @@ NAMES = {"1": "RV", "2": "MYO", "3": "LV"}
 def test_masks_keep_their_values_as_bytes(make_nifti: Callable[..., Path], tmp_path: Path) -> None:
     image = load(make_nifti("a.nii", values_of((5, 4, 3, 7), "int16"), slope=(2.0, 5.0)))
     mask = MetaTensor(torch.as_tensor(LABELS[None]), meta=image.meta)
-    saved = SaveSeriesd("pred", tmp_path / "out", suffix="seg", class_names=NAMES)({"pred": mask})["pred"]
+    saved = SaveImageSeriesd("pred", tmp_path / "out", suffix="seg", class_names=NAMES)({"pred": mask})["pred"]
     file = nib.Nifti1Image.from_filename(saved.meta["saved_to"])
     assert file.get_data_dtype() == np.uint8
     assert file.header.get_slope_inter() in ((None, None), (1, 0))

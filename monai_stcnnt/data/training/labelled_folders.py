@@ -1,6 +1,6 @@
 # Copyright (c) monai_stcnnt contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Lists of images with masks: the folders of ACDC and M&Ms, folders of images and labels, and MONAI's list files.
+"""Lists of images with masks: the layouts of ACDC, M&Ms, MSD and nnU-Net, images beside labels, and MONAI's lists.
 
 An item is ``{"image": path, "label": [paths], "frames": [frames] or None, "label_values": {value: class}}``, which
 :class:`~monai_stcnnt.data.training.frame_labels.LoadFrameLabelsd` reads. ``frames`` counts from 0; None stands for the
@@ -27,7 +27,7 @@ from monai_stcnnt.data.checks import check_exists
 from monai_stcnnt.data.formats.nifti_header import NIFTI_SUFFIXES
 from monai_stcnnt.data.listing import list_series
 from monai_stcnnt.data.training.drawn_structures import DRAWN_FILE, read_drawn_structures
-from monai_stcnnt.errors import EmptyImageError, MissingFileError, UnreadableFileError
+from monai_stcnnt.errors import EmptyImageError, MissingFileError, SeriesMismatchError, UnreadableFileError
 
 __all__ = ["MNMS_TO_ACDC", "acdc_datalist", "labelled_datalist", "mnms_datalist", "paired_datalist"]
 
@@ -43,9 +43,10 @@ def labelled_datalist(
     """List images with masks, whatever the layout.
 
     Args:
-        path: a folder in the layout of ACDC (``*_4d.nii.gz``), of M&Ms (``*_sa.nii.gz``), or with the sub folders
-            ``images`` and ``labels``; or a ``.json`` list of MONAI, ``{"training": [{"image": .., "label": ..}]}``,
-            whose items may name ``frames``.
+        path: a folder in the layout of ACDC (``*_4d.nii.gz``), of M&Ms (``*_sa.nii.gz``), with the sub folders
+            ``images`` and ``labels``, or ``imagesTr`` and ``labelsTr`` (Medical Segmentation Decathlon, nnU-Net); or a
+            ``.json`` list of MONAI, ``{"training": [{"image": .., "label": ..}]}``, whose items may name ``frames``,
+            such as the ``dataset.json`` of the Decathlon. nnU-Net's lists nothing, and stands for its folder.
         section: the section of a list file.
         label_values: value in the masks -> class, instead of the layout's own.
 
@@ -60,6 +61,8 @@ def labelled_datalist(
     path = check_exists(path)
     if path.is_file():
         items = _listed(path, section)
+    elif (path / "imagesTr").is_dir():
+        items = paired_datalist(path / "imagesTr", path / "labelsTr")
     elif _find(path, "_4d"):
         items = acdc_datalist(path)
     elif _find(path, "_sa"):
@@ -69,7 +72,7 @@ def labelled_datalist(
     else:
         raise EmptyImageError(
             f"{path} is in none of the layouts that are known: ACDC (*_4d.nii.gz), M&Ms (*_sa.nii.gz), or the sub "
-            "folders images and labels. Check the folder, or give a list file (.json)."
+            "folders images and labels, or imagesTr and labelsTr. Check the folder, or give a list file (.json)."
         )
     if label_values is not None:
         for item in items:
@@ -196,7 +199,7 @@ def _read_phases(table: Path) -> dict[str, list[int]]:
 
 
 def paired_datalist(images: str | Path, labels: str | Path) -> list[Item]:
-    """List a folder of images and a folder of masks with the same names.
+    """List a folder of images and a folder of masks with the same names, but for nnU-Net's ``_0000`` after the image's.
 
     Args:
         images: folder of images, see :func:`~monai_stcnnt.data.listing.list_series`.
@@ -208,19 +211,28 @@ def paired_datalist(images: str | Path, labels: str | Path) -> list[Item]:
     Raises:
         MissingFileError: if a folder or a mask is missing.
         EmptyImageError: if there is no image.
+        SeriesMismatchError: if an image has several of nnU-Net's channels, which are images of their own.
     """
     root, masks = check_exists(images), check_exists(labels)
     items = []
     for image in list_series(root):
-        folder = masks / image.relative_to(root).parent
-        found = [mask for suffix in NIFTI_SUFFIXES if (mask := folder / f"{_stem(image)}{suffix}").is_file()]
+        folder, stem = masks / image.relative_to(root).parent, _stem(image)
+        case = re.sub(r"_\d{4}$", "", stem)
+        names = [f"{name}{suffix}" for name in dict.fromkeys((stem, case)) for suffix in NIFTI_SUFFIXES]
+        found = [mask for name in names if (mask := folder / name).is_file()]
         if not found:
-            raise MissingFileError(f"{image} has no mask {folder / _stem(image)}.nii.gz. Add it, or leave it out.")
+            raise MissingFileError(f"{image} has no mask {folder / case}.nii.gz. Add it, or leave it out.")
+        if any(item["label"] == [str(found[0])] for item in items):
+            raise SeriesMismatchError(
+                f"{found[0]} is the mask of several channels, such as {image.name}. Keep one channel of each image."
+            )
         items.append(_item(image, found[:1], None, None))
     return items
 
 
 def _listed(path: Path, section: str) -> list[Item]:
+    if path.name == "dataset.json" and '"training"' not in path.read_text(encoding="utf-8"):  # nnU-Net's lists nothing
+        return paired_datalist(path.parent / "imagesTr", path.parent / "labelsTr")
     try:
         rows = load_decathlon_datalist(str(path), is_segmentation=True, data_list_key=section, base_dir=path.parent)
     except (ValueError, KeyError, TypeError) as error:

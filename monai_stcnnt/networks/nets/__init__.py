@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from monai_stcnnt.networks.hrnetv2.net import HRNetV2
+from monai_stcnnt.networks.nets.checked import CheckedDenoiser
 from monai_stcnnt.networks.nets.classifier import STCNNTClassifier
 from monai_stcnnt.networks.nets.denoiser import STCNNTDenoiser
 from monai_stcnnt.networks.nets.flip_ensemble import FlipEnsemble
@@ -18,6 +19,7 @@ from monai_stcnnt.networks.nets.variants import VARIANTS, build_variant
 __all__ = [
     "VARIANTS",
     "ChannelRouter",
+    "CheckedDenoiser",
     "FlipEnsemble",
     "HRNetV2",
     "PackedUNet",

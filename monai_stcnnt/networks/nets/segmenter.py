@@ -31,7 +31,8 @@ class STCNNTSegmenter(FrameNet):
         layout: ``BCTHW`` takes and returns MONAI's layout (B, C, T, H, W), ``BTCHW`` frame layout.
         **backbone_options: keywords of :class:`~monai_stcnnt.networks.backbones.STCNNTHRNet`,
             :class:`~monai_stcnnt.networks.backbones.STCNNTUNet` or
-            :class:`~monai_stcnnt.networks.backbones.STCNNTSOANet`.
+            :class:`~monai_stcnnt.networks.backbones.STCNNTSOANet`; ``norm`` is ``instance2d`` by default, which takes
+            images of any size.
 
     Shapes: (B, in_channels, T, H, W) to logits (B, out_channels, T, H, W), or (B, T, C, H, W) by ``layout``. In
         training with ``deep_supervision`` to a list: these logits first, then those of the levels i = 1, 2, ... with
@@ -64,6 +65,7 @@ class STCNNTSegmenter(FrameNet):
         **backbone_options: Any,  # noqa: ANN401 - checked by the backbone's constructor
     ) -> None:
         super().__init__(in_channels, out_channels, layout)
+        backbone_options.setdefault("norm", "instance2d")
         if backbone == "hrnet":
             backbone_options.setdefault("aggregate", False)
         self.backbone = build_backbone(backbone, in_channels, channels, **backbone_options)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from monai_stcnnt.data import MNMS_TO_ACDC, acdc_datalist, labelled_datalist, mnms_datalist, paired_datalist
-from monai_stcnnt.errors import EmptyImageError, MissingFileError, UnreadableFileError
+from monai_stcnnt.errors import EmptyImageError, MissingFileError, SeriesMismatchError, UnreadableFileError
 
 
 def save(path: Path, shape: tuple[int, ...]) -> Path:
@@ -121,6 +121,36 @@ def test_folders_of_images_and_labels_pair_by_name(tmp_path: Path) -> None:
     save(tmp_path / "images" / "y.nii.gz", (4, 3, 2))
     with pytest.raises(MissingFileError, match=r"y.nii.gz has no mask"):
         paired_datalist(tmp_path / "images", tmp_path / "labels")
+
+
+def decathlon(root: Path, listed: bool) -> Path:
+    """A folder as the Decathlon has it, or as nnU-Net has it: ``_0000`` for the channel, and nothing is listed."""
+    ending = "" if listed else "_0000"
+    for case in ("la_007", "la_003"):
+        save(root / "imagesTr" / f"{case}{ending}.nii.gz", (5, 4, 3))
+        save(root / "labelsTr" / f"{case}.nii.gz", (5, 4, 3))
+    save(root / "imagesTs" / f"la_001{ending}.nii.gz", (5, 4, 3))
+    rows = [{"image": f"./imagesTr/{n}.nii.gz", "label": f"./labelsTr/{n}.nii.gz"} for n in ("la_003", "la_007")]
+    content = {"labels": {"background": 0, "atrium": 1}, "numTraining": 2, "file_ending": ".nii.gz"}
+    (root / "dataset.json").write_text(json.dumps({**content, "training": rows} if listed else content))
+    return root
+
+
+@pytest.mark.parametrize("listed", [True, False])
+def test_folders_of_the_decathlon_and_of_nnunet_train(tmp_path: Path, listed: bool) -> None:
+    root = decathlon(tmp_path / "data", listed)
+    for path in (root, root / "dataset.json"):
+        items = labelled_datalist(path)
+        assert [Path(item["label"][0]).name for item in items] == ["la_003.nii.gz", "la_007.nii.gz"]
+        assert all(Path(item["image"]).name.startswith(Path(item["label"][0]).name[:6]) for item in items)
+        assert all(Path(item["image"]).parent.name == "imagesTr" for item in items)
+
+
+def test_images_of_several_channels_are_refused(tmp_path: Path) -> None:
+    root = decathlon(tmp_path / "data", False)
+    save(root / "imagesTr" / "la_003_0001.nii.gz", (5, 4, 3))
+    with pytest.raises(SeriesMismatchError, match=r"la_003_0001\.nii\.gz"):
+        labelled_datalist(root)
 
 
 def test_list_files_may_name_frames(tmp_path: Path) -> None:

@@ -45,6 +45,12 @@ def test_aggregated_features_are_one_more_level_on_request() -> None:
     assert net(torch.randn(1, 1, 2, 9, 14)).shape == (1, 3, 2, 9, 14)
 
 
+def test_by_default_any_size_will_do() -> None:
+    net = STCNNTSegmenter(channels=4, num_heads=2, levels=2, block_strings="T1L1").eval()
+    for size in ((1, 9, 14), (5, 30, 41)):
+        assert net(torch.randn(1, 1, *size)).shape == (1, 4, *size)
+
+
 @pytest.mark.parametrize("layout", ["BCTHW", "BTCHW"])
 def test_supervision_has_the_resolution_of_its_level(layout: Any) -> None:  # noqa: ANN401
     net = make(levels=3, deep_supervision=True, layout=layout)

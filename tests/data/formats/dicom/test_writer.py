@@ -23,7 +23,7 @@ from monai_stcnnt.data.formats.nifti_writer import write_nifti
 from monai_stcnnt.data.formats.registry import read_series
 from monai_stcnnt.data.reader import SeriesReader
 from monai_stcnnt.data.record import SeriesRecord
-from monai_stcnnt.data.writer import SaveSeriesd
+from monai_stcnnt.data.writer import SaveImageSeriesd
 from monai_stcnnt.errors import OutputNotWritableError
 from monai_stcnnt.transforms.layout import FileToFramesd
 
@@ -170,7 +170,7 @@ def test_chain_from_dicom_to_file(make_dicom: MakeFiles, tmp_path: Path, output_
     d = pre({"image": folder})
     assert tuple(d["image"].shape) == (3, 1, 7, 4, 5)
     d["pred"] = d["image"] * 2
-    saver = SaveSeriesd("pred", tmp_path / "out", input_root=tmp_path / "in", output_format=output_format)  # type: ignore[arg-type]
+    saver = SaveImageSeriesd("pred", tmp_path / "out", input_root=tmp_path / "in", output_format=output_format)  # type: ignore[arg-type]
     Compose([Invertd("pred", transform=pre, orig_keys="image"), saver])(d)
     target = tmp_path / "out" / ("scan_denoised" if output_format == "same" else "scan_denoised.nii.gz")
     record = read_series(target)
