@@ -21,8 +21,9 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add ``--golden DIR``, the folder of reference values that the parity tests compare with."""
+    """Add ``--golden DIR``, reference values of the parity tests, and ``--cases DIR``, inputs of ``tests/cases``."""
     parser.addoption("--golden", metavar="DIR", default=None, help="folder of reference values for the parity tests")
+    parser.addoption("--cases", metavar="DIR", default=None, help="folder of the inputs of tests/cases")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -56,7 +57,7 @@ def optional_folder(option: str | None, variable: str, beside: str) -> Path | No
     if folder.is_dir():
         return folder
     if named:
-        raise pytest.UsageError(f"{named} is not a folder; it was named by {'--golden' if option else variable}.")
+        raise pytest.UsageError(f"{named} is not a folder; it was named by {'an option' if option else variable}.")
     return None
 
 

@@ -74,7 +74,7 @@ def _paragraph(summary: SeriesSummary) -> str:
     source = [_label(summary), summary.modality, summary.vendor, summary.transfer_syntax]
     if summary.files > 1 or summary.transfer_syntax:
         source.append("1 file" if summary.files == 1 else f"{summary.files} files")
-    return "\n  ".join([*lines, ", ".join(filter(None, source)), outcome(summary)])
+    return "\n  ".join([*lines, ", ".join(filter(None, source)), *summary.remarks, outcome(summary)])
 
 
 def _frame_text(summary: SeriesSummary) -> str:

@@ -4,25 +4,40 @@
 
 from __future__ import annotations
 
+import logging
+import math
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import numpy as np
+from scipy.ndimage import binary_propagation
 
 from monai_stcnnt.data.record import SeriesRecord
 from monai_stcnnt.errors import ChangedFileError, ConstantImageError, EmptyImageError, NonFiniteValuesError
 
-__all__ = ["IN_MEMORY", "MemorySlabs", "SeriesSlabs", "Watch", "outline_of"]
+__all__ = [
+    "BACKGROUND",
+    "IN_MEMORY",
+    "MemorySlabs",
+    "SeriesSlabs",
+    "Watch",
+    "background_of",
+    "outline_of",
+    "with_background",
+]
+
+logger = logging.getLogger(__name__)
 
 IN_MEMORY = 128 * 2**20
 """Bytes of values, as float32, up to which a series is held in memory."""
 
 SAMPLE_VOXELS = 4_000_000
 _SAMPLE_FRAMES = 12
+BACKGROUND = "nan_background"
 
 
 def outline_of(
@@ -102,7 +117,6 @@ class SeriesSlabs(ABC):
         """The record's metadata."""
         return self.outline.metadata
 
-    @abstractmethod
     def read(self, frames: slice, slices: slice) -> np.ndarray:
         """Read some frames of some slices.
 
@@ -111,12 +125,21 @@ class SeriesSlabs(ABC):
             slices: from ``start`` to ``stop``, without a step.
 
         Returns:
-            ``(C, t, z, Y, X)`` float32, the caller's own.
+            ``(C, t, z, Y, X)`` float32, the caller's own; zero where :meth:`check_values` found a background of NaN.
 
         Raises:
             ChangedFileError: if the file is not any more what was opened.
             UnreadableFileError: if it is damaged.
         """
+        values = self._read(frames, slices)
+        background = background_of(self.meta, self.shape)
+        if background is not None:
+            values[:, :, background[slices]] = 0
+        return values
+
+    @abstractmethod
+    def _read(self, frames: slice, slices: slice) -> np.ndarray:
+        """Read some frames of some slices as they are in the file."""
 
     def close(self) -> None:
         """Let go of files; made sure once more that none changed.
@@ -199,30 +222,78 @@ class SeriesSlabs(ABC):
                 yield slice(time, min(time + frames, times)), slice(place, min(place + slices, places))
 
     def check_values(self) -> None:
-        """Read all once, and refuse what cannot be worked on.
+        """Read all once, and refuse what cannot be worked on. A background of NaN is noted, and read as zero.
 
         Raises:
             EmptyImageError: if there are no voxels.
-            NonFiniteValuesError: if a value is NaN or infinite.
+            NonFiniteValuesError: if a value is infinite, or NaN elsewhere than in a background.
             ConstantImageError: if all values are the same.
         """
         name = str(self.meta.get("source", "the image"))
-        low, high, bad = np.inf, -np.inf, 0
+        low, high, bad, infinite = np.inf, -np.inf, 0, 0
         if 0 in self.shape:
             raise EmptyImageError(f"{name} has no voxels: its shape is {self.shape}.")
-        for place in self.all_places():
-            values = self.read(*place)
+        sometimes = always = None
+        for frames, slices in self.all_places():
+            values = self._read(frames, slices)
             finite = np.isfinite(values)
-            bad += values.size - int(finite.sum())
             low = min(low, float(values.min(initial=np.inf, where=finite)))
             high = max(high, float(values.max(initial=-np.inf, where=finite)))
-        if bad:
+            if finite.all() and sometimes is None:
+                continue
+            bad += values.size - int(finite.sum())
+            infinite += int(np.isinf(values).sum())
+            if sometimes is None or always is None:
+                sometimes, always = np.zeros(self.shape[2:], bool), np.ones(self.shape[2:], bool)
+                if frames.start:
+                    always[:] = False
+            sometimes[slices] |= np.isnan(values).any((0, 1))
+            always[slices] &= np.isnan(values).all((0, 1))
+        if bad and (infinite or sometimes is None or not _is_background(sometimes, always)):
             raise NonFiniteValuesError(
                 f"{name} has {bad} values of {self.outline.array.size} that are NaN or infinite (or too large for "
                 "float32). Replace them before, for example with numpy.nan_to_num."
             )
         if low == high:
             raise ConstantImageError(f"{name} has the value {low:g} everywhere. Check that it is the right file.")
+        if bad and sometimes is not None:
+            note = f"{int(sometimes.sum())} voxels around the image are NaN, and stay NaN"
+            self.meta[BACKGROUND] = np.packbits(sometimes)
+            self.meta["remarks"] = (*self.meta.get("remarks", ()), note)
+            logger.info("%s: %s", name, note)
+
+
+def background_of(metadata: Mapping[str, Any], shape: Sequence[int]) -> np.ndarray | None:
+    """Where an image is NaN in its file, in a background that was read as zero.
+
+    Args:
+        metadata: of the record.
+        shape: ``(C, T, Z, Y, X)``.
+
+    Returns:
+        ``(Z, Y, X)``, None where there is no such background.
+    """
+    packed = metadata.get(BACKGROUND)
+    if packed is None:
+        return None
+    size = tuple(shape[2:])
+    return np.unpackbits(np.asarray(packed, np.uint8), count=math.prod(size)).reshape(size).astype(bool)
+
+
+def with_background(record: SeriesRecord) -> SeriesRecord:
+    """Put NaN back where the image's file has it around the image, for a file of floating point values."""
+    background = background_of(record.metadata, record.array.shape)
+    return record if background is None else record.with_array(np.where(background, np.float32(np.nan), record.array))
+
+
+def _is_background(sometimes: np.ndarray, always: np.ndarray | None) -> bool:
+    """Whether NaN stay in their place over time, and reach the image from its edge."""
+    if always is None or not np.array_equal(sometimes, always) or sometimes.all():
+        return False
+    edge = np.ones_like(sometimes)
+    inner = tuple(slice(1, -1) if n > 2 else slice(None) for n in edge.shape)
+    edge[inner] = False
+    return bool(np.array_equal(binary_propagation(edge & sometimes, mask=sometimes), sometimes))
 
 
 class MemorySlabs(SeriesSlabs):
@@ -235,8 +306,8 @@ class MemorySlabs(SeriesSlabs):
     def __init__(self, record: SeriesRecord) -> None:
         super().__init__(record, [])
 
-    def read(self, frames: slice, slices: slice) -> np.ndarray:
-        """Copy some frames of some slices; see :meth:`SeriesSlabs.read`."""
+    def _read(self, frames: slice, slices: slice) -> np.ndarray:
+        """Copy some frames of some slices."""
         return self.outline.array[:, frames, slices].copy()
 
     def release(self) -> None:

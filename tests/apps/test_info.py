@@ -148,7 +148,7 @@ def test_command_tells_nothing_about_the_patient(
         assert [entry["series"] for entry in listed] == ["8+9", ""]
         assert listed[0]["frame_time"] == 40
         assert listed[1]["refused"]
-        assert listed[1]["kind"] == "unknown"
+        assert listed[1]["kind"] == "magnitude"
     else:
         assert "12 x 10 x 1 x 4 (x, y, z, t), voxels 1.25 x 1.5" in said
         assert "frames 40 ms apart (by trigger)" in said

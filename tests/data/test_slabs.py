@@ -177,7 +177,7 @@ class Endless(Slabs):
     def __init__(self, shape: tuple[int, ...]) -> None:
         super().__init__(outline_of(shape, np.eye(4), np.full(shape[1], np.nan), {}), [])
 
-    def read(self, frames: slice, slices: slice) -> np.ndarray:
+    def _read(self, frames: slice, slices: slice) -> np.ndarray:
         return np.zeros((self.shape[0], frames.stop - frames.start, slices.stop - slices.start, *self.shape[3:]))
 
     def release(self) -> None:

@@ -34,7 +34,7 @@ __all__ = [
 ]
 
 OutputDtype = Literal["float32", "float64", "int16", "uint16", "uint8"]
-SeriesKind = Literal["magnitude", "complex", "phase", "real", "imaginary", "derived", "unknown"]
+SeriesKind = Literal["magnitude", "complex", "phase", "real", "imaginary", "velocity", "derived", "unknown"]
 
 NIFTI_EXTENSION = ".nii.gz"
 """Ending of results of formats that cannot hold them."""
@@ -58,6 +58,7 @@ class SeriesSummary:
         transfer_syntax: how the pixels of a DICOM file are stored.
         files: number of files that belong to it.
         made: what this package did to make it, such as ``denoised``; empty for an image from elsewhere.
+        remarks: what is not as it should be, although it would be denoised.
         refused: why it would be refused, in a sentence; empty where it would be denoised.
     """
 
@@ -74,6 +75,7 @@ class SeriesSummary:
     transfer_syntax: str = ""
     files: int = 1
     made: str = ""
+    remarks: tuple[str, ...] = ()
     refused: str = ""
 
     @property
@@ -277,6 +279,7 @@ class Format(ABC):
             made=sidecar_action(record.metadata["source"]) if self.extensions else "",
             vendor=str(record.metadata.get("vendor", "")),
             files=files,
+            remarks=tuple(record.metadata.get("remarks", ())),
         )
 
 

@@ -16,6 +16,7 @@ from monai_stcnnt.data.atomic import write_aside
 from monai_stcnnt.data.checks import check_exists
 from monai_stcnnt.data.formats.base import NIFTI_EXTENSION, Format, WriteOptions, refuse_series
 from monai_stcnnt.data.record import LPS_TO_RAS, SeriesRecord, regular_frame_times
+from monai_stcnnt.data.slabs import with_background
 from monai_stcnnt.errors import EmptyImageError, NotAnImageError, OutputNotWritableError, UnreadableFileError
 
 __all__ = ["Itk", "read_itk", "write_itk"]
@@ -50,19 +51,22 @@ def read_itk(path: str | Path) -> SeriesRecord:
         raise UnreadableFileError(
             f"{path} cannot be read by SimpleITK. It is damaged or incomplete; copy it anew."
         ) from error
-    ndim = image.GetDimension()
-    if image.GetNumberOfComponentsPerPixel() != 1 or not 2 <= ndim <= 4:
+    ndim, frames = image.GetDimension(), _sequence_of(image)
+    if (image.GetNumberOfComponentsPerPixel() != 1 and not frames) or not 2 <= ndim <= 4:
         raise NotAnImageError(f"{path} has colors or vectors, or {ndim} axes. Images have one value and 2 to 4 axes.")
     if values.size == 0:
         raise EmptyImageError(f"{path} has no voxels.")
-    full = values.reshape((1,) * (4 - ndim) + values.shape)
+    if frames:
+        full = np.moveaxis(values, -1, 0).reshape((frames, *(1,) * (3 - ndim), *values.shape[:-1]))
+    else:
+        full = values.reshape((1,) * (4 - ndim) + values.shape)
     channels = np.stack([full.real, full.imag]) if np.iscomplexobj(full) else full[None]
     frame_time = image.GetSpacing()[3] if ndim == 4 else np.nan
     metadata: dict[str, Any] = {
         "source": str(path),
         "file_format": "itk",
-        "file_ndim": ndim,
-        "file_shape": tuple(image.GetSize()),
+        "file_ndim": 4 if frames else ndim,
+        "file_shape": (*image.GetSize(), frames) if frames else tuple(image.GetSize()),
         "file_dtype": str(values.dtype),
         "units": ("mm", "msec"),
         "kind": "complex" if len(channels) == 2 else "magnitude",
@@ -112,6 +116,13 @@ def write_itk(record: SeriesRecord, path: str | Path) -> Path:
         except RuntimeError as error:
             raise OutputNotWritableError(f"{path} cannot be written by SimpleITK. Choose another folder.") from error
     return path
+
+
+def _sequence_of(image: Any) -> int:  # noqa: ANN401 - an untyped image
+    """Number of frames of a sequence whose first axis is a list, as 3D Slicer writes it in NRRD; 0 elsewhere."""
+    kind = "NRRD_kinds[pixel]"
+    is_list = image.HasMetaDataKey(kind) and image.GetMetaData(kind) in ("list", "time")
+    return int(image.GetNumberOfComponentsPerPixel()) if is_list and image.GetDimension() <= 3 else 0
 
 
 def _simple_itk(path: Path) -> Any:  # noqa: ANN401 - an untyped module
@@ -169,7 +180,7 @@ class Itk(Format):
 
     def write(self, record: SeriesRecord, path: Path, how: WriteOptions) -> Path:
         """Write a file, see :func:`write_itk`."""
-        return write_itk(record, path)
+        return write_itk(with_background(record) if how.class_names is None else record, path)
 
     def result_extension(self, path: Path, kind: str) -> str:
         """A result is one file, of the same kind as its image; NIfTI where that is complex."""

@@ -9,14 +9,17 @@ same number of axes, qform, sform, units and frame time as what was read.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from monai_stcnnt.data.formats.base import Format, SeriesSummary, WriteOptions, refuse_series
+from monai_stcnnt.data.formats.base import NIFTI_EXTENSION, Format, SeriesSummary, WriteOptions, refuse_series
 from monai_stcnnt.data.formats.nifti_header import (
     NIFTI_SUFFIXES,
     description_in,
+    header_file,
     open_nifti,
+    values_file,
 )
 from monai_stcnnt.data.formats.nifti_slabs import NiftiSlabs
 from monai_stcnnt.data.formats.nifti_writer import NiftiSink, write_nifti
@@ -56,7 +59,26 @@ class Nifti(Format):
     """NIfTI files; see the module."""
 
     name, label = "nifti", "NIfTI"
-    extensions = NIFTI_SUFFIXES
+    extensions = (*NIFTI_SUFFIXES, ".nii.bz2", ".hdr")
+
+    def sniff(self, path: Path) -> bool:
+        """Tell by its name whether a file is NIfTI; a header or its values need the other one beside them."""
+        if path.suffix.lower() in (".hdr", ".img"):
+            return path.is_file() and header_file(path) != values_file(path)
+        return super().sniff(path)
+
+    def entries_in(self, folder: Path, names: Sequence[str]) -> list[Path]:
+        """List NIfTI files, headers only with their values."""
+        return [path for path in super().entries_in(folder, names) if self.sniff(path)]
+
+    def files_of(self, path: Path) -> list[Path]:
+        """List the file, or header and values."""
+        return list(dict.fromkeys([header_file(path), values_file(path)]))
+
+    def result_extension(self, path: Path, kind: str) -> str:
+        """A result keeps the ending of a single file that is written; others become ``.nii.gz``."""
+        own = super().result_extension(path, kind)
+        return own if own.lower() in NIFTI_SUFFIXES else NIFTI_EXTENSION
 
     def summary_of(self, record: SeriesRecord, files: int = 1) -> SeriesSummary:
         """Describe a record; its description tells whether this package made it, where no file beside it does."""

@@ -4,9 +4,12 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import logging
 import math
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,9 +17,10 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 from nibabel.filebasedimages import ImageFileError
+from nibabel.fileholders import FileHolder
 from nibabel.nifti1 import intent_codes, unit_codes, xform_codes
-from nibabel.openers import ImageOpener
 from nibabel.spatialimages import HeaderDataError
+from nibabel.wrapstruct import WrapStructError
 
 from monai_stcnnt.data.checks import check_exists
 from monai_stcnnt.data.record import SeriesRecord, regular_frame_times
@@ -32,23 +36,32 @@ __all__ = [
     "NiftiFile",
     "check_nifti_size",
     "description_in",
+    "header_file",
     "is_nifti_path",
     "most_nifti_bytes",
     "open_nifti",
+    "opener_of",
     "stored_header",
     "units_of",
     "unreadable_nifti",
+    "values_file",
 ]
 
 logger = logging.getLogger(__name__)
 
 NIFTI_SUFFIXES = (".nii.gz", ".nii")
+_OPENERS: dict[bytes, Callable[..., Any]] = {b"\x1f\x8b": gzip.open, b"BZ": bz2.open}
+_ENDINGS = {".gz": b"\x1f\x8b", ".bz2": b"BZ"}
+_PAIR = (".hdr", ".img")
+_SAME_SIZE = 0.02  # relative difference of voxel sizes
+_LARGEST_SLIP = 1000.0
+_LONGEST_FRAME = 100.0  # seconds, where the unit is not told
 
 MS_PER_UNIT = {"sec": 1e3, "msec": 1.0, "usec": 1e-3}
 MM_PER_UNIT = {"meter": 1e3, "mm": 1.0, "micron": 1e-3}
 NIFTI_FAILURES = (
     OSError, EOFError, ValueError, TypeError, KeyError, OverflowError, ArithmeticError, MemoryError, zlib.error,
-    ImageFileError, HeaderDataError,
+    ImageFileError, HeaderDataError, WrapStructError,
 )  # fmt: skip
 
 
@@ -79,7 +92,7 @@ class NiftiFile:
     """
 
     path: Path
-    image: nib.Nifti1Image
+    image: nib.Nifti1Pair
     shape: tuple[int, ...]
     is_pair: bool
     affine: np.ndarray
@@ -87,9 +100,14 @@ class NiftiFile:
     metadata: dict[str, Any]
 
     @property
+    def values_path(self) -> Path:
+        """The file of the voxels: the file itself, or the ``.img`` that a ``.hdr`` stands beside."""
+        return values_file(self.path)
+
+    @property
     def is_packed(self) -> bool:
-        """Whether the file is compressed."""
-        return self.path.name.lower().endswith(".gz")
+        """Whether the file is compressed, whatever its name says."""
+        return opener_of(self.path) is not open
 
     @property
     def outline(self) -> SeriesRecord:
@@ -119,10 +137,14 @@ def open_nifti(path: str | Path) -> NiftiFile:
     Raises:
         MissingFileError: as :func:`read_nifti`, and its other errors as far as the header shows them.
     """
-    path = check_exists(path)
+    path = header_file(check_exists(path))
     image = _load(path)
     _check_codes(path)
     _check_header(path, image)
+    affine = _affine_in_mm(image)
+    remarks = _size_remark(image, affine)
+    for remark in remarks:
+        logger.warning("%s: %s", path, remark)
     shape = image.shape
     units = units_of(image.header)
     is_pair = len(shape) == 5 and shape[4] == 2
@@ -137,20 +159,64 @@ def open_nifti(path: str | Path) -> NiftiFile:
         "units": units,
         "kind": "complex" if channels == 2 else "magnitude",
         "complex_axis": 4 if is_pair else -1,
-        "nifti_header": np.frombuffer(image.header.as_byteswapped("<").binaryblock, np.uint8).copy(),
+        "remarks": remarks,
+        "nifti_header": _header_block(image.header),
     }
     times = _frame_times(path, image.header, full[1], units[1])
-    return NiftiFile(path, image, full, is_pair, _affine_in_mm(image), times, metadata)
+    return NiftiFile(path, image, full, is_pair, affine, times, metadata)
 
 
-def _load(path: Path) -> nib.Nifti1Image:
+def _header_block(header: nib.Nifti1Header) -> np.ndarray:
+    """Bytes of a header as of a single file, whatever it was read from."""
+    single = header.as_byteswapped("<")
+    single["magic"] = {b"ni1": b"n+1", b"ni2": b"n+2"}.get(bytes(single["magic"])[:3], single["magic"])
+    return np.frombuffer(single.binaryblock, np.uint8).copy()
+
+
+def opener_of(path: Path) -> Callable[..., Any]:
+    """What opens a file: by its first bytes, since names lie."""
+    with path.open("rb") as file:
+        return _OPENERS.get(file.read(2), open)
+
+
+def values_file(path: Path) -> Path:
+    """The file that holds the voxels of a NIfTI file: itself, or the ``.img`` beside a ``.hdr``."""
+    if path.suffix.lower() not in _PAIR:
+        return path
+    wanted = (path.stem, ".img")
+    return next((file for file in path.parent.iterdir() if (file.stem, file.suffix.lower()) == wanted), path)
+
+
+def header_file(path: Path) -> Path:
+    """The file that holds the header of a NIfTI file: itself, or the ``.hdr`` beside an ``.img``."""
+    if path.suffix.lower() not in _PAIR:
+        return path
+    wanted = (path.stem, ".hdr")
+    return next((file for file in path.parent.iterdir() if (file.stem, file.suffix.lower()) == wanted), path)
+
+
+def _load(path: Path) -> nib.Nifti1Pair:
     try:
-        image = nib.load(path)
+        opener = opener_of(path)
+        if _OPENERS.get(_ENDINGS.get(path.suffix.lower(), b""), open) is opener:
+            image = nib.load(path)
+        else:
+            with opener(path, "rb") as file:
+                image_class = _header_class(file.read(4))
+                file.seek(0)
+                holder = FileHolder(fileobj=file)
+                image = image_class.from_file_map({"header": holder, "image": holder})
     except NIFTI_FAILURES as error:
         raise unreadable_nifti(path, error) from error
-    if not isinstance(image, nib.Nifti1Image):
+    if not isinstance(image, nib.Nifti1Pair):
         raise NotAnImageError(f"{path} is not NIfTI but {type(image).__name__}. Convert it to NIfTI.")
     return image
+
+
+def _header_class(start: bytes) -> type[nib.Nifti1Image]:
+    """Kind of a file by its first four bytes, the size of its header in either order."""
+    size = int.from_bytes(start, "little"), int.from_bytes(start, "big")
+    return nib.Nifti2Image if nib.Nifti2Header.sizeof_hdr in size else nib.Nifti1Image
 
 
 def unreadable_nifti(path: Path, error: BaseException) -> UnreadableFileError:
@@ -167,7 +233,7 @@ def unreadable_nifti(path: Path, error: BaseException) -> UnreadableFileError:
     return UnreadableFileError(f"{path} cannot be read: {reason}. It is damaged or incomplete; copy it anew.")
 
 
-def _check_header(path: Path, image: nib.Nifti1Image) -> None:
+def _check_header(path: Path, image: nib.Nifti1Pair) -> None:
     """Refuse what is not an image of at most x, y, z, t and a pair, before its voxels are read."""
     shape, dtype = image.shape, image.get_data_dtype()
     if dtype.fields is not None:
@@ -180,7 +246,7 @@ def _check_header(path: Path, image: nib.Nifti1Image) -> None:
         raise NotAnImageError(f"{path} has the shape {shape}. Images have 2 to 4 axes: x, y, z, time.")
     if pair and ("VECTOR" in intent.upper() or "DISPVECT" in intent.upper()):
         raise NotAnImageError(f"{path} holds vectors ({intent}), not real and imaginary part. Give an image.")
-    check_packing(path, math.prod(shape), dtype.itemsize, is_packed=path.name.lower().endswith(".gz"))
+    check_packing(values_file(path), math.prod(shape), dtype.itemsize, is_packed=opener_of(path) is not open)
 
 
 def check_nifti_size(file: NiftiFile, size: int) -> None:
@@ -202,7 +268,7 @@ def check_nifti_size(file: NiftiFile, size: int) -> None:
         )
 
 
-def most_nifti_bytes(image: nib.Nifti1Image) -> int:
+def most_nifti_bytes(image: nib.Nifti1Pair) -> int:
     """Bytes, unpacked, from which on there is a row of voxels more than the header says."""
     itemsize = image.get_data_dtype().itemsize
     row = max(image.shape[0] * itemsize, 16)
@@ -212,10 +278,9 @@ def most_nifti_bytes(image: nib.Nifti1Image) -> int:
 def _check_codes(path: Path) -> None:
     """Refuse codes of the geometry that do not exist; nibabel would go on with another geometry."""
     try:
-        with ImageOpener(str(path)) as file:
+        with opener_of(path)(path, "rb") as file:
             head = file.read(nib.Nifti2Header.sizeof_hdr)
-        size = int.from_bytes(head[:4], "little")
-        header_class = nib.Nifti2Header if nib.Nifti2Header.sizeof_hdr in _both_ways(size) else nib.Nifti1Header
+        header_class = _header_class(head[:4]).header_class
         header = header_class(head[: header_class.sizeof_hdr], check=False)
     except NIFTI_FAILURES as error:
         raise unreadable_nifti(path, error) from error
@@ -224,12 +289,7 @@ def _check_codes(path: Path) -> None:
         raise GeometryError(f"{path} has the unknown codes {codes} for its geometry. Repair its header.")
 
 
-def _both_ways(size: int) -> tuple[int, int]:
-    """A number of four bytes, and the same with the bytes in the other order."""
-    return size, int.from_bytes(size.to_bytes(4, "little"), "big")
-
-
-def _intent_known(image: nib.Nifti1Image) -> bool:
+def _intent_known(image: nib.Nifti1Pair) -> bool:
     return int(image.header["intent_code"]) in intent_codes.niistring
 
 
@@ -275,14 +335,49 @@ def _frame_times(path: Path, header: nib.Nifti1Header, frames: int, unit: str) -
         raise NotAnImageError(f"{path} has {frames} points along an axis in {unit}, not time. Split it into images.")
     frame_time, start = float(header["pixdim"][4]), float(header["toffset"])
     if unit == "unknown" and frame_time > 0:
-        logger.info("%s has no unit of time; its frame time %g is taken for seconds", path, frame_time)
+        is_plausible = frame_time <= _LONGEST_FRAME
+        taken = "seconds" if is_plausible else "unknown, since that would be too long in seconds"
+        logger.info("%s has no unit of time; its frame time %g is taken for %s", path, frame_time, taken)
+        frame_time = frame_time if is_plausible else math.nan
     scale = MS_PER_UNIT.get(unit, 1e3)
     return regular_frame_times(frames, frame_time * scale, start * scale if math.isfinite(start) else 0.0)
 
 
-def _affine_in_mm(image: nib.Nifti1Image) -> np.ndarray:
+def _consistent_affine(image: nib.Nifti1Pair) -> np.ndarray:
+    """The header's affine; where its sform has other voxel sizes than pixdim, that of the qform, or its own scaled."""
+    affine, header = np.array(image.affine, np.float64), image.header
+    size = np.abs(np.array(header["pixdim"][1:4], np.float64))
+    lengths = np.sqrt((affine[:3, :3] ** 2).sum(axis=0))
+    known = (size > 0) & np.isfinite(size) & (lengths > 0) & (np.array((*image.shape, 1, 1)[:3]) > 1)
+    ratio = lengths[known] / size[known]
+    if not int(header["sform_code"]) or np.allclose(ratio, 1, rtol=_SAME_SIZE) or not _is_slip(ratio):
+        return affine
+    if int(header["qform_code"]):
+        chosen = np.array(header.get_qform(), np.float64)
+    else:
+        chosen = affine
+        chosen[:3, :3] *= np.where(known, size / np.where(known, lengths, 1.0), 1.0)
+    return chosen
+
+
+def _is_slip(ratio: np.ndarray) -> bool:
+    """Whether voxel sizes differ as software makes them differ, and not by damage."""
+    return bool(np.isfinite(ratio).all() and (ratio < _LARGEST_SLIP).all() and (ratio > 1 / _LARGEST_SLIP).all())
+
+
+def _size_remark(image: nib.Nifti1Pair, affine: np.ndarray) -> tuple[str, ...]:
+    """A sentence where the sform's voxel sizes were not taken."""
+    lengths = np.sqrt((np.asarray(image.affine)[:3, :3] ** 2).sum(axis=0))
+    taken = np.sqrt((affine[:3, :3] ** 2).sum(axis=0)) / MM_PER_UNIT.get(units_of(image.header)[0], 1.0)
+    if not int(image.header["sform_code"]) or np.allclose(lengths, taken, rtol=_SAME_SIZE):
+        return ()
+    shown = [" x ".join(f"{v:.4g}" for v in sizes) for sizes in (lengths, taken)]
+    return (f"its sform has voxels of {shown[0]}, against {shown[1]} of its pixdim, which are taken",)
+
+
+def _affine_in_mm(image: nib.Nifti1Pair) -> np.ndarray:
     """Affine in millimeters; an axis of one voxel without spacing gets 1 mm along the normal of the others."""
-    affine = np.array(image.affine, np.float64)
+    affine = _consistent_affine(image)
     affine[:3] *= MM_PER_UNIT.get(units_of(image.header)[0], 1.0)
     flat = [i for i in range(3) if (*image.shape, 1)[i] == 1 and not affine[:3, i].any()]
     if len(flat) == 1:

@@ -8,7 +8,6 @@ closed, whatever happens.
 
 from __future__ import annotations
 
-import gzip
 import io
 import tempfile
 import weakref
@@ -24,6 +23,7 @@ from monai_stcnnt.data.formats.nifti_header import (
     NiftiFile,
     check_nifti_size,
     most_nifti_bytes,
+    opener_of,
     unreadable_nifti,
 )
 from monai_stcnnt.data.slabs import SeriesSlabs
@@ -48,7 +48,7 @@ class NiftiSlabs(SeriesSlabs):
     """
 
     def __init__(self, file: NiftiFile, scratch: str | Path | None = None, *, in_memory: bool = False) -> None:
-        super().__init__(file.outline, [file.path])
+        super().__init__(file.outline, [file.path, file.values_path])
         self.file = file
         content, size = _unpack(file, scratch, in_memory) if file.is_packed else _open(file)
         self._content = content
@@ -62,8 +62,8 @@ class NiftiSlabs(SeriesSlabs):
         spec = (proxy.shape, proxy.dtype, proxy.offset, proxy.slope, proxy.inter)  # type: ignore[attr-defined]
         self._proxy = ArrayProxy(content, spec, mmap=False)
 
-    def read(self, frames: slice, slices: slice) -> np.ndarray:
-        """Read some frames of some slices; see :meth:`SeriesSlabs.read`."""
+    def _read(self, frames: slice, slices: slice) -> np.ndarray:
+        """Read some frames of some slices as they are in the files."""
         ndim = len(self._proxy.shape)
         where = (slice(None), slice(None), slices, frames, slice(None))[:ndim] + (slice(None),) * (ndim - 5)
         try:
@@ -81,7 +81,7 @@ class NiftiSlabs(SeriesSlabs):
 
 def _open(file: NiftiFile) -> tuple[IO[bytes], int]:
     try:
-        return open(file.path, "rb"), file.path.stat().st_size
+        return open(file.values_path, "rb"), file.values_path.stat().st_size
     except OSError as error:
         raise unreadable_nifti(file.path, error) from error
 
@@ -93,7 +93,7 @@ def _unpack(file: NiftiFile, scratch: str | Path | None, in_memory: bool) -> tup
         try:
             unpacked: IO[bytes] = io.BytesIO() if in_memory else tempfile.TemporaryFile(dir=scratch)  # noqa: SIM115
             content = stack.enter_context(unpacked)
-            packed = stack.enter_context(gzip.open(file.path))
+            packed = stack.enter_context(opener_of(file.path)(file.path, "rb"))
             while size <= most and (block := _read_block(file, packed)):
                 size += len(block)
                 content.write(block)
@@ -107,7 +107,7 @@ def _unpack(file: NiftiFile, scratch: str | Path | None, in_memory: bool) -> tup
     return content, size
 
 
-def _read_block(file: NiftiFile, packed: gzip.GzipFile) -> bytes:
+def _read_block(file: NiftiFile, packed: IO[bytes]) -> bytes:
     try:
         return packed.read(_CHUNK)
     except NIFTI_FAILURES as error:

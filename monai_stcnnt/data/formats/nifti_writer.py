@@ -8,6 +8,7 @@ import io
 import logging
 import os
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
@@ -21,6 +22,7 @@ from monai_stcnnt.data.formats.nifti_header import MM_PER_UNIT, MS_PER_UNIT, is_
 from monai_stcnnt.data.provenance import KEY
 from monai_stcnnt.data.record import SeriesRecord
 from monai_stcnnt.data.sinks import SeriesSink, claim
+from monai_stcnnt.data.slabs import BACKGROUND, background_of, with_background
 from monai_stcnnt.errors import OutputNotWritableError
 
 __all__ = ["NiftiSink", "nifti_file_layout", "write_nifti"]
@@ -77,7 +79,8 @@ def nifti_file_layout(outline: SeriesRecord, dtype: OutputDtype) -> tuple[bytes,
     """
     if dtype not in ("float32", "float64"):
         raise OutputNotWritableError(f"{dtype} is not written plane by plane. Choose float32 or float64.")
-    plane = outline.with_array(outline.array[..., :1, :1])
+    metadata = {name: value for name, value in outline.metadata.items() if name != BACKGROUND}
+    plane = replace(outline, array=outline.array[..., :1, :1], metadata=metadata)
     values, file_dtype = _file_values(plane, dtype)
     shape = (*outline.array.shape[:2:-1], *values.shape[2:])
     image = _image_for(outline, np.broadcast_to(np.zeros((), file_dtype), shape), file_dtype)
@@ -110,6 +113,7 @@ class NiftiSink(SeriesSink):
     def __init__(self, outline: SeriesRecord, path: Path, dtype: OutputDtype = "float32") -> None:
         super().__init__(outline, path)
         self.header, self.file_dtype, self.is_pair = nifti_file_layout(outline, dtype)
+        self.background = background_of(outline.metadata, outline.array.shape)
         self._aside = path
         self._file: IO[bytes]
 
@@ -130,6 +134,8 @@ class NiftiSink(SeriesSink):
     def write(self, frames: slice, slices: slice, values: np.ndarray) -> None:
         """Write some frames of some slices; see :meth:`SeriesSink.write`."""
         _, times, places, *_ = self.outline.array.shape
+        if self.background is not None:
+            values = np.where(self.background[slices], np.float32(np.nan), values)
         if self.outline.kind == "magnitude" or self.is_pair:
             parts = values.astype(self.file_dtype)
         else:
@@ -167,7 +173,7 @@ class NiftiSink(SeriesSink):
 
 def _file_values(record: SeriesRecord, dtype: OutputDtype) -> tuple[np.ndarray, np.dtype]:
     """Voxels in the file's axes (x, y, z, t), and their type in the file."""
-    values = record.to_spatial()
+    values = (with_background(record) if np.dtype(dtype).kind == "f" else record).to_spatial()
     source_ndim = int(record.metadata.get("file_ndim", 0)) if record.metadata.get("file_format") == "nifti" else 0
     if record.kind == "complex":
         if dtype not in ("float32", "float64"):

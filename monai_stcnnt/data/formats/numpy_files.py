@@ -18,6 +18,7 @@ from monai_stcnnt.data.atomic import write_aside
 from monai_stcnnt.data.checks import check_exists
 from monai_stcnnt.data.formats.base import Format, WriteOptions, refuse_series
 from monai_stcnnt.data.record import SeriesRecord, regular_frame_times
+from monai_stcnnt.data.slabs import with_background
 from monai_stcnnt.errors import (
     EmptyImageError,
     NotAnImageError,
@@ -152,7 +153,7 @@ class NumpyFiles(Format):
 
     def write(self, record: SeriesRecord, path: Path, how: WriteOptions) -> Path:
         """Write a file, see :func:`write_numpy`."""
-        return write_numpy(record, path)
+        return write_numpy(with_background(record) if how.class_names is None else record, path)
 
     def result_extension(self, path: Path, kind: str) -> str:
         """A result is one file, also that of a pair."""

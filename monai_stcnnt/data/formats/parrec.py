@@ -20,7 +20,7 @@ import numpy as np
 from nibabel.parrec import PARRECArrayProxy, PARRECError, PARRECHeader
 
 from monai_stcnnt.data.formats.base import NIFTI_EXTENSION, Format, SeriesSummary
-from monai_stcnnt.data.formats.parts import Component, alone_refused, choose_parts, join_parts, phase_scale
+from monai_stcnnt.data.formats.parts import Component, alone_refused, choose_parts, join_parts, pair_of, phase_scale
 from monai_stcnnt.data.record import SeriesRecord
 from monai_stcnnt.data.slabs import outline_of
 from monai_stcnnt.errors import MissingFileError, StcnntError, UnreadableFileError
@@ -54,6 +54,9 @@ class _Image:
     volumes: list[int]
     rows: np.ndarray
 
+    reason = ""
+    error = None
+
     def describe(self) -> str:
         return f"{self.key} ({self.component}, {len(self.volumes)} volumes, echo time {self.echo_time:g} ms)"
 
@@ -85,9 +88,10 @@ class ParRec(Format):
             header, found = _open(path)
         except StcnntError as error:
             return [SeriesSummary(str(path), self.name, refused=str(error))]
-        one = super().list(path, check=check)
-        if not one[0].refused or len(found) == 1:
-            return one
+        if len(found) == 1 or (len(found) == 2 and pair_of(found)):
+            one = super().list(path, check=check)
+            if not one[0].refused or len(found) == 1:
+                return one
         return [self._of_image(path, header, image) for image in found]
 
     def outline(self, path: Path) -> SeriesRecord:

@@ -12,14 +12,14 @@ from typing import Literal, Protocol, TypeVar
 
 import numpy as np
 
-from monai_stcnnt.errors import NotAnImageError, PhaseRangeError, SeriesSelectionError
+from monai_stcnnt.errors import NotAnImageError, PhaseRangeError, SeriesSelectionError, StcnntError
 from monai_stcnnt.mri.phase import radians_per_unit
 
-__all__ = ["Component", "ImagePart", "alone_refused", "choose_parts", "join_parts", "phase_scale"]
+__all__ = ["Component", "ImagePart", "alone_refused", "choose_parts", "join_parts", "pair_of", "phase_scale"]
 
 logger = logging.getLogger(__name__)
 
-Component = Literal["magnitude", "phase", "real", "imaginary", "derived"]
+Component = Literal["magnitude", "phase", "real", "imaginary", "velocity", "derived"]
 
 _PAIRS: tuple[tuple[Component, Component], ...] = (("real", "imaginary"), ("magnitude", "phase"))
 _OTHER_HALF = {"phase": "the magnitude", "real": "the imaginary part", "imaginary": "the real part"}
@@ -31,6 +31,8 @@ class ImagePart(Protocol):
     Attributes:
         key: the name to ask for.
         component: what its values are.
+        reason: what makes it a derived image, empty elsewhere.
+        error: why it cannot be used, None where it can.
         echo_time: in milliseconds, NaN where unknown.
     """
 
@@ -38,6 +40,10 @@ class ImagePart(Protocol):
     def key(self) -> str: ...  # noqa: D102 - see the class
     @property
     def component(self) -> Component: ...  # noqa: D102
+    @property
+    def reason(self) -> str: ...  # noqa: D102
+    @property
+    def error(self) -> StcnntError | None: ...  # noqa: D102
     @property
     def echo_time(self) -> float: ...  # noqa: D102
     def describe(self) -> str:
@@ -69,22 +75,30 @@ def choose_parts(found: Sequence[PartT], series: str | int | None, path: Path) -
     """
     if isinstance(series, str) and "+" in series:
         parts = [part for key in series.split("+") for part in _named(found, key.strip(), path)]
-        pair = _pair(parts) if len(parts) == 2 else []
+        pair = pair_of(parts) if len(parts) == 2 else []
         if not pair:
             names = " and ".join(part.describe() for part in parts)
             raise SeriesSelectionError(f"{path}: {names} are not the two parts of a complex image.")
         return pair
     chosen = list(found) if series is None else _named(found, str(series), path)
-    if len(chosen) == 1:
-        refused = alone_refused(chosen[0])
-        if refused:
-            raise NotAnImageError(f"{path}, series {chosen[0].key}: {refused}")
-        return chosen
-    pair = _pair(chosen)
-    if not pair:
+    usable = [part for part in chosen if part.error is None]
+    pair = pair_of(usable)
+    if pair:
+        logger.info("%s: %s and %s make one complex image", path, pair[0].describe(), pair[1].describe())
+        return pair
+    magnitudes = [part for part in usable if part.component == "magnitude"]
+    if len(chosen) > 1 and len(magnitudes) == 1 and len(usable) == len(chosen):
+        others = ", ".join(part.describe() for part in chosen if part is not magnitudes[0])
+        logger.warning("%s: %s is taken, not %s", path, magnitudes[0].describe(), others)
+        return magnitudes
+    if len(chosen) > 1:
         raise _no_choice(found, "several series", path)
-    logger.info("%s: %s and %s make one complex image", path, pair[0].describe(), pair[1].describe())
-    return pair
+    if chosen[0].error is not None:
+        raise chosen[0].error
+    refused = alone_refused(chosen[0])
+    if refused:
+        raise NotAnImageError(f"{path}, series {chosen[0].key}: {refused}")
+    return chosen
 
 
 def alone_refused(part: ImagePart) -> str:
@@ -92,7 +106,8 @@ def alone_refused(part: ImagePart) -> str:
     if part.component == "magnitude":
         return ""
     if part.component not in _OTHER_HALF:
-        return "this is no magnitude, but derived from other images; there is nothing to denoise in it."
+        why = f" ({part.reason})" if part.reason else ""
+        return f"this is no magnitude{why}, and is left as it is."
     article = "an" if part.component == "imaginary" else "a"
     return (
         f"{article} {part.component} image alone cannot be worked on. Ask for it together with "
@@ -149,9 +164,16 @@ def _no_choice(found: Sequence[PartT], what: str, path: Path) -> SeriesSelection
     return SeriesSelectionError(f"{path} holds {what}. Choose one with series=KEY: {listing}.")
 
 
-def _pair(chosen: Sequence[PartT]) -> list[PartT]:
-    """The two halves of one complex image among its parts, two or all four; nothing where that is not plain."""
-    by_component = {part.component: part for part in chosen}
+def pair_of(chosen: Sequence[PartT]) -> list[PartT]:
+    """The two halves of one complex image among its parts, two or all four; nothing where that is not plain.
+
+    Args:
+        chosen: the parts.
+
+    Returns:
+        Real and imaginary part, or magnitude and phase.
+    """
+    by_component = {part.component: part for part in chosen if part.error is None}
     if len(by_component) != len(chosen) or len(chosen) not in (2, 4):
         return []
     for pair in _PAIRS:

@@ -19,13 +19,15 @@ A search through folders is :func:`monai_stcnnt.data.listing.list_series`.
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Literal
 
-from monai_stcnnt.data.checks import check_exists, check_image
+from monai_stcnnt.data.checks import check_exists
 from monai_stcnnt.data.formats.base import NIFTI_EXTENSION, Format, SeriesSummary
 from monai_stcnnt.data.formats.dicom.dicom_format import Dicom
 from monai_stcnnt.data.formats.itk import Itk
+from monai_stcnnt.data.formats.mgh import Mgh
 from monai_stcnnt.data.formats.mrd.files import Mrd
 from monai_stcnnt.data.formats.nifti import Nifti
 from monai_stcnnt.data.formats.numpy_files import NumpyFiles
@@ -56,7 +58,7 @@ OutputFormat = Literal["same", "nifti", "dicom_seg"]
 FOLDERS = Dicom()
 """The format of folders without a format of their own, and of results without an ending."""
 
-FORMATS: tuple[Format, ...] = (NumpyFiles(), Nifti(), Itk(), ParRec(), Mrd(), FOLDERS)
+FORMATS: tuple[Format, ...] = (NumpyFiles(), Nifti(), Mgh(), Itk(), ParRec(), Mrd(), FOLDERS)
 """One row for each format; the first that recognizes a path takes it."""
 
 
@@ -134,11 +136,8 @@ def read_series(path: str | Path, *, series: str | int | None = None, check: boo
         SeriesSelectionError: if there are several series and none, or one that does not exist, is asked for.
         SeriesMismatchError: if the files of a series do not make one image.
     """
-    path = check_exists(path)
-    record = image_format(path).read(path, series=series)
-    if check:
-        check_image(record.array, str(path))
-    return record
+    with open_series(path, series=series, check=check, memory=sys.maxsize) as slabs:
+        return slabs.record()
 
 
 def open_series(

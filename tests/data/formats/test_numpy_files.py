@@ -44,7 +44,7 @@ def test_round_trip(tmp_path: Path, shape: tuple[int, ...], kind: str) -> None:
     out = write_numpy(record, tmp_path / "out" / "out.npy")
     np.testing.assert_array_equal(np.load(out), values)
     if kind == "pair":
-        assert read_series(path / "gmap.npy").array.shape[-2:] == shape[:2]
+        assert read_series(path / "gmap.npy", check=False).array.shape[-2:] == shape[:2]
 
 
 @pytest.mark.parametrize(

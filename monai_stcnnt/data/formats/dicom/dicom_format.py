@@ -9,17 +9,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pydicom.dataset import Dataset
-from pydicom.uid import UID
 
 from monai_stcnnt.data.formats.base import NIFTI_EXTENSION, Format, SeriesSummary, WriteOptions
-from monai_stcnnt.data.formats.dicom.frames import is_dicom, read_header
+from monai_stcnnt.data.formats.dicom.frames import is_dicom, read_header, syntax_of
 from monai_stcnnt.data.formats.dicom.listing import list_dicom_series
 from monai_stcnnt.data.formats.dicom.pixels import missing_decoder
 from monai_stcnnt.data.formats.dicom.seg import write_dicom_seg
 from monai_stcnnt.data.formats.dicom.series import DicomSeries
-from monai_stcnnt.data.formats.dicom.slabs import open_dicom, read_dicom
+from monai_stcnnt.data.formats.dicom.slabs import DicomSlabs, open_dicom
 from monai_stcnnt.data.formats.dicom.writer import write_dicom_series
-from monai_stcnnt.data.formats.parts import alone_refused
+from monai_stcnnt.data.formats.parts import alone_refused, pair_of
 from monai_stcnnt.data.paths import files_below
 from monai_stcnnt.data.provenance import action_of
 from monai_stcnnt.data.record import SeriesRecord
@@ -29,7 +28,7 @@ from monai_stcnnt.errors import OutputNotWritableError, StcnntError
 __all__ = ["Dicom"]
 
 
-_FROM_OUTLINE = ("shape", "spacing", "frame_times", "ordered_by")
+_FROM_OUTLINE = ("shape", "spacing", "frame_times", "ordered_by", "remarks")
 
 
 class Dicom(Format):
@@ -56,11 +55,11 @@ class Dicom(Format):
         """Tell what a file or folder holds, from headers; pixels are read where two series may be one complex image."""
         try:
             found = list_dicom_series(path)
-            joined = _complex_record(path, found)
-            if joined is not None:
-                return [_of_header(path, found, self.summary_of(joined))]
         except StcnntError as error:
             return [SeriesSummary(str(path), self.name, refused=str(error))]
+        joined = _complex_record(found)
+        if joined is not None:
+            return [_of_header(path, found, self.summary_of(joined))]
         return [self._of_series(path, part, is_only=len(found) == 1) for part in found]
 
     def open(
@@ -88,6 +87,9 @@ class Dicom(Format):
     def _of_series(self, entry: Path, part: DicomSeries, *, is_only: bool) -> SeriesSummary:
         """Summary of one series from its headers."""
         start = SeriesSummary(str(entry), self.name, "" if is_only else part.key, kind=part.component)
+        if part.error is not None:
+            kind = "unknown" if not part.frames else part.component
+            return dataclasses.replace(start, kind=kind, refused=str(part.error))
         try:
             start = _of_header(entry, [part], start)
             summary = self.summary_of(part.outline())
@@ -97,12 +99,13 @@ class Dicom(Format):
         return dataclasses.replace(start, refused=refused, **{name: getattr(summary, name) for name in _FROM_OUTLINE})
 
 
-def _complex_record(entry: Path, found: Sequence[DicomSeries]) -> SeriesRecord | None:
-    """The complex image that all series of a folder make; None where they are several images."""
-    if len(found) < 2 or all(part.component == "magnitude" for part in found):
+def _complex_record(found: Sequence[DicomSeries]) -> SeriesRecord | None:
+    """The complex image that two parts make; None where they are several images."""
+    if len(found) != 2 or len(pair_of(found)) != 2:
         return None
     try:
-        return read_dicom(entry)
+        with DicomSlabs(pair_of(found)) as slabs:
+            return slabs.record()
     except StcnntError:
         return None
 
@@ -111,8 +114,8 @@ def _of_header(entry: Path, parts: Sequence[DicomSeries], summary: SeriesSummary
     """Add what the header of the first file says."""
     first = parts[0].frames[0]
     header = read_header(first.path)
-    syntax = UID(str(header.file_meta.get("TransferSyntaxUID", "")))
-    missing = missing_decoder(syntax)
+    syntax = syntax_of(header)
+    missing = missing_decoder(syntax, int(header.get("BitsStored") or 8))
     return dataclasses.replace(
         summary,
         vendor=_printable(first.vendor),

@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pydicom
@@ -25,19 +26,23 @@ from pydicom import config
 from pydicom.dataset import Dataset
 from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.multival import MultiValue
+from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from monai_stcnnt.data.formats.parts import Component
+from monai_stcnnt.data.formats.dicom.kinds import Nature, first_value, nature_of, number_of
+from monai_stcnnt.data.formats.dicom.mosaics import tiles_of
 from monai_stcnnt.data.unpacking import check_deflated
 from monai_stcnnt.errors import GeometryError, NotAnImageError, StcnntError, UnreadableFileError
 
 __all__ = [
     "DECODE_FAILURES",
     "DicomFrame",
+    "frame_groups",
     "frames_of",
     "has_pixels",
     "is_dicom",
     "quiet_pydicom",
     "read_header",
+    "syntax_of",
 ]
 
 # What pydicom and its decoders raise on damaged files.
@@ -47,19 +52,15 @@ DECODE_FAILURES = (
     BytesLengthException, DecompressionBombError,
 )  # fmt: skip
 
-_COMPONENTS: dict[str, Component] = {
-    **dict.fromkeys(("M", "MAGNITUDE", "M_FFE", "M_SE", "M_IR", "M_PCA"), "magnitude"),
-    **dict.fromkeys(("P", "PHASE", "PHASE MAP", "PHASE_MAP", "P_FFE", "P_SE", "VELOCITY MAP", "VELOCITY"), "phase"),
-    **dict.fromkeys(("R", "REAL", "R_FFE", "R_SE", "R_IR"), "real"),
-    **dict.fromkeys(("I", "IMAGINARY", "I_FFE", "I_SE", "I_IR"), "imaginary"),
-}
 _COLORS = (
     "RGB", "PALETTE COLOR", "YBR_FULL", "YBR_FULL_422", "YBR_PARTIAL_420", "YBR_ICT", "YBR_RCT", "MONOCHROME1",
     "MONOCHROME2",
 )  # fmt: skip
 _POSITION_DIMENSIONS = {0x00209056, 0x00209057, 0x00200032, 0x00201041}  # stack, in-stack position, position, location
 _TEMPORAL_DIMENSION = 0x00209128
-_SIEMENS_HEADER = 0x00291010
+_GE_DELAY = 0x0043107C  # seconds between groups of slices
+_PHILIPS_BEGIN = 0x200510A0  # seconds from the start of the scan to that of the dynamic
+_PROTOCOL = ("StudyInstanceUID", "FrameOfReferenceUID", "ProtocolName", "SequenceName")
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +73,7 @@ class DicomFrame:
         instance_uid: SOPInstanceUID of the file.
         series_uid: SeriesInstanceUID.
         series_number: SeriesNumber, -1 where absent.
-        component: magnitude, phase, real or imaginary.
+        nature: what its values are.
         echo_time: in milliseconds, NaN where absent.
         shape: rows and columns.
         position: ``(3,)`` center of the first voxel in millimeters, DICOM patient axes (LPS).
@@ -85,9 +86,12 @@ class DicomFrame:
             ``acquisition``, ``content`` and ``index``; absent ones are missing.
         dimensions: values of the dimensions that an enhanced file declares, position in space apart.
         repetition_time: in milliseconds, NaN where absent.
+        volume_time: milliseconds that a volume takes where it is one repetition, NaN elsewhere.
         temporal_positions: how many there should be, 0 where unknown.
         vendor: Manufacturer.
-        tile: first row and column of the frame within a Siemens mosaic, None elsewhere.
+        acquisition: AcquisitionNumber, -1 where absent.
+        protocol: what series of one stack have in common: study, frame of reference, protocol and sequence.
+        tile: first row and column of the frame within a mosaic, None elsewhere.
     """
 
     path: Path
@@ -95,7 +99,7 @@ class DicomFrame:
     instance_uid: str
     series_uid: str
     series_number: int
-    component: Component
+    nature: Nature
     echo_time: float
     shape: tuple[int, int]
     position: np.ndarray
@@ -107,8 +111,11 @@ class DicomFrame:
     times: dict[str, float] = field(default_factory=dict)
     dimensions: tuple[int, ...] = ()
     repetition_time: float = math.nan
+    volume_time: float = math.nan
     temporal_positions: int = 0
     vendor: str = ""
+    acquisition: int = -1
+    protocol: tuple[str, ...] = ()
     tile: tuple[int, int] | None = None
 
     @property
@@ -145,20 +152,32 @@ def is_dicom(path: str | Path) -> bool:
         path: the file.
 
     Returns:
-        Whether ``DICM`` follows the 128 bytes of preamble.
+        Whether ``DICM`` follows the 128 bytes of preamble, or the file begins with DICOM's first elements instead.
     """
     try:
         with open(path, "rb") as file:
-            return file.read(132)[128:] == b"DICM"
+            start = file.read(132)
     except OSError:
         return False
+    return start[128:] == b"DICM" or _is_headless(start)
 
 
-def read_header(path: Path) -> Dataset:
+def _is_headless(start: bytes) -> bool:
+    """Whether a file without preamble begins with an element of group 2 or 8, as written by some exports."""
+    if len(start) < 132 or start[:2] not in (b"\x02\x00", b"\x08\x00") or start[3:4] != b"\x00":
+        return False
+    if start[4:6] in (b"UL", b"UI", b"CS", b"OB", b"SH", b"LO", b"DA", b"TM"):
+        return start[6:7] < b"\x80"
+    length = int.from_bytes(start[4:8], "little")
+    return length <= 64 and start[8 + length : 10 + length] in (b"\x02\x00", b"\x08\x00")
+
+
+def read_header(path: Path, **options: Any) -> Dataset:  # noqa: ANN401 - as pydicom takes them
     """Read a DICOM file without its pixels.
 
     Args:
         path: the file.
+        options: of pydicom's ``dcmread``.
 
     Returns:
         The data set.
@@ -169,13 +188,22 @@ def read_header(path: Path) -> Dataset:
     try:
         with quiet_pydicom():
             check_deflated(path)
-            return pydicom.dcmread(path, stop_before_pixels=True)
+            return pydicom.dcmread(path, **{"stop_before_pixels": True, "force": is_dicom(path), **options})
     except StcnntError:
         raise
     except DECODE_FAILURES as error:
         raise UnreadableFileError(
             f"{path} cannot be read as DICOM: {_reason(error)}. It is damaged; copy it anew."
         ) from None  # the cause quotes values
+
+
+def syntax_of(dataset: Dataset) -> UID:
+    """Transfer syntax of a file; of one without file meta information that which it was read by."""
+    stated = str(dataset.file_meta.get("TransferSyntaxUID") or "")
+    if stated:
+        return UID(stated)
+    is_implicit, is_little = dataset.original_encoding
+    return ImplicitVRLittleEndian if is_implicit else ExplicitVRLittleEndian if is_little else ExplicitVRBigEndian
 
 
 def has_pixels(dataset: Dataset) -> bool:
@@ -237,15 +265,13 @@ def _check_kind(dataset: Dataset, path: Path) -> None:
 
 
 def _frames(dataset: Dataset, path: Path) -> Iterator[DicomFrame]:
-    per_frame = dataset.get("PerFrameFunctionalGroupsSequence")
+    per_frame = frame_groups(dataset)
     if per_frame is None:
-        if _is_uih_grid(dataset):
-            raise NotAnImageError(
-                f"{path} is a mosaic of United Imaging (UIH): all slices of a volume in one image, which is not taken "
-                "apart. Export the series as single slices or as enhanced DICOM."
-            )
-        if _is_mosaic(dataset):
-            yield from _mosaic_frames(_frame(dataset, [dataset], path, 0), dataset)
+        tiles = tiles_of(dataset, path)
+        if tiles is not None:
+            for tile in tiles:
+                frame = _frame(dataset, [tile.places, dataset], path, tile.number)
+                yield replace(frame, shape=tile.shape, position=tile.position, tile=tile.corner)
             return
         if int(dataset.get("NumberOfFrames", 1) or 1) > 1:
             raise GeometryError(
@@ -262,73 +288,12 @@ def _frames(dataset: Dataset, path: Path) -> Iterator[DicomFrame]:
         )
 
 
-def _is_mosaic(dataset: Dataset) -> bool:
-    """Whether all slices of a volume stand in one image, by its type or by Siemens' own header."""
-    return "MOSAIC" in _image_type(dataset) or (_SIEMENS_HEADER in dataset and _mosaic_header(dataset)[0] > 1)
-
-
-def _is_uih_grid(dataset: Dataset) -> bool:
-    """Whether slices stand side by side as United Imaging stores them.
-
-    The image type says VFRAME; the number of slices, and a header for each, stand in private attributes.
-    """
-    if str(dataset.get("Manufacturer") or "").upper().startswith(("UIH", "UNITED IMAGING")):
-        if "VFRAME" in _image_type(dataset):
-            return True
-        try:
-            block = dataset.private_block(0x0065, "Image Private Header")
-        except KeyError:
-            return False
-        return float(block[0x50].value) > 1 if 0x50 in block else 0x51 in block
-    return False
-
-
-def _image_type(dataset: Dataset) -> list[str]:
-    return [str(token).upper() for token in dataset.get("ImageType") or []]
-
-
-def _mosaic_frames(mosaic: DicomFrame, dataset: Dataset) -> Iterator[DicomFrame]:
-    """Take a Siemens mosaic apart: the slices of a volume stand in the tiles of a square, row by row.
-
-    The position in the header is that of a plane as large as the mosaic around the same center; the number of slices
-    and their direction stand in Siemens' own header, which nibabel reads.
-    """
-    count, normal = _mosaic_header(dataset)
-    side = max(math.ceil(math.sqrt(count)), 1)
-    spacing = _number([dataset], "SpacingBetweenSlices")
-    known = count > 0 and 0 < spacing < math.inf and mosaic.shape[0] % side == 0 and mosaic.shape[1] % side == 0
-    if not known or normal is None or not np.isfinite(normal).all():
-        raise GeometryError(
-            f"{mosaic.path} is a mosaic whose header does not tell the number, direction and spacing of its slices. "
-            "Export it as single slices or as enhanced DICOM."
-        )
-    rows, columns = mosaic.shape[0] // side, mosaic.shape[1] // side
-    corner = np.array([mosaic.shape[1] - columns, mosaic.shape[0] - rows]) / 2 * mosaic.spacing[:2]
-    origin = mosaic.position + corner @ mosaic.orientation
-    for number in range(count):
-        yield replace(
-            mosaic,
-            number=number,
-            instance=(mosaic.instance[0], number),
-            shape=(rows, columns),
-            position=origin + number * spacing * normal,
-            tile=(number // side * rows, number % side * columns),
-        )
-
-
-def _mosaic_header(dataset: Dataset) -> tuple[int, np.ndarray | None]:
-    """Number of slices and unit vector from slice to slice, (0, None) where the header does not tell."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # nibabel calls its DICOM readers experimental
-        from nibabel.nicom import csareader
-    try:
-        header = csareader.get_csa_header(dataset, "image")
-    except csareader.CSAReadError:
-        header = None
-    if header is None:
-        return 0, None
-    count, normal = csareader.get_n_mosaic(header), csareader.get_slice_normal(header)
-    return int(count or 0), None if normal is None else np.asarray(normal, float)
+def frame_groups(dataset: Dataset) -> Sequence[Dataset] | None:
+    """The functional groups of an enhanced file's frames; None for a classic file, which may carry empty ones."""
+    groups = dataset.get("PerFrameFunctionalGroupsSequence")
+    if groups is None or ("ImagePositionPatient" in dataset and not any(len(group) for group in groups)):
+        return None
+    return list(groups)
 
 
 def _items(groups: Dataset) -> list[Dataset]:
@@ -367,7 +332,7 @@ def _frame(dataset: Dataset, places: Sequence[Dataset], path: Path, number: int)
         instance_uid=str(dataset.get("SOPInstanceUID", "")),
         series_uid=str(dataset.get("SeriesInstanceUID", "")),
         series_number=int(dataset.get("SeriesNumber") or -1),
-        component=_component(places),
+        nature=nature_of(dataset, places),
         echo_time=_number(places, "EffectiveEchoTime", _number(places, "EchoTime")),
         shape=(int(dataset.Rows), int(dataset.Columns)),
         position=position,
@@ -379,17 +344,16 @@ def _frame(dataset: Dataset, places: Sequence[Dataset], path: Path, number: int)
         times=_times(places),
         dimensions=_dimensions(dataset, places),
         repetition_time=_number(places, "RepetitionTime"),
+        volume_time=_volume_time(dataset, places),
         temporal_positions=int(dataset.get("NumberOfTemporalPositions") or 0),
         vendor=str(dataset.get("Manufacturer", "")),
+        acquisition=int(_number([dataset], "AcquisitionNumber", -1)),
+        protocol=tuple(str(dataset.get(name) or "") for name in _PROTOCOL),
     )
 
 
-def _first(places: Sequence[Dataset], name: str) -> object:
-    return next((place[name].value for place in places if name in place and place[name].value not in (None, "")), None)
-
-
 def _numbers(places: Sequence[Dataset], name: str, count: int) -> np.ndarray | None:
-    value = _first(places, name)
+    value = first_value(places, name)
     if not isinstance(value, (MultiValue, list)) or len(value) != count:
         return None
     numbers = np.array([float(v) for v in value])
@@ -397,39 +361,36 @@ def _numbers(places: Sequence[Dataset], name: str, count: int) -> np.ndarray | N
 
 
 def _number(places: Sequence[Dataset], name: str, default: float = math.nan) -> float:
-    value = _first(places, name)
-    if isinstance(value, (MultiValue, list)):
-        value = value[0] if len(value) else None
-    return default if value is None else float(value)  # type: ignore[arg-type]
-
-
-def _component(places: Sequence[Dataset]) -> Component:
-    stated = str(_first(places, "ComplexImageComponent") or "").upper()
-    if stated in _COMPONENTS:
-        return _COMPONENTS[stated]
-    image_type = _first(places, "FrameType") or _first(places, "ImageType") or []
-    tokens = [
-        str(token).upper() for token in (image_type if isinstance(image_type, (MultiValue, list)) else [image_type])
-    ]
-    found = [_COMPONENTS[token] for token in tokens[2:] if token in _COMPONENTS]
-    return next((component for component in found if component != "magnitude"), "magnitude")
+    found = number_of(first_value(places, name))
+    return default if found is None else found
 
 
 def _times(places: Sequence[Dataset]) -> dict[str, float]:
-    date = str(_first(places, "AcquisitionDate") or "")
-    content_date = str(_first(places, "ContentDate") or date)
+    date = str(first_value(places, "AcquisitionDate") or "")
+    content_date = str(first_value(places, "ContentDate") or date)
     candidates = {
         "trigger": _number(places, "NominalCardiacTriggerDelayTime", _number(places, "TriggerTime")),
         "offset": 1000 * _number(places, "TemporalPositionTimeOffset"),
         "acquisition": _clock(
-            _first(places, "FrameAcquisitionDateTime") or date + str(_first(places, "AcquisitionTime") or "")
+            first_value(places, "FrameAcquisitionDateTime") or date + str(first_value(places, "AcquisitionTime") or "")
         ),
-        "content": _clock(content_date + str(_first(places, "ContentTime") or "")),
+        "begin": 1000 * _private(places, _PHILIPS_BEGIN),
+        "content": _clock(content_date + str(first_value(places, "ContentTime") or "")),
         "index": _number(places, "TemporalPositionIndex", _number(places, "TemporalPositionIdentifier")),
     }
     if math.isnan(candidates["acquisition"]):
-        candidates["acquisition"] = _clock(_first(places, "AcquisitionDateTime") or "")
+        candidates["acquisition"] = _clock(first_value(places, "AcquisitionDateTime") or "")
     return {name: value for name, value in candidates.items() if math.isfinite(value)}
+
+
+def _private(places: Sequence[Dataset], tag: int) -> float:
+    """A number among private attributes, which Philips nests one deeper in enhanced files; NaN where there is none."""
+    for place in places:
+        for inner in (place, *(e.value[0] for e in place if e.VR == "SQ" and e.tag.is_private and e.value)):
+            found = number_of(inner[tag].value) if tag in inner else None
+            if found is not None:
+                return found
+    return math.nan
 
 
 def _clock(text: object) -> float:
@@ -448,10 +409,21 @@ def _clock(text: object) -> float:
     return 1000.0 * (((days * 24 + hours) * 60 + minutes) * 60 + seconds + sub)
 
 
+def _volume_time(dataset: Dataset, places: Sequence[Dataset]) -> float:
+    """Repetition time of two-dimensional echo-planar imaging, where it is the time of a volume; else NaN."""
+    sequence = first_value(places, "ScanningSequence") or ""
+    is_planar = "EP" in (sequence if isinstance(sequence, (MultiValue, list)) else [sequence])
+    is_planar = is_planar or str(first_value(places, "EchoPlanarPulseSequence") or "") == "YES"
+    time = _number(places, "RepetitionTime")
+    if not is_planar or str(first_value(places, "MRAcquisitionType") or "2D") != "2D" or not time > 0:
+        return math.nan
+    return time + 1000 * (number_of(dataset[_GE_DELAY].value) or 0.0 if _GE_DELAY in dataset else 0.0)
+
+
 def _dimensions(dataset: Dataset, places: Sequence[Dataset]) -> tuple[int, ...]:
     """Values of the declared dimensions other than position in space; the temporal one, the fastest, at the end."""
     pointers = [int(item.DimensionIndexPointer) for item in dataset.get("DimensionIndexSequence") or []]
-    values = _first(places, "DimensionIndexValues")
+    values = first_value(places, "DimensionIndexValues")
     numbers = [int(v) for v in values] if isinstance(values, (MultiValue, list)) else []
     if len(numbers) != len(pointers):
         return ()

@@ -15,27 +15,28 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pydicom
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.pixels.utils import as_pixel_options
-from pydicom.uid import HTJ2K, UID, DeflatedExplicitVRLittleEndian, HTJ2KLossless, HTJ2KLosslessRPCL
+from pydicom.uid import HTJ2K, UID, DeflatedExplicitVRLittleEndian, HTJ2KLossless, HTJ2KLosslessRPCL, JPEGExtended12Bit
 
-from monai_stcnnt.data.formats.dicom.frames import DECODE_FAILURES, quiet_pydicom
-from monai_stcnnt.data.unpacking import check_deflated, check_packing
+from monai_stcnnt.data.formats.dicom.frames import DECODE_FAILURES, quiet_pydicom, read_header, syntax_of
+from monai_stcnnt.data.unpacking import check_packing
 from monai_stcnnt.errors import NotAnImageError, StcnntError, UnreadableFileError
 
 __all__ = ["DicomPixels", "missing_decoder"]
 
 _PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 _LARGE = 1 << 16
+_LIBJPEG = "pylibjpeg"
 _HTJ2K = (HTJ2K, HTJ2KLossless, HTJ2KLosslessRPCL)
 
 
-def missing_decoder(syntax: str) -> str:
+def missing_decoder(syntax: str, bits: int = 8) -> str:
     """Tell what to do where no decoder is installed.
 
     Args:
         syntax: UID of the transfer syntax.
+        bits: stored for each pixel.
 
     Returns:
         What is missing and a way out; empty where pixels of this syntax can be decoded.
@@ -43,11 +44,19 @@ def missing_decoder(syntax: str) -> str:
     with quiet_pydicom():
         uid = UID(syntax)
         try:
-            is_available = get_decoder(uid).is_available
+            decoder = get_decoder(uid)
+            is_available = decoder.is_available
+            if uid == JPEGExtended12Bit and bits > 8:
+                is_available = _LIBJPEG in decoder.available_plugins
         except NotImplementedError:
             return f"is stored as {uid.name}, which is not read. Convert it, for example with gdcmconv --raw."
     if is_available:
         return ""
+    if uid == JPEGExtended12Bit:
+        return (
+            f"is compressed as {uid.name} with {bits} bits, which the installed decoders do not read: pip install "
+            "pylibjpeg pylibjpeg-libjpeg, or unpack it with dcmdjpeg."
+        )
     packages = "pylibjpeg pylibjpeg-openjpeg" if uid in _HTJ2K else '"monai-stcnnt[dicom]"'
     return f"is compressed as {uid.name}, for which no decoder is installed: pip install {packages}."
 
@@ -68,13 +77,12 @@ class DicomPixels:
         self._last: tuple[int, np.ndarray] | None = None
         self._inflated: np.ndarray | None = None
         with self._failures():
-            check_deflated(file)
-            dataset = pydicom.dcmread(file, defer_size=_LARGE)
-            self.syntax = UID(dataset.file_meta.TransferSyntaxUID)
+            dataset = read_header(file, stop_before_pixels=False, defer_size=_LARGE)
+            self.syntax = syntax_of(dataset)
             name = next((name for name in _PIXELS if name in dataset), None)
         if name is None:
             raise NotAnImageError(f"{file} is DICOM without pixels. Give a folder of images.")
-        missing = missing_decoder(self.syntax)
+        missing = missing_decoder(self.syntax, int(dataset.get("BitsStored") or 8))
         if missing:
             raise UnreadableFileError(f"{file} {missing}")
         with self._failures():
@@ -133,8 +141,16 @@ class DicomPixels:
         """Refuse a file with more or fewer pixels than its header says: sizes in the header are damaged."""
         frames, rows, columns = self.shape
         surplus = length - frames * rows * columns * itemsize
-        if not 0 <= surplus < max(columns * itemsize, 2):
+        if not 0 <= surplus < max(columns * itemsize, 2) and not self._is_padding(length, surplus):
             raise UnreadableFileError(
                 f"{self.file} holds {length} bytes of pixels, not those of {frames} x {rows} x {columns}, the frames, "
                 "rows and columns that its header says. It is damaged; copy it anew."
             )
+
+    def _is_padding(self, length: int, surplus: int) -> bool:
+        """Whether what follows the pixels is zeros, which some exports fill blocks with."""
+        if surplus < 0 or self._inflated is not None:
+            return False
+        with open(self.file, "rb") as content:
+            content.seek(self.offset + length - surplus)
+            return not any(content.read(surplus))

@@ -23,7 +23,7 @@ from pydicom.dataset import Dataset
 from pydicom.valuerep import format_number_as_ds
 
 from monai_stcnnt.data.atomic import write_aside
-from monai_stcnnt.data.formats.dicom.frames import DicomFrame, quiet_pydicom
+from monai_stcnnt.data.formats.dicom.frames import DicomFrame, frame_groups, quiet_pydicom
 from monai_stcnnt.data.formats.dicom.slabs import read_dicom
 from monai_stcnnt.data.formats.dicom.writer import new_uid, source_frames
 from monai_stcnnt.data.record import SeriesRecord
@@ -231,8 +231,9 @@ def _check_source(grid: Sequence[Sequence[tuple[Dataset, DicomFrame]]], folder: 
             raise OutputNotWritableError(
                 f"{folder}: the source is a mosaic, whose slices a segmentation object cannot refer to. {advice}"
             )
-        if "PerFrameFunctionalGroupsSequence" in header:
-            frames = len(header.PerFrameFunctionalGroupsSequence)
+        groups = frame_groups(header)
+        if groups is not None:
+            frames = len(groups)
             if len(grid) > 1 or frames != len(grid[0]) or any(other is not header for other, _ in grid[0]):
                 raise OutputNotWritableError(
                     f"{folder}: the source is an enhanced file that is not one volume. {advice}"
@@ -278,7 +279,7 @@ def _planes(mask: np.ndarray, row: Sequence[tuple[Dataset, DicomFrame]]) -> tupl
     first = row[0][1]
     extent = float(np.linalg.norm(row[-1][1].position - first.position))
     step = round(extent / (len(row) - 1) if len(row) > 1 else float(first.spacing[2]), 6)
-    if "PerFrameFunctionalGroupsSequence" in row[0][0]:
+    if frame_groups(row[0][0]) is not None:
         in_file = sorted(range(len(row)), key=lambda place: row[place][1].number)
         return mask[in_file], [_enhanced_header(row[0][0], [row[place][1] for place in in_file], step)]
     headers = [_impersonal(header) for header, _ in row]

@@ -18,7 +18,7 @@ from monai_stcnnt.data.formats.dicom.sorting import SortedFrames, sort_frames
 from monai_stcnnt.data.formats.parts import Component
 from monai_stcnnt.data.record import SeriesRecord
 from monai_stcnnt.data.slabs import outline_of
-from monai_stcnnt.errors import SeriesMismatchError
+from monai_stcnnt.errors import SeriesMismatchError, StcnntError
 
 __all__ = ["DicomSeries", "dicom_outline"]
 
@@ -30,22 +30,33 @@ class DicomSeries:
     Args:
         path: the file or folder.
         key: the name to ask for.
-        frames: its frames, in no order.
+        frames: its frames, in no order; none of a series whose files cannot be used.
+        number: SeriesNumber, -1 where absent.
+        uid: SeriesInstanceUID.
+        error: why it cannot be used.
     """
 
     path: Path
     key: str
     frames: tuple[DicomFrame, ...]
+    number: int
+    uid: str
+    error: StcnntError | None = None
 
     @property
     def component(self) -> Component:
-        """Magnitude, phase, real or imaginary."""
-        return self.frames[0].component
+        """What its values are."""
+        return self.frames[0].nature.component if self.frames else "derived"
+
+    @property
+    def reason(self) -> str:
+        """What makes it a derived image, empty elsewhere."""
+        return self.frames[0].nature.reason if self.frames else ""
 
     @property
     def echo_time(self) -> float:
         """In milliseconds, NaN where absent."""
-        return self.frames[0].echo_time
+        return self.frames[0].echo_time if self.frames else math.nan
 
     @property
     def name(self) -> str:
@@ -75,11 +86,12 @@ class DicomSeries:
 
     def answers_to(self, series: str) -> bool:
         """Whether it is meant by a key, a series number or a UID."""
-        first = self.frames[0]
-        return series in (self.key, str(first.series_number), first.series_uid)
+        return series in (self.key, str(self.number), self.uid)
 
     def describe(self) -> str:
         """One line without anything about the patient."""
+        if not self.frames:
+            return f"{self.key} (cannot be used)"
         first = self.frames[0]
         echo = f", echo time {first.echo_time:g} ms" if math.isfinite(first.echo_time) else ""
         size = f"{len(self.frames)} frames of {first.shape[1]} x {first.shape[0]}"
@@ -103,6 +115,7 @@ class DicomSeries:
             "component": self.component,
             "ordered_by": self.ordered.ordered_by,
             "repetition_time": first.repetition_time,
+            "remarks": self.ordered.remarks,
             "dicom_files": [str(file) for file in self.files],
             "dicom_frames": np.array([[(index[frame.path], frame.number) for frame in row] for row in grid]),
         }

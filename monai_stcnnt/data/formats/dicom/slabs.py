@@ -93,8 +93,8 @@ class DicomSlabs(SeriesSlabs):
             low = min(parts[1].declared_low, *(float(low) for low, _ in ranges))
             self.radians = phase_scale(parts[1].name, low, max(float(high) for _, high in ranges))
 
-    def read(self, frames: slice, slices: slice) -> np.ndarray:
-        """Read some frames of some slices; see :meth:`SeriesSlabs.read`."""
+    def _read(self, frames: slice, slices: slice) -> np.ndarray:
+        """Read some frames of some slices as they are in the files."""
         values = self._part(0, frames, slices)
         if len(self.parts) == 1:
             return values

@@ -5,8 +5,9 @@
 from __future__ import annotations
 
 import logging
+from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -19,7 +20,13 @@ __all__ = ["SortedFrames", "sort_frames"]
 logger = logging.getLogger(__name__)
 
 _SAME_PLACE = 1e-2  # millimeters
+_SAME_DIRECTION = 1e-3
 _IRREGULAR = 0.05  # of the slice spacing
+_ROUNDED = 0.1  # millimeters: positions may be rounded to that
+_MISSING = 1.5  # times the usual spacing
+_MOTION = 20.0  # millimeters that a head moves at most
+_HALF_DAY = 12 * 3600e3
+_CLOCKS = ("offset", "acquisition", "begin", "content")
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,12 +38,14 @@ class SortedFrames:
         affine: 4x4, from voxel indices (x, y, z) to millimeters in RAS orientation.
         frame_times: ``(T,)`` milliseconds from the first frame, NaN where the files do not tell.
         ordered_by: what ordered the frames in time.
+        remarks: what is not as it should be, although the series is used.
     """
 
     grid: list[list[DicomFrame]]
     affine: np.ndarray
     frame_times: np.ndarray
     ordered_by: str
+    remarks: tuple[str, ...] = ()
 
 
 def sort_frames(frames: Sequence[DicomFrame], name: str) -> SortedFrames:
@@ -59,21 +68,17 @@ def sort_frames(frames: Sequence[DicomFrame], name: str) -> SortedFrames:
         GeometryError: if slices are not equally spaced on a line.
     """
     _check_same(frames, name)
-    stacks = _by_place(frames)
-    counts = [len(stack) for stack in stacks]
-    if len(set(counts)) > 1:
-        usual = max(set(counts), key=counts.count)
-        odd = [f"slice {i + 1} has {n}" for i, n in enumerate(counts) if n != usual]
-        raise SeriesMismatchError(
-            f"{name}: frames are missing or surplus. Most of {len(counts)} slices have {usual}, but {', '.join(odd)}."
-        )
+    frames = _past_midnight(frames)
+    stacks, remarks = _stacks(frames, name)
     affine = _affine(stacks, name)
     ordered_by, key = _ordering(stacks, name)
     stacks = [sorted(stack, key=key) for stack in stacks]
     grid = [list(column) for column in zip(*stacks, strict=True)]
     times = _frame_times(grid, ordered_by)
     _check_gaps(grid, times, name)
-    return SortedFrames(grid, affine, times, ordered_by)
+    for remark in remarks:
+        logger.warning("%s: %s", name, remark)
+    return SortedFrames(grid, affine, times, ordered_by, remarks)
 
 
 def _check_same(frames: Sequence[DicomFrame], name: str) -> None:
@@ -81,15 +86,99 @@ def _check_same(frames: Sequence[DicomFrame], name: str) -> None:
     shapes = sorted({frame.shape for frame in frames})
     if len(shapes) > 1:
         raise SeriesMismatchError(f"{name}: the frames have different sizes (rows, columns): {shapes}.")
-    if any(np.abs(frame.orientation - first.orientation).max() > 1e-3 for frame in frames):
-        raise SeriesMismatchError(f"{name}: the frames have different orientations, such as those of a localizer.")
     if any(np.abs(frame.spacing[:2] - first.spacing[:2]).max() > 1e-4 * first.spacing[:2].max() for frame in frames):
         raise SeriesMismatchError(f"{name}: the frames have different pixel spacings.")
-    seen: dict[tuple[str, int], DicomFrame] = {}
+
+
+def _past_midnight(frames: Sequence[DicomFrame]) -> list[DicomFrame]:
+    """Add a day to clock times after midnight, where no date tells: no series lasts for twelve hours."""
+    late = {
+        name: max(frame.times[name] for frame in frames) - _HALF_DAY
+        for name in ("acquisition", "content")
+        if all(name in frame.times for frame in frames)
+    }
+    result = []
     for frame in frames:
-        other = seen.setdefault((frame.instance_uid, frame.number), frame)
-        if other is not frame:
-            raise SeriesMismatchError(f"{name}: {frame.path} is a duplicate of {other.path}. Remove one of them.")
+        shifted = {name: frame.times[name] + 2 * _HALF_DAY for name, start in late.items() if frame.times[name] < start}
+        result.append(replace(frame, times={**frame.times, **shifted}) if shifted else frame)
+    return result
+
+
+def _stacks(frames: list[DicomFrame], name: str) -> tuple[list[list[DicomFrame]], tuple[str, ...]]:
+    """Frames of each slice, as many of one as of another, and what had to be done for it."""
+    stacks = _by_place(frames)
+    counts = [len(stack) for stack in stacks]
+    motion = max(np.abs(frame.position - stack[0].position).max() for stack in stacks for frame in stack)
+    tilt = max(np.abs(frame.orientation - frames[0].orientation).max() for frame in frames)
+    gaps = np.diff([float(frames[0].normal @ stack[0].position) for stack in stacks])
+    is_regular = len(gaps) < 2 or gaps.max() <= _MISSING * np.median(gaps)
+    is_plain = len(set(counts)) == 1 and motion <= 10 * _SAME_PLACE and tilt <= _SAME_DIRECTION
+    if is_plain and is_regular:
+        return stacks, ()
+    volumes = _moving_volumes(frames)
+    if volumes:
+        rows = [list(column) for column in zip(*volumes, strict=True)]
+        motion = max(np.abs(frame.position - row[0].position).max() for row in rows for frame in row)
+        return rows, (f"the planes move by up to {motion:.1f} mm from volume to volume; those of the first one hold",)
+    if is_plain:
+        return stacks, ()
+    if tilt > _SAME_DIRECTION:
+        raise SeriesMismatchError(f"{name}: the frames have different orientations, and make no stack.")
+    if len(set(counts)) == 1:
+        raise SeriesMismatchError(
+            f"{name}: frames of one slice lie at different positions; the table or the plane moved."
+        )
+    whole = _without_last(stacks)
+    if whole:
+        left = sum(counts) - sum(map(len, whole))
+        return whole, (f"the last volume has {left} of {len(stacks)} slices, and is left out",)
+    usual = max(set(counts), key=counts.count)
+    odd = [f"slice {i + 1} has {n}" for i, n in enumerate(counts) if n != usual]
+    raise SeriesMismatchError(
+        f"{name}: frames are missing or surplus. Most of {len(counts)} slices have {usual}, but {', '.join(odd)}."
+    )
+
+
+def _moving_volumes(frames: Sequence[DicomFrame]) -> list[list[DicomFrame]]:
+    """Volumes of a scan whose planes followed the head, slices in order; nothing where it is not plain."""
+    normal = frames[0].normal
+    labels: list[Callable[[DicomFrame], float]] = [
+        lambda frame: frame.times.get("index", np.nan),
+        lambda frame: float(frame.acquisition),
+        lambda frame: frame.times.get("acquisition", np.nan),
+    ]
+    for label in labels:
+        groups: dict[float, list[DicomFrame]] = defaultdict(list)
+        for frame in frames:
+            groups[label(frame)].append(frame)
+        volumes = [sorted(groups[key], key=lambda frame: float(normal @ frame.position)) for key in sorted(groups)]
+        places = [np.array([normal @ frame.position for frame in volume]) for volume in volumes]
+        if len(volumes) < 2 or len(places[0]) < 2 or len({len(place) for place in places}) > 1:
+            continue
+        steps = np.diff(places[0])
+        shifts = np.array(places) - places[0]
+        if (
+            steps.min() > _SAME_PLACE
+            and np.ptp(shifts, axis=1).max() < 0.5 * steps.min()
+            and np.abs(shifts).max() < _MOTION
+        ):
+            return volumes
+    return []
+
+
+def _without_last(stacks: list[list[DicomFrame]]) -> list[list[DicomFrame]]:
+    """Stacks without the frames of a last volume that some slices lack; nothing where others are missing."""
+    most = max(map(len, stacks))
+    if most < 2 or any(len(stack) < most - 1 for stack in stacks):
+        return []
+    keys: list[_Key] = [_time_key("index"), _time_key("acquisition"), lambda frame: (float(frame.instance[0]),)]
+    for key in keys:
+        ordered = [sorted(stack, key=key) for stack in stacks]
+        kept = [key(frame) for stack in ordered for frame in stack[: most - 1]]
+        last = [key(stack[-1]) for stack in ordered if len(stack) == most]
+        if not np.isnan([*kept, *last]).any() and max(kept) < min(last):
+            return [stack[: most - 1] for stack in ordered]
+    return []
 
 
 def _by_place(frames: Sequence[DicomFrame]) -> list[list[DicomFrame]]:
@@ -112,11 +201,6 @@ def _affine(stacks: list[list[DicomFrame]], name: str) -> np.ndarray:
     first = stacks[0][0]
     origin = first.position
     positions = np.array([stack[0].position for stack in stacks])
-    for stack in stacks:
-        if max(np.abs(frame.position - stack[0].position).max() for frame in stack) > 10 * _SAME_PLACE:
-            raise SeriesMismatchError(
-                f"{name}: frames of one slice lie at different positions; the table or the plane moved."
-            )
     if len(stacks) == 1:
         step = first.normal * first.spacing[2]
     else:
@@ -133,12 +217,12 @@ def _affine(stacks: list[list[DicomFrame]], name: str) -> np.ndarray:
 def _check_steps(positions: np.ndarray, step: np.ndarray, name: str) -> None:
     gaps = np.linalg.norm(np.diff(positions, axis=0), axis=1)
     usual = float(np.median(gaps))
-    wide = [i for i, gap in enumerate(gaps) if gap > 1.5 * usual]
+    wide = [i for i, gap in enumerate(gaps) if gap > _MISSING * usual]
     if wide:
         where = ", ".join(f"after slice {i + 1} ({gaps[i]:.2f} mm)" for i in wide)
         raise SeriesMismatchError(f"{name}: slices are missing; the usual spacing is {usual:.2f} mm, but not {where}.")
     line = positions[0] + np.arange(len(positions))[:, None] * step
-    if np.abs(positions - line).max() > max(_IRREGULAR * usual, _SAME_PLACE):
+    if np.abs(positions - line).max() > max(_IRREGULAR * usual, min(_ROUNDED, 0.25 * usual)):
         raise GeometryError(
             f"{name}: slices are not equally spaced on a line (spacings {gaps.min():.2f} to {gaps.max():.2f} mm)."
         )
@@ -152,7 +236,9 @@ def _ordering(stacks: list[list[DicomFrame]], name: str) -> tuple[str, _Key]:
     if len(stacks[0]) == 1:
         return "position", lambda _: (0.0,)
     candidates = [
-        n for n in ("trigger", "offset", "acquisition", "index", "content") if _tells_apart(stacks, _time_key(n))
+        n
+        for n in ("trigger", "offset", "acquisition", "begin", "index", "content")
+        if _tells_apart(stacks, _time_key(n))
     ]
     if (
         candidates[:1] == ["trigger"]
@@ -201,14 +287,15 @@ def _frame_times(grid: list[list[DicomFrame]], ordered_by: str) -> np.ndarray:
     """Milliseconds from the first frame: the earliest slice of each frame tells its time."""
     if len(grid) == 1:
         return np.zeros(1)
-    source = ordered_by if ordered_by in ("trigger", "offset", "acquisition", "content") else "acquisition"
+    source = ordered_by if ordered_by in ("trigger", *_CLOCKS) else "acquisition"
     times = np.array([min(frame.times.get(source, np.nan) for frame in row) for row in grid])
     if np.isfinite(times).all() and (np.diff(times) > 0).all():
         return times - times[0] if source != "trigger" else times
-    first = grid[0][0]
-    if first.temporal_positions > 1 and first.repetition_time > 0:
-        return np.arange(len(grid)) * first.repetition_time
-    return np.full(len(grid), np.nan)
+    others = (np.array([min(frame.times.get(n, np.nan) for frame in row) for row in grid]) for n in _CLOCKS)
+    found = next((other for other in others if np.isfinite(other).all() and (np.diff(other) > 0).all()), None)
+    if found is not None:
+        return found - found[0]
+    return np.arange(len(grid)) * grid[0][0].volume_time
 
 
 def _check_gaps(grid: list[list[DicomFrame]], times: np.ndarray, name: str) -> None:

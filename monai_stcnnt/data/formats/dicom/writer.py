@@ -22,7 +22,7 @@ from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
 
 from monai_stcnnt.data.atomic import write_aside
-from monai_stcnnt.data.formats.dicom.frames import DicomFrame, frames_of, quiet_pydicom, read_header
+from monai_stcnnt.data.formats.dicom.frames import DicomFrame, frame_groups, frames_of, quiet_pydicom, read_header
 from monai_stcnnt.data.provenance import KEY, description_of
 from monai_stcnnt.data.record import LPS_TO_RAS, SeriesRecord
 from monai_stcnnt.errors import OutputNotWritableError
@@ -216,21 +216,22 @@ def _derived(header: Dataset, base: Dataset, frame: DicomFrame, seed: str | None
     kinds = [str(token) for token in header.get("ImageType") or []][2:]
     dataset.ImageType = ["DERIVED", "SECONDARY", *(kind for kind in kinds if kind not in ("MOSAIC", "NONE"))]
     dataset.DerivationDescription = derivation
-    dataset.SourceImageSequence = [_reference(header, frame, "PerFrameFunctionalGroupsSequence" in header)]
+    dataset.SourceImageSequence = [_reference(header, frame, frame_groups(header) is not None)]
     dataset.Rows, dataset.Columns = frame.shape
     dataset.ImagePositionPatient = [_text(v) for v in frame.position]
     dataset.ImageOrientationPatient = [_text(v) for v in frame.orientation.ravel()]
     dataset.PixelSpacing = [_text(frame.spacing[1]), _text(frame.spacing[0])]
-    if "PerFrameFunctionalGroupsSequence" in header:
+    if places:
         _flatten_times(dataset, frame, places)
     return dataset
 
 
 def _places(header: Dataset, frame: DicomFrame) -> list[Dataset]:
-    if "PerFrameFunctionalGroupsSequence" not in header:
+    frames = frame_groups(header)
+    if frames is None:
         return []
     groups = [
-        header.PerFrameFunctionalGroupsSequence[frame.number],
+        frames[frame.number],
         *header.get("SharedFunctionalGroupsSequence", [])[:1],
     ]
     return [element.value[0] for group in groups for element in group if element.VR == "SQ" and element.value]

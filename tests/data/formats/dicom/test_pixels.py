@@ -140,9 +140,9 @@ def test_enhanced_sample_files(shared_data: Path, tmp_path: Path, name: str) -> 
 def test_decoding_is_asked_for_once_per_file(make_dicom: MakeFiles, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
 
-    def ask(syntax: str) -> str:
+    def ask(syntax: str, bits: int) -> str:
         asked.append(syntax)
-        return missing_decoder(syntax)
+        return missing_decoder(syntax, bits)
 
     monkeypatch.setattr(dicom_pixels, "missing_decoder", ask)
     read_dicom(make_dicom("in", VALUES))

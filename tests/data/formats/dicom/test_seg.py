@@ -309,7 +309,7 @@ def test_folder_is_complete_or_absent(make_dicom: MakeFiles, tmp_path: Path, mon
 def test_segmentation_is_not_read_as_an_image(make_dicom: MakeFiles, tmp_path: Path) -> None:
     labels = read_dicom(make_dicom("in", VALUES)).with_array(MASK)
     folder = write_dicom_seg(labels, tmp_path / "out", class_names=NAMES)
-    with pytest.raises(errors.NotAnImageError, match="segmentation"):
+    with pytest.raises(errors.NotAnImageError, match="Segmentation Storage"):
         read_series(folder)
 
 
