@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from monai_stcnnt.errors import OptionError
 from monai_stcnnt.services.extras import needed
@@ -24,7 +24,7 @@ def open_executor(workers: int = 1, scheduler: str | None = None) -> Iterator[Ex
             used in their place.
 
     Yields:
-        The executor. At the end no new work begins; what runs is not waited for.
+        The executor. At the end no new work begins.
 
     Raises:
         OptionError: if there are no workers.
@@ -39,15 +39,10 @@ def open_executor(workers: int = 1, scheduler: str | None = None) -> Iterator[Ex
             executor.shutdown(wait=False, cancel_futures=True)
         return
     distributed = needed("distributed", "cluster")
-    cluster = None
-    if scheduler is None:
-        cluster = distributed.LocalCluster(
-            n_workers=workers, threads_per_worker=1, dashboard_address=None, host="127.0.0.1"
-        )
-    client = distributed.Client(scheduler or cluster)
-    try:
+    with ExitStack() as stack:
+        if scheduler is None:
+            local_cluster = needed("monai_stcnnt.apps.batch.workers", "cluster").local_cluster
+            client = stack.enter_context(distributed.Client(stack.enter_context(local_cluster(workers))))
+        else:
+            client = stack.enter_context(distributed.Client(scheduler))
         yield client.get_executor(pure=False)
-    finally:
-        client.close()
-        if cluster is not None:
-            cluster.close()

@@ -15,6 +15,8 @@ from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 
+from monai_stcnnt.apps.denoising import DenoiseOptions
+from monai_stcnnt.apps.segmenting import SegmentOptions
 from monai_stcnnt.data.checks import check_exists
 from monai_stcnnt.errors import OptionError, UnreadableFileError
 
@@ -110,5 +112,16 @@ def _rule(entry: Any, where: str) -> Rule:  # noqa: ANN401 - what YAML holds
     unknown = sorted(set(options) - _OPTIONS[action])
     if unknown:
         raise OptionError(f"{where}: {action} has no option {unknown[0]!r}, but {sorted(_OPTIONS[action])}.")
+    _check(action, options, where)
     patterns = {key: tuple(map(str, v)) if isinstance(v, list) else (str(v),) for key, v in match.items()}
     return Rule(str(entry.get("name", action)), action, patterns, options)
+
+
+def _check(action: Action, options: Mapping[str, Any], where: str) -> None:
+    """Refuse values that the action cannot have, before a series comes."""
+    kinds = {"denoise": DenoiseOptions, "segment": SegmentOptions}
+    try:
+        if action in kinds:
+            kinds[action](input=Path(), output=Path(), **options)
+    except (TypeError, ValueError) as error:
+        raise OptionError(f"{where}: {error}") from error

@@ -9,7 +9,7 @@ import math
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 
@@ -22,11 +22,11 @@ from monai_stcnnt.data.formats.mrd.images import (
     role_of,
 )
 from monai_stcnnt.data.record import SeriesRecord
-from monai_stcnnt.errors import GeometryError, OptionError, StcnntError
+from monai_stcnnt.errors import GeometryError, StcnntError
 from monai_stcnnt.services.engine import RecordDenoiser
 from monai_stcnnt.services.mrd.results import annotated
 
-__all__ = ["FrameByFrame", "StreamMode", "WholeSeries", "choose_mode"]
+__all__ = ["FrameByFrame", "StreamMode", "WholeSeries"]
 
 StreamMode = Literal["series", "realtime"]
 
@@ -34,22 +34,6 @@ logger = logging.getLogger(__name__)
 
 _MEASURED = 8  # frames that the noise level of a stream is estimated from, at most
 _NETWORKS = ("magnitude", "complex")
-
-
-def choose_mode(mode: str, denoiser: RecordDenoiser, context: int) -> WholeSeries | FrameByFrame:
-    """Make what denoises the images of one stream.
-
-    Args:
-        mode: ``series`` or ``realtime``.
-        denoiser: the network.
-        context: frames that a frame is denoised with in ``realtime``, itself included.
-
-    Raises:
-        OptionError: if an option is none of these.
-    """
-    if mode not in get_args(StreamMode) or context < 1:
-        raise OptionError(f"Mode {mode!r} with {context} frames: choose series, or realtime with 1 frame or more.")
-    return WholeSeries(denoiser) if mode == "series" else FrameByFrame(denoiser, context)
 
 
 @dataclass(frozen=True)

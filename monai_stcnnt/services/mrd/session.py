@@ -11,10 +11,11 @@ import socket
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import get_args
 
-from monai_stcnnt.errors import ProtocolError, StcnntError
+from monai_stcnnt.errors import OptionError, ProtocolError, StcnntError
 from monai_stcnnt.services.engine import DenoiserOptions, RecordDenoiser
-from monai_stcnnt.services.mrd.denoising import FrameByFrame, WholeSeries, choose_mode
+from monai_stcnnt.services.mrd.denoising import FrameByFrame, StreamMode, WholeSeries
 from monai_stcnnt.services.mrd.messages import (
     Limits,
     Message,
@@ -37,12 +38,22 @@ class StreamOptions:
     Attributes:
         denoiser: the network's options.
         mode: ``series`` or ``realtime``.
-        context: frames that a frame is denoised with in ``realtime``.
+        context: frames that a frame is denoised with in ``realtime``, itself included.
+
+    Raises:
+        OptionError: if a mode or a number of frames is none.
     """
 
     denoiser: DenoiserOptions = field(default_factory=DenoiserOptions)
     mode: str = "series"
     context: int = 8
+
+    def __post_init__(self) -> None:
+        """Check the options."""
+        if self.mode not in get_args(StreamMode) or self.context < 1:
+            raise OptionError(
+                f"Mode {self.mode!r} with {self.context} frames: choose series, or realtime with 1 frame or more."
+            )
 
 
 def options_from_text(text: str, options: StreamOptions) -> StreamOptions:
@@ -74,9 +85,9 @@ def options_from_text(text: str, options: StreamOptions) -> StreamOptions:
             noise_sigma=float(asked.get("noisesigma") or 0) or options.denoiser.noise_sigma,
         )
         mode, context = str(asked.get("mode", options.mode)), int(asked.get("context", options.context))
+        return StreamOptions(denoiser, mode, context)
     except (TypeError, ValueError) as error:
         raise ProtocolError(f"The client's parameters are none: {error}.") from error
-    return StreamOptions(denoiser, mode, context)
 
 
 def _is_true(value: object) -> bool:
@@ -160,7 +171,8 @@ class Session:
         self.images += 1
         if self._mode is None:
             denoiser = self.open_denoiser(self.options.denoiser)
-            self._mode = choose_mode(self.options.mode, denoiser, self.options.context)
+            is_whole = self.options.mode == "series"
+            self._mode = WholeSeries(denoiser) if is_whole else FrameByFrame(denoiser, self.options.context)
         if isinstance(self._mode, WholeSeries):
             self._held += len(message.body)
             self._check_room()

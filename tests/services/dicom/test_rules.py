@@ -69,6 +69,8 @@ def test_derived_series_are_left_alone_without_rules() -> None:
         ("rules: [{do: denoise, match: {NoKeyword: x}}]", OptionError),
         ("rules: [{do: denoise, options: {speed: 2}}]", OptionError),
         ("rules: [{do: denoise, match: 3}]", OptionError),
+        ("rules: [{do: denoise, options: {strength: -1}}]", OptionError),
+        ("rules: [{do: denoise, options: {strength: much}}]", OptionError),
     ],
 )
 def test_wrong_rules_are_one_sentence(text: str, error: type[Exception], tmp_path: Path) -> None:

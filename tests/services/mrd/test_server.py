@@ -15,7 +15,7 @@ import ismrmrd
 import numpy as np
 import pytest
 
-from monai_stcnnt.errors import ProtocolError, ServiceAddressError
+from monai_stcnnt.errors import OptionError, ProtocolError, ServiceAddressError
 from monai_stcnnt.services.engine import DenoiserOptions
 from monai_stcnnt.services.mrd.messages import Limits
 from monai_stcnnt.services.mrd.results import add_attributes
@@ -247,9 +247,27 @@ def test_text_for_others_changes_nothing(text: str) -> None:
     assert options_from_text(text, StreamOptions()) == StreamOptions()
 
 
-def test_parameters_that_are_none_are_refused() -> None:
+@pytest.mark.parametrize("asked", ['"strength": "much"', '"mode": "backwards"', '"context": 0'])
+def test_parameters_that_are_none_are_refused(asked: str) -> None:
     with pytest.raises(ProtocolError, match="parameters"):
-        options_from_text('{"parameters": {"strength": "much"}}', StreamOptions())
+        options_from_text(f'{{"parameters": {{{asked}}}}}', StreamOptions())
+
+
+@pytest.mark.parametrize("options", [{"mode": "backwards"}, {"mode": "realtime", "context": 0}])
+def test_wrong_options_are_refused_before_a_client_comes(options: dict[str, Any]) -> None:
+    with pytest.raises(OptionError, match="realtime"):
+        StreamOptions(**options)
+
+
+def test_a_server_that_ends_lets_its_clients_go_and_its_port_be_taken() -> None:
+    with serving() as server, socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
+        connection.sendall(image_bytes()[:100])
+        time.sleep(0.1)
+        server.stop()
+        while connection.recv(65536):
+            pass
+    with MrdServer(port=server.port, limits=Limits(timeout=20), open_denoiser=Halver) as again:  # type: ignore[arg-type]
+        assert len(exchange(again.port, cine(1, 1))) == 1
 
 
 def test_an_image_that_cannot_be_denoised_comes_back_and_says_so() -> None:
