@@ -20,7 +20,10 @@ from monai_stcnnt.data.checks import check_image
 from monai_stcnnt.data.record import SeriesRecord
 from monai_stcnnt.data.slabs import IN_MEMORY, MemorySlabs
 from monai_stcnnt.data.writer import SaveSeries
-from monai_stcnnt.engines.streamed_denoising import SeriesFrames, denoise_series, estimate_series_noise
+from monai_stcnnt.engines.series_frames import SeriesFrames
+from monai_stcnnt.engines.series_noise import estimate_series_noise
+from monai_stcnnt.engines.streamed_denoising import StreamedDenoiser, denoise_series
+from monai_stcnnt.transforms import NoiseOptions
 
 __all__ = ["DenoiserOptions", "RecordDenoiser"]
 
@@ -67,7 +70,7 @@ class RecordDenoiser:
         }  # fmt: skip
         with plain_errors(), expected_remarks():
             workflow = open_inference(bundle_folder("mri_denoising", options.bundle), **overrides)
-        self._evaluator = workflow.evaluator
+            self._streamed: StreamedDenoiser = workflow.parser.get_parsed_content("streamed")
         self._lock = threading.Lock()
 
     def noise_level(self, record: SeriesRecord, gmap: SeriesRecord | None = None) -> float:
@@ -83,7 +86,8 @@ class RecordDenoiser:
         Raises:
             NoiseLevelError: if there is no noise to estimate.
         """
-        return estimate_series_noise(SeriesFrames(MemorySlabs(record), None if gmap is None else MemorySlabs(gmap)))
+        frames = SeriesFrames(MemorySlabs(record), None if gmap is None else MemorySlabs(gmap))
+        return estimate_series_noise(frames, None).level
 
     def __call__(
         self, record: SeriesRecord, gmap: SeriesRecord | None = None, noise_sigma: float | None = None
@@ -102,29 +106,27 @@ class RecordDenoiser:
             StcnntError: if the image cannot be denoised.
         """
         check_image(record.array, str(record.metadata.get("source", "the image")))
-        kept, evaluator = _Kept(), self._evaluator
+        sigma, streamed = noise_sigma or self.options.noise_sigma, self._streamed
         with self._lock:
             saved = denoise_series(
-                MemorySlabs(record), kept, evaluator.network, evaluator.inferer,
-                gmap=None if gmap is None else MemorySlabs(gmap), noise_sigma=noise_sigma or self.options.noise_sigma,
-                strength=self.options.strength, device=evaluator.state.device,
+                MemorySlabs(record), _Nowhere(), streamed.network, streamed.inferer,
+                gmap=None if gmap is None else MemorySlabs(gmap), noise=NoiseOptions(sigma),
+                strength=self.options.strength, device=streamed.state.device,
             )  # fmt: skip
-        return record.with_array(kept.array), saved.noise_sigma
+        assert saved.record is not None  # what comes from memory is kept there
+        return record.with_array(saved.record.array), saved.noise_sigma
 
 
-class _Kept(SaveSeries):
-    """A saver that keeps the result in memory."""
+class _Nowhere(SaveSeries):
+    """A saver that writes nothing: a result of an image in memory is in memory."""
 
     def __init__(self) -> None:
         self.path = Path("memory")
-        self.array = np.empty(0, np.float32)
 
     @contextmanager
-    def open(self, outline: SeriesRecord, *, memory: int = IN_MEMORY) -> Iterator[_Kept]:  # type: ignore[override]  # noqa: ARG002
-        """Make room for a result."""
-        self.array = np.empty(outline.array.shape, np.float32)
+    def open(self, outline: SeriesRecord, *, memory: int = IN_MEMORY) -> Iterator[_Nowhere]:  # type: ignore[override]  # noqa: ARG002
+        """Take slabs."""
         yield self
 
     def write(self, frames: slice, slices: slice, values: np.ndarray) -> None:
         """Take a slab."""
-        self.array[:, frames, slices] = values
