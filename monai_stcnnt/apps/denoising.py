@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -17,16 +18,21 @@ from monai_stcnnt.apps.batch.publish import UNFINISHED
 from monai_stcnnt.apps.batch.run import RunResult, run_series
 from monai_stcnnt.apps.batch.tasks import RunOptions, SeriesEngine, SeriesTask
 from monai_stcnnt.apps.bundles import bundle_checksum, bundle_folder, expected_remarks, open_inference
+from monai_stcnnt.apps.origin import origin_of, provenance_of
+from monai_stcnnt.apps.review.index import write_index
 from monai_stcnnt.apps.review.names import check_report_name
 from monai_stcnnt.apps.review.reports import write_qc, write_report
 from monai_stcnnt.apps.review.review import Review, review_series
 from monai_stcnnt.data import SaveSeries, SeriesRecord, read_series
+from monai_stcnnt.data.provenance import sidecar_path
 from monai_stcnnt.engines.streamed_denoising import StreamedDenoiser
 from monai_stcnnt.errors import OptionError
 
 __all__ = ["DenoiseOptions", "Denoiser", "denoise", "run_denoising"]
 
 BUNDLE = "mri_denoising"
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +97,8 @@ class DenoiseOptions(RunOptions):
             check_report_name(self.report)
         if self.qc is not None:
             check_report_name(self.qc, (".json",))
+            if self.is_file and self.qc.resolve() == sidecar_path(self.output).resolve():
+                raise OptionError(f"{self.qc} will hold the facts about the result. Choose another name for qc.")
 
     def recipe(self) -> Recipe:
         """What results depend on beside their input."""
@@ -160,7 +168,25 @@ def run_denoising(options: DenoiseOptions) -> RunResult:
             for row in result.done
         ]  # fmt: skip
         write_qc(entries, options.qc)
+    if options.report is not None:
+        _finish_reports(options.report, result, options.root.name)
     return result
+
+
+def _finish_reports(report: Path, result: RunResult, title: str) -> None:
+    """Write the page that leads to the pages of several series, and name what was written."""
+    if not result.is_single and report.suffix.lower() == ".html":
+        entries = [
+            {"source": row.name, "status": row.status, "error": row.error, "seconds": row.seconds or None,
+             "qc": row.figures if row.status == "done" else None,
+             "report": result.reports[row.target] if row.status == "done" else None}
+            for row in result.rows
+        ]  # fmt: skip
+        entries += [{"source": name, "status": "not reached"} for name in result.missing]
+        logger.info("report: %s", write_index(entries, report, title))
+        return
+    for row in result.done:
+        logger.info("report: %s", result.reports[row.target])
 
 
 class Denoiser(SeriesEngine):
@@ -182,12 +208,15 @@ class Denoiser(SeriesEngine):
         self.engine.interrupt_resume_enabled = False  # after a failure, the next run is another series
         self.engine.logger.setLevel(logging.CRITICAL)  # what goes wrong is raised, and said once
         self.device = str(self.engine.state.device)
+        self.provenance = provenance_of(options.suffix, bundle_folder(BUNDLE, options.bundle), options.recipe())
 
     def run(self, task: SeriesTask, target: Path, uid_seed: str = "") -> dict[str, Any]:
         """Denoise one series; see :meth:`SeriesEngine.run`."""
         engine = self.engine
         engine.reader.series = task.series or None
-        engine.saver = SaveSeries(target.parent, output_file=target, uid_seed=uid_seed or None)
+        engine.saver = SaveSeries(
+            target.parent, output_file=target, uid_seed=uid_seed or None, provenance=self.provenance
+        )
         item = {"image": str(task.path)} if task.gmap is None else {"image": str(task.path), "gmap": str(task.gmap)}
         engine.data_loader, engine.state.epoch_length = [item], 1
         with expected_remarks():
@@ -200,17 +229,23 @@ class Denoiser(SeriesEngine):
             return {"sigma": saved.noise_sigma}
         if after is None:
             before, after = read_series(task.path, series=task.series or None), read_series(target, check=False)
-        return self._review(task, before, after, saved.noise_sigma).as_dict()
+        return self._review(task, before, after, saved.noise_sigma, _now()).as_dict()
 
     def report(self, task: SeriesTask, saved: Path, row: SeriesRow) -> None:
         """Write the report of a result that was made before."""
         before, after = read_series(task.path, series=task.series or None), read_series(saved, check=False)
-        self._review(task, before, after, float(row.figures["sigma"]))
+        self._review(task, before, after, float(row.figures["sigma"]), row.finished)
 
-    def _review(self, task: SeriesTask, before: SeriesRecord, after: SeriesRecord, sigma: float) -> Review:
+    def _review(self, task: SeriesTask, before: SeriesRecord, after: SeriesRecord, sigma: float, date: str) -> Review:
         """Compare a result with its image, once, and show it where that is wanted."""
         gmap = None if task.gmap is None else read_series(task.gmap, check=False).magnitude
-        found = review_series(before, after, sigma=sigma, gmap=gmap, title=task.name)
+        source = "estimated from the image" if self.options.noise_sigma is None else "given"
+        origin = origin_of(self.provenance, self.device, source, date[:16].replace("T", " ") + " UTC")
+        found = review_series(before, after, sigma=sigma, gmap=gmap, title=task.name, origin=origin)
         if task.report is not None:
             write_report(found, task.report)
         return found
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat()

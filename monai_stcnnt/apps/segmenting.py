@@ -21,6 +21,7 @@ from monai_stcnnt.apps.batch.run import RunResult, run_series
 from monai_stcnnt.apps.batch.tasks import RunOptions, SeriesEngine, SeriesTask
 from monai_stcnnt.apps.bundles import bundle_checksum, bundle_folder, expected_remarks, open_inference
 from monai_stcnnt.apps.denoising import DenoiseOptions
+from monai_stcnnt.apps.origin import provenance_of
 from monai_stcnnt.apps.review.names import check_report_name, report_names
 from monai_stcnnt.apps.review.segmentation import segmentation_report
 from monai_stcnnt.apps.review.volume_plot import volume_plot
@@ -194,6 +195,7 @@ class Segmenter(SeriesEngine):
         self.evaluator.interrupt_resume_enabled = False  # after a failure, the next run is another series
         self.evaluator.logger.setLevel(logging.CRITICAL)  # what goes wrong is raised, and said once
         self.device = str(self.evaluator.state.device)
+        self.provenance = provenance_of("segmented", folder, options.recipe())
         self.names = _class_names(workflow.parser, folder)
         self.denoiser = options.denoising.open_engine() if options.denoise else None
 
@@ -214,7 +216,10 @@ class Segmenter(SeriesEngine):
             )
         metadata = {**images.metadata, "kind": "magnitude", "complex_axis": -1}
         labels = replace(images, array=masks.array, metadata=metadata)
-        write_labels(labels, target, class_names=self.names, algorithm_version=__version__, uid_seed=uid_seed or None)
+        write_labels(
+            labels, target, class_names=self.names, algorithm_version=__version__, uid_seed=uid_seed or None,
+            provenance=self.provenance,
+        )  # fmt: skip
         measures = measure_masks(labels, self.names, task.name)
         if task.report is not None:
             self._draw(task, task.report, shown, labels, measures)

@@ -117,7 +117,7 @@ def denoise_series(
         stack.enter_context(torch.autocast(place.type, dtype=torch.bfloat16, enabled=amp))
         blocks = _blocks(frames, model, inferer, network, place, bar)
         first = next(blocks)
-        outline = _outline_of_result(image.outline, first[2].shape[0])
+        outline = _outline_of_result(image.outline, first[2].shape[0], model.level)
         sink = stack.enter_context(saver.open(outline))
         kept = np.empty(outline.array.shape, np.float32) if isinstance(image, MemorySlabs) else None
         for times, slices, values in chain([first], blocks):
@@ -226,8 +226,8 @@ def _blocks(
                 yield *frames.places(item, first, first + values.shape[2]), frames.to_file(values)
 
 
-def _outline_of_result(outline: SeriesRecord, channels: int) -> SeriesRecord:
+def _outline_of_result(outline: SeriesRecord, channels: int, sigma: float) -> SeriesRecord:
     """What is saved: what was read, or its magnitude where the network makes one channel of two."""
     shape = (channels, *outline.array.shape[1:])
-    metadata = {**outline.metadata, "kind": "complex" if channels == 2 else "magnitude"}
+    metadata = {**outline.metadata, "kind": "complex" if channels == 2 else "magnitude", "noise_sigma": sigma}
     return SeriesRecord(np.broadcast_to(np.float32(0), shape), outline.affine, outline.frame_times, metadata)

@@ -31,7 +31,9 @@ from monai_stcnnt.apps.batch.manifest import (
 )
 from monai_stcnnt.apps.batch.tasks import RunOptions, SeriesEngine, SeriesTask, error_text
 from monai_stcnnt.apps.bundles import plain_errors
+from monai_stcnnt.apps.review.names import is_current
 from monai_stcnnt.data.paths import files_below
+from monai_stcnnt.data.provenance import sidecar_path
 from monai_stcnnt.errors import ChangedFileError, OutputNotWritableError, ResultExistsError
 
 __all__ = ["UNFINISHED", "Order", "Outcome", "carry_out", "failure", "publish", "sync_files", "unfinished"]
@@ -186,13 +188,14 @@ def _result_of(order: Order, engine: SeriesEngine, made: Path) -> Outcome:
     if before is not None and not order.options.redo and results_exist(before, folder):
         same_input, same_recipe = before.input_sha256 == row.input_sha256, before.recipe == row.recipe
         if same_input and same_recipe:
-            if task.report is not None and not task.report.exists():
+            if task.report is not None and not is_current(task.report, folder / task.target):
                 engine.report(task, folder / task.target, before)
             return Outcome(replace(before, status="done", input_stamp=row.input_stamp))
         if not same_recipe:
             _make_way(order, f"was made with another {', '.join(before.recipe.differences(row.recipe))}")
     elif (folder / task.target).exists() and (before is None or not before.outputs):
         _make_way(order, "exists already, and the manifest does not know it")
+    _check_sidecar(order)
     made.mkdir()
     figures = engine.run(task, made / Path(task.target).name, _uid_seed(row, engine.device))
     if stamp_of(files) != row.input_stamp:
@@ -213,6 +216,18 @@ def _make_way(order: Order, why: str) -> None:
         raise ResultExistsError(f"{path} {why}. Choose another folder, or remove it.")
     if not order.options.redo:
         raise ResultExistsError(f"{path} {why}. Choose another name or folder, or replace it with --redo.")
+
+
+def _check_sidecar(order: Order) -> None:
+    """Refuse to replace a file of somebody else by the facts about a result."""
+    target = Path(order.task.target)
+    sidecar = sidecar_path(target)
+    is_ours = order.before is not None and sidecar.as_posix() in {entry.path for entry in order.before.outputs}
+    if target.suffix and not (is_ours or order.options.redo) and (order.options.folder / sidecar).exists():
+        raise ResultExistsError(
+            f"{order.options.folder / sidecar} exists already, and would be replaced by the facts about the result. "
+            "Choose another name or folder, or replace it with --redo."
+        )
 
 
 def publish(outcome: Outcome, folder: Path, journal: Journal, *, is_only: bool) -> SeriesRow:

@@ -19,6 +19,7 @@ from monai_stcnnt.apps.batch.manifest import MANIFEST, Journal, Recipe, SeriesRo
 from monai_stcnnt.apps.batch.publish import Order, Outcome, carry_out, publish, unfinished
 from monai_stcnnt.apps.batch.tasks import RunOptions, SeriesTask, list_tasks
 from monai_stcnnt.apps.bundles import plain_errors
+from monai_stcnnt.apps.review.names import is_current
 from monai_stcnnt.data import check_output_folder
 from monai_stcnnt.errors import FailedSeriesError, MissingPackageError
 
@@ -40,6 +41,7 @@ class RunResult:
         sources: the file or folder of each series, by the target.
         missing: names of series that were not reached, since there was no room for results any more.
         errors: what was raised in this process, by the target of the series.
+        reports: the report of each series, by the target; none where none was asked for.
     """
 
     folder: Path
@@ -48,6 +50,7 @@ class RunResult:
     unchanged: int = 0
     missing: tuple[str, ...] = ()
     errors: Mapping[str, Exception] = field(default_factory=dict)
+    reports: Mapping[str, Path] = field(default_factory=dict)
 
     @property
     def manifest(self) -> Path:
@@ -158,7 +161,8 @@ def run_series(options: RunOptions) -> RunResult:
     missing = tuple(task.name for task in tasks if task.target not in rows)
     found = tuple(rows[task.target] for task in tasks if task.target in rows)
     sources = {task.target: task.path for task in tasks}
-    return RunResult(options.folder, found, sources, unchanged, missing, errors)
+    reports = {task.target: task.report for task in tasks if task.report is not None}
+    return RunResult(options.folder, found, sources, unchanged, missing, errors, reports)
 
 
 def _is_settled(task: SeriesTask, row: SeriesRow, recipe: Recipe, options: RunOptions) -> bool:
@@ -167,7 +171,7 @@ def _is_settled(task: SeriesTask, row: SeriesRow, recipe: Recipe, options: RunOp
         return False
     if task.error or row.status == "refused":
         return row.status == task.status == "refused"
-    has_report = task.report is None or task.report.exists()
+    has_report = task.report is None or is_current(task.report, options.folder / task.target)
     return has_report and row.status == "done" and row.recipe == recipe and results_exist(row, options.folder)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from monai_stcnnt.errors import OutputNotWritableError
 
-__all__ = ["KINDS", "check_report_name", "report_names"]
+__all__ = ["KINDS", "check_report_name", "is_current", "report_names"]
 
 KINDS = (".html", ".png", ".gif")
 """Endings of reports: a page, a picture, an animated picture."""
@@ -59,3 +59,13 @@ def report_names(results: Sequence[Path], report: Path) -> list[Path]:
             path, number = report.with_name(f"{place}_{number}{report.suffix}"), number + 1
         names.append(path)
     return names
+
+
+def is_current(report: Path, result: Path) -> bool:
+    """Tell whether a report was written after its result.
+
+    Args:
+        report: the report, which may be missing.
+        result: the file or folder that it is about.
+    """
+    return report.exists() and result.exists() and report.stat().st_mtime_ns >= result.stat().st_mtime_ns

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -16,11 +17,12 @@ import pydicom
 import pytest
 
 from monai_stcnnt import __version__
-from monai_stcnnt.apps import denoise
+from monai_stcnnt.apps import denoise, describe
 from monai_stcnnt.apps.batch import publish as publishing
 from monai_stcnnt.apps.batch.manifest import Journal, SeriesRow, read_manifest, stamp_of
 from monai_stcnnt.apps.batch.run import RunResult
 from monai_stcnnt.apps.bundles import bundle_checksum
+from monai_stcnnt.apps.denoising import DenoiseOptions
 from monai_stcnnt.data import SaveSeries, read_series
 from monai_stcnnt.errors import EmptyImageError, FailedSeriesError, OptionError, OutputNotWritableError
 from tests.apps.batches import files_of, run, write_nifti
@@ -50,7 +52,8 @@ def test_everything_is_done_once_and_again_only_where_something_changed(scans: P
     assert counts(first) == (3, 0)
     assert first.check() is first
     assert sorted(files_of(output)) == [
-        "a_denoised.nii.gz", "dicom_denoised/IM00001.dcm", "dicom_denoised/IM00002.dcm", "sub/b_denoised.nii"
+        "a_denoised.json", "a_denoised.nii.gz", "dicom_denoised/IM00001.dcm", "dicom_denoised/IM00002.dcm",
+        "sub/b_denoised.json", "sub/b_denoised.nii",
     ]  # fmt: skip
     assert all(path.exists() for path in first.saved)
     before = files_of(output)
@@ -127,8 +130,8 @@ def test_the_manifest_says_what_was_done_and_nothing_of_the_patient(scans: Path,
     output = tmp_path / "out"
     result = run(scans, output, roi_size=(2, 16, 16))
     row = read_manifest(output)["sub/b_denoised.nii"]
-    [entry] = row.outputs
-    assert entry.path == "sub/b_denoised.nii"
+    facts, entry = row.outputs
+    assert (facts.path, entry.path) == ("sub/b_denoised.json", "sub/b_denoised.nii")
     assert entry.sha256 == hashlib.sha256((output / entry.path).read_bytes()).hexdigest()
     digest = hashlib.sha256((scans / "sub" / "b.nii").read_bytes()).hexdigest()
     assert row.input_sha256 == hashlib.sha256(digest.encode()).hexdigest()
@@ -286,3 +289,53 @@ def test_the_checksum_of_a_bundle_follows_configs_and_weights(tmp_path: Path) ->
     assert len(seen) == 3
     (tmp_path / "eval").mkdir()
     assert bundle_checksum(tmp_path) in seen
+
+
+def test_results_say_how_they_came_about_and_are_known_again(scans: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    run(scans, output, strength=1.2)
+    facts = json.loads((output / "sub" / "b_denoised.json").read_text())
+    assert facts["Description"] == f"Denoised by monai_stcnnt {__version__}"
+    assert facts["Sources"] == ["b.nii"]
+    assert facts["Options"] == {"noise_sigma": 20, "strength": 1.2}
+    assert facts["NoiseSigma"] == 20
+    [maker] = facts["GeneratedBy"]
+    assert (maker["Name"], maker["Bundle"]) == ("monai_stcnnt", "mri_denoising")
+    assert len(maker["BundleSHA256"]) == 64
+    dataset = pydicom.dcmread(output / "dicom_denoised" / "IM00001.dcm")
+    assert dataset.DerivationDescription.startswith(f"Denoised by monai_stcnnt {__version__}, with the bundle")
+    made = [summary.made for path in (output / "sub", output / "dicom_denoised") for summary in describe(path)]
+    assert made == ["denoised", "denoised"]
+    assert [summary.made for summary in describe(scans)] == ["", "", ""]
+
+
+def test_a_file_of_somebody_else_is_not_replaced_by_the_facts(scans: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    (output / "sub").mkdir(parents=True)
+    (output / "sub" / "b_denoised.json").write_text("mine")
+    result = run(scans, output)
+    assert [row.target for row in result.failed] == ["sub/b_denoised.nii"]
+    assert "b_denoised.json exists already" in result.failed[0].error
+    assert (output / "sub" / "b_denoised.json").read_text() == "mine"
+    with pytest.raises(OptionError, match="facts"):
+        DenoiseOptions(input=scans / "a.nii.gz", output=tmp_path / "x.nii.gz", qc=tmp_path / "x.json")
+
+
+def test_the_reports_of_a_folder_have_an_index_and_only_what_is_new_is_made(scans: Path, tmp_path: Path) -> None:
+    output, report = tmp_path / "out", tmp_path / "pages" / "report.html"
+    run(scans, output, report=report)
+    pages = sorted(path for path in report.parent.iterdir() if path != report)
+    assert [page.name for page in pages] == [
+        "report_a_denoised.html", "report_b_denoised.html", "report_dicom_denoised.html"
+    ]  # fmt: skip
+    text = report.read_text()
+    assert all(f'href="{page.name}"' in text for page in pages)
+    assert text.count("<img") == 3
+    assert "<dt>Bundle</dt><dd>mri_denoising" in pages[0].read_text()
+
+    times = {page: page.stat().st_mtime_ns for page in pages}
+    write_nifti(scans / "a.nii.gz", 7)
+    pages[1].unlink()
+    assert counts(run(scans, output, report=report)) == (1, 2)
+    changed = {page.name for page in pages if page.stat().st_mtime_ns != times[page]}
+    assert changed == {"report_a_denoised.html", "report_b_denoised.html"}

@@ -66,7 +66,7 @@ def test_a_result_lies_on_the_grid_of_its_input(tmp_path: Path, run: Run, shape:
     corner = (slice(0, 4), slice(0, 4))
     assert after.get_fdata()[corner].std() < 0.7 * before.get_fdata()[corner].std()
     assert report.read_bytes()[:4] == b"\x89PNG"
-    assert sorted(p.name for p in target.parent.iterdir()) == ["manifest.jsonl", "result.nii.gz"]
+    assert sorted(p.name for p in target.parent.iterdir()) == ["manifest.jsonl", "result.json", "result.nii.gz"]
 
 
 def test_a_complex_image_stays_complex(tmp_path: Path, run: Run) -> None:
@@ -87,7 +87,7 @@ def test_a_folder_is_denoised_file_by_file_with_a_map(tmp_path: Path, run: Run) 
         save(scans / f"scan{n}.nii.gz", phantom((16, 16, 2), n))
     gmap = save(tmp_path / "gmap.nii.gz", np.full((16, 16, 2), 1.5, np.float32))
     assert run("denoise", tmp_path / "scans", tmp_path / "out", "--gmap", gmap, "-q") == 0
-    assert sorted(p.name for p in (tmp_path / "out" / "sub").iterdir()) == [
+    assert sorted(p.name for p in (tmp_path / "out" / "sub").glob("*.nii.gz")) == [
         "scan0_denoised.nii.gz",
         "scan1_denoised.nii.gz",
     ]
