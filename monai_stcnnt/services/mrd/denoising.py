@@ -69,10 +69,19 @@ class _Knowledge:
             found = next((g for g in reversed(self.gmaps) if _covers(g, image)), None)
             if found is None:
                 return None
-            ratio = found.attribute("Image_scale_ratio") or found.attribute("GADGETRON_ScaleRatio") or "1"
-            planes.append(np.abs(found.pixels[0]).astype(np.float64) / float(ratio))
+            planes.append(np.abs(found.pixels[0]).astype(np.float64) / _ratio(found))
         array = np.concatenate(planes)[None, None]
         return SeriesRecord(np.where(array > 0, array, 1.0), np.eye(4), np.zeros(1), {"source": "the stream's map"})
+
+
+def _ratio(gmap: MrdImage) -> float:
+    """What a map of whole numbers was multiplied by; 1 where it does not say."""
+    text = gmap.attribute("Image_scale_ratio") or gmap.attribute("GADGETRON_ScaleRatio")
+    try:
+        value = float(text or 1)
+    except ValueError:
+        return 1.0
+    return value if 0 < value < math.inf else 1.0
 
 
 def _covers(gmap: MrdImage, image: MrdImage) -> bool:
@@ -89,10 +98,15 @@ def _denoise(
     try:
         record = _record(images, group)
         result, level = denoiser(record, known.gmap_for(images, group), sigma or known.noise_sigma)
+        pixels = plane_values(images, group, result)
     except StcnntError as error:
         logger.warning("%d images are sent back as they came: %s", len(group.numbers), error)
         return _Denoised({}, f"stcnnt: not denoised ({type(error).__name__})")
-    return _Denoised(plane_values(images, group, result), f"stcnnt: denoised, sigma {level:.4g}")
+    except Exception as error:
+        logger.error("%d images are sent back as they came: fault (%s)", len(group.numbers), type(error).__name__)
+        logger.debug("where it came from", exc_info=True)
+        return _Denoised({}, "stcnnt: not denoised (fault of the server)")
+    return _Denoised(pixels, f"stcnnt: denoised, sigma {level:.4g}")
 
 
 def _record(images: Sequence[MrdImage], group: ImageGroup) -> SeriesRecord:

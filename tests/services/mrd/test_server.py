@@ -282,6 +282,42 @@ def test_an_image_that_cannot_be_denoised_comes_back_and_says_so() -> None:
     assert "not denoised (ProtocolError)" in received.attribute_string
 
 
+def test_a_fault_costs_no_images() -> None:
+    class Broken(Halver):
+        def __call__(self, *_: object) -> NoReturn:
+            raise RuntimeError("Doe^Jane")
+
+    sent = cine(3, 2)
+    with serving(Broken) as server:
+        received = exchange(server.port, sent)
+    assert [head(image) for image in received] == [head(image) for image in sent]
+    assert "fault of the server" in received[0].attribute_string
+    assert "Doe" not in received[0].attribute_string
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 0.0])
+@pytest.mark.parametrize("name", ["position", "read_dir", "field_of_view"])
+def test_headers_without_geometry_are_denoised_all_the_same(name: str, value: float) -> None:
+    sent = [mrd_image(np.full((8, 8), n + 1, np.float32), **{name: (value,) * 3}, phase=n) for n in range(3)]
+    with serving() as server:
+        received = exchange(server.port, sent)
+    assert [float(image.data.max()) for image in received] == [0.5, 1.0, 1.5]
+
+
+@pytest.mark.parametrize("ratio", ["many", "0", "-3", "nan"])
+def test_a_map_with_a_ratio_that_is_none_is_taken_as_it_is(ratio: str) -> None:
+    networks: list[Halver] = []
+    meta = (
+        "<ismrmrdMeta><meta><name>DataRole</name><value>Gfactor</value></meta>"
+        f"<meta><name>Image_scale_ratio</name><value>{ratio}</value></meta></ismrmrdMeta>"
+    )
+    with serving(collecting(networks)) as server:
+        exchange(server.port, [mrd_image(np.full((8, 8), 2, np.float32), meta), mrd_image(np.eye(8, dtype=np.float32))])
+    gmap = networks[0].gmaps[0]
+    assert gmap is not None
+    np.testing.assert_array_equal(gmap.array, 2)
+
+
 def send(port: int, data: bytes) -> bytes:
     """Send bytes, and take what comes until the server closes."""
     with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:

@@ -166,12 +166,17 @@ def group_images(images: Sequence[MrdImage]) -> list[ImageGroup]:
 def _counters(image: MrdImage) -> tuple[Any, ...]:
     """What all images of a series and of its partner have in common."""
     names = ("measurement_uid", "contrast", "set", "average")
-    size = tuple(float(v) for v in np.round(image.header["field_of_view"], 3))
+    size = tuple(float(v) for v in np.round(_vector(image, "field_of_view"), 3))
     return (*(int(image.header[name]) for name in names), image.pixels.shape, size)
 
 
 def _place(image: MrdImage) -> tuple[float, ...]:
-    return tuple(float(v) for v in np.round(image.header["position"], 2) + 0.0)
+    return tuple(float(v) for v in np.round(_vector(image, "position"), 2) + 0.0)
+
+
+def _vector(image: MrdImage, name: str) -> np.ndarray:
+    """A vector of a header, zero where it is no number: it tells images apart, whatever it is worth."""
+    return np.nan_to_num(image.header[name].astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
 
 
 def _fits(images: Sequence[MrdImage], first: ImageGroup, second: ImageGroup) -> bool:
@@ -182,11 +187,11 @@ def _fits(images: Sequence[MrdImage], first: ImageGroup, second: ImageGroup) -> 
 
 def _planes(images: Sequence[MrdImage], numbers: Sequence[int]) -> list[tuple[tuple[int, ...], ...]]:
     """Split the images of one stack into series of regular planes ``[time][place]``."""
-    header = images[numbers[0]].header
-    normal = np.cross(header["read_dir"], header["phase_dir"]).astype(float)
+    first = images[numbers[0]]
+    normal = np.cross(_vector(first, "read_dir"), _vector(first, "phase_dir"))
     along: dict[int, list[int]] = {}
     for number in numbers:
-        place = round(float(images[number].header["position"] @ normal) / _SAME_PLACE)
+        place = round(float(_vector(images[number], "position") @ normal) / _SAME_PLACE)
         near = next((known for known in (place, place - 1, place + 1) if known in along), place)
         along.setdefault(near, []).append(number)
     for places in along.values():
@@ -200,12 +205,11 @@ def _planes(images: Sequence[MrdImage], numbers: Sequence[int]) -> list[tuple[tu
 
 def _are_regular(images: Sequence[MrdImage]) -> bool:
     """Whether planes are parallel and evenly spaced."""
-    headers = [image.header for image in images]
     for name in ("read_dir", "phase_dir"):
-        if max(float(np.abs(h[name] - headers[0][name]).max()) for h in headers) > 1e-4:
+        directions = np.array([_vector(image, name) for image in images])
+        if float(np.abs(directions - directions[0]).max()) > 1e-4:
             return False
-    positions = np.array([h["position"] for h in headers], float)
-    steps = np.diff(positions, axis=0)
+    steps = np.diff(np.array([_vector(image, "position") for image in images]), axis=0)
     if len(steps) == 0:
         return True
     typical = max(float(np.linalg.norm(steps[0])), _SAME_PLACE)
@@ -262,6 +266,8 @@ def _radians(phase: np.ndarray) -> float:
 def _affine(images: Sequence[MrdImage], group: ImageGroup) -> np.ndarray:
     first = images[group.planes[0][0]]
     header, (_, depth, rows, columns) = first.header, first.pixels.shape
+    if not all(np.isfinite(header[name]).all() for name in ("field_of_view", "position")):
+        raise GeometryError("The MRD headers have a position or field of view that is no number.")
     extent = np.asarray(header["field_of_view"], float) / (columns, rows, depth)
     axes = np.array([header["read_dir"], header["phase_dir"], header["slice_dir"]], float) * extent[:, None]
     if len(group.planes[0]) > 1:
