@@ -46,6 +46,7 @@ class DenoiseOptions(RunOptions):
             from the image and logged by default.
         strength: factor on the noise level that the network is told; 1 is its own, more removes more.
         self_ensemble: average over mirror images along rows and columns, which takes four times as long.
+        adapt: adapt the network to each complex scan first, where the scan itself says that it is better.
         roi_size: window of the network (frames, rows, columns).
         overlap: share of the window that neighbors have in common, from 0 to below 1.
         sw_batch_size: windows to give to the network at once. Where the device has not enough memory, it is halved
@@ -58,12 +59,14 @@ class DenoiseOptions(RunOptions):
 
     suffix: ClassVar[str] = "denoised"
     has_recipe: ClassVar[tuple[str, ...]] = (
-        "output_format", "noise_sigma", "strength", "self_ensemble", "roi_size", "overlap", "amp", "compile",
+        "output_format", "noise_sigma", "strength", "self_ensemble", "adapt", "roi_size", "overlap", "amp",
+        "compile",
     )  # fmt: skip
 
     noise_sigma: float | None = None
     strength: float = 1.0
     self_ensemble: bool = False
+    adapt: bool = False
     roi_size: tuple[int, int, int] | None = None
     overlap: float | None = None
     sw_batch_size: int | None = None
@@ -108,8 +111,9 @@ class DenoiseOptions(RunOptions):
         """Entries of the bundle's config for what is not its own choice."""
         chosen: dict[str, Any] = {
             "noise_sigma": self.noise_sigma, "strength": self.strength, "amp": self.amp,
-            "self_ensemble": self.self_ensemble, "compile": self.compile, "progress": self.progress,
-            "roi_size": self.roi_size and list(self.roi_size), "sw_batch_size": self.sw_batch_size,
+            "self_ensemble": self.self_ensemble, "adapt": self.adapt, "compile": self.compile,
+            "progress": self.progress, "sw_batch_size": self.sw_batch_size,
+            "roi_size": self.roi_size and list(self.roi_size),
             "overlap": None if self.overlap is None else [self.overlap] * 3,
             "device": None if self.device == "auto" else torch.device(self.device),
         }  # fmt: skip

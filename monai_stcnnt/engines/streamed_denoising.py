@@ -29,6 +29,7 @@ from tqdm import tqdm
 
 from monai_stcnnt.data import SaveSeries, SeriesReader, SeriesRecord, SeriesSlabs
 from monai_stcnnt.data.slabs import IN_MEMORY, MemorySlabs
+from monai_stcnnt.engines.adaptation import adapt_network, adaptation_windows
 from monai_stcnnt.engines.series_frames import AcquiredFrames, SeriesFrames
 from monai_stcnnt.engines.series_noise import estimate_series_noise
 from monai_stcnnt.errors import NoiseLevelError
@@ -77,6 +78,7 @@ def denoise_series(
     frame_axis: FrameAxis = "auto",
     device: torch.device | str = "cpu",
     amp: bool = False,
+    adapt: bool = False,
 ) -> SavedSeries:
     """Denoise an open series and save it as it comes; it and its map are closed.
 
@@ -92,6 +94,7 @@ def denoise_series(
         frame_axis: which axis of the file the frames are, see :func:`~monai_stcnnt.transforms.resolve_frame_axis`.
         device: where windows are computed.
         amp: compute in bfloat16 where that is safe.
+        adapt: adapt the network to the scan first, see :mod:`monai_stcnnt.engines.adaptation`.
 
     Returns:
         The result.
@@ -111,6 +114,8 @@ def denoise_series(
         frames = SeriesFrames(image, gmap, frame_axis=frame_axis)
         model = estimate_series_noise(frames, noise)
         frames.level = model.level * strength
+        if adapt:
+            network = _adapted(network, frames, model, inferer, place)
         total = frames.items * inferer.count_windows(model.matrix)
         bar = stack.enter_context(tqdm(total=total, disable=not inferer.progress))
         stack.enter_context(eval_mode(network))
@@ -151,6 +156,7 @@ class StreamedDenoiser(SupervisedEvaluator):
         acquired_matrix: see there.
         strength: factor on the noise level that the network is told.
         frame_axis: see :func:`denoise_series`.
+        adapt: see :func:`denoise_series`.
         memory: largest size in bytes, as float32, of a series that is read at once.
         scratch: folder to unpack compressed files in, default: the system's own.
         kwargs: of MONAI's evaluator, such as ``val_handlers``, ``amp`` (in bfloat16) and ``compile``.
@@ -174,6 +180,7 @@ class StreamedDenoiser(SupervisedEvaluator):
         acquired_matrix: Sequence[int] | None = None,
         strength: float = 1.0,
         frame_axis: FrameAxis = "auto",
+        adapt: bool = False,
         memory: int = IN_MEMORY,
         scratch: str | Path | None = None,
         **kwargs: Any,  # noqa: ANN401 - passed on
@@ -184,7 +191,7 @@ class StreamedDenoiser(SupervisedEvaluator):
         super().__init__(torch.device(device), val_data_loader, network, inferer=inferer, decollate=False, **kwargs)
         self.saver, self.reader = saver, reader or SeriesReader()
         self.strength, self.frame_axis = strength, frame_axis
-        self.memory, self.scratch = memory, scratch
+        self.memory, self.scratch, self.adapt = memory, scratch, adapt
 
     def _iteration(self, engine: Engine, batchdata: Mapping[str, Any]) -> dict[str, Any]:
         """Denoise one item."""
@@ -194,12 +201,31 @@ class StreamedDenoiser(SupervisedEvaluator):
         saved = denoise_series(
             image, self.saver, self.network, self.inferer, gmap=gmap, noise=self.noise,
             strength=self.strength, frame_axis=self.frame_axis, device=self.state.device, amp=bool(self.amp),
+            adapt=self.adapt,
         )  # fmt: skip
         output: dict[str, Any] = {CommonKeys.IMAGE: image, CommonKeys.LABEL: None, CommonKeys.PRED: saved}
         engine.state.output = output  # type: ignore[assignment]  # a number in pytorch-ignite, a dictionary in MONAI
         engine.fire_event(IterationEvents.FORWARD_COMPLETED)
         engine.fire_event(IterationEvents.MODEL_COMPLETED)
         return output
+
+
+def _adapted(
+    network: torch.nn.Module,
+    frames: SeriesFrames,
+    model: NoiseModel,
+    inferer: FrameSlidingWindowInferer,
+    device: torch.device,
+) -> torch.nn.Module:
+    """A network that is adapted to windows of some items of a series, as it sees them, where that is better."""
+    items = sorted({frames.items // 4, frames.items // 2, 3 * frames.items // 4})
+    parts = (
+        adaptation_windows(
+            AcquiredFrames(frames, model, item, device).read, model.matrix, inferer.window, 24 // len(items)
+        )
+        for item in items
+    )
+    return adapt_network(network, (window.to(device) for part in parts for window in part))[0]
 
 
 def _check_positive(**values: float | None) -> None:

@@ -74,7 +74,7 @@ class AdaptedLayer(nn.Module):
             self.down: nn.Module = nn.Linear(base.in_features, parts * rank, **options)
             self.up: nn.Module = nn.Conv1d(parts * rank, base.out_features, 1, groups=parts, **options)
         elif isinstance(base, nn.Conv2d | nn.Conv3d):
-            kind = type(base)
+            kind: Any = type(base)
             self.down = kind(base.in_channels, parts * rank, base.kernel_size, stride=base.stride, **options)
             self.up = kind(parts * rank, base.out_channels, 1, groups=parts, **options)
         else:

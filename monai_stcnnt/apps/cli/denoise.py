@@ -49,6 +49,9 @@ def denoise(
     self_ensemble: Annotated[
         bool, typer.Option("--self-ensemble", help="Average over mirror images: a little better, four times as long.")
     ] = False,
+    adapt: Annotated[
+        bool, typer.Option("--adapt", help="Adapt the network to each complex scan first, where that is better.")
+    ] = False,
     roi_size: Annotated[
         tuple[int, int, int] | None,
         typer.Option(help="Window of the network: frames, rows, columns; -1 takes all of an axis."),
@@ -84,7 +87,8 @@ def denoise(
             input=input, output=output, series=series, output_format="nifti" if nifti else "same", gmap=gmap,
             bundle=bundle, device=device, report=report, redo=redo, workers=workers, scheduler=scheduler,
             progress=not quiet, noise_sigma=noise_sigma, strength=strength, self_ensemble=self_ensemble,
-            roi_size=roi_size, overlap=overlap, sw_batch_size=sw_batch_size, amp=amp, compile=compile, qc=qc,
+            adapt=adapt, roi_size=roi_size, overlap=overlap, sw_batch_size=sw_batch_size, amp=amp, compile=compile,
+            qc=qc,
         )
     )  # fmt: skip
     figures = {row.target: row.figures for row in result.done}

@@ -135,3 +135,26 @@ class ResidualTrunk(FrameNet):
         else:
             features[:, :, :c].add_(stem)
         return self.head(features)
+
+    def head_terms(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """What the network returns, and what a change of its head adds to that.
+
+        Args:
+            x: images, as ``forward`` takes them.
+
+        Returns:
+            The result, and terms ``(2 * groups, *result)``: the first half would be added to the result if the head's
+            outputs of a group were larger by themselves, the second if they were larger by 1.
+        """
+        raise NotImplementedError
+
+    @torch.no_grad()
+    def rescale_head(self, scale: torch.Tensor, offset: torch.Tensor) -> None:
+        """Multiply the head's outputs of every group, and add to them: what :meth:`head_terms` are the terms of."""
+        weight, bias = self.head.conv.weight, self.head.conv.bias
+        assert isinstance(weight, torch.Tensor)
+        assert isinstance(bias, torch.Tensor)
+        per_group = weight.shape[0] // scale.numel()
+        scale, offset = (v.to(weight).repeat_interleave(per_group) for v in (scale, offset))
+        weight *= scale.view(-1, 1, 1, 1)
+        bias.mul_(scale).add_(offset)

@@ -78,3 +78,12 @@ class STCNNTDenoiser(ResidualTrunk):
         x = self.to_frames(x)
         y = self.trunk(x)
         return self.from_frames(y + x[:, :, : y.shape[2]] if self.image_residual else y)
+
+    def head_terms(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """What the network returns, and what a change of its head adds; a group is a channel."""
+        frames = self.to_frames(x)
+        y = self.trunk(frames)
+        result = y + frames[:, :, : y.shape[2]] if self.image_residual else y
+        groups = torch.eye(y.shape[2], device=y.device, dtype=y.dtype).view(-1, 1, 1, y.shape[2], 1, 1)
+        terms = torch.cat([groups * y, groups * torch.ones_like(y)])
+        return self.from_frames(result), terms if self.channel_axis == 2 else terms.transpose(2, 3)

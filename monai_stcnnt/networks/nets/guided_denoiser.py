@@ -109,14 +109,39 @@ class STCNNTGuidedDenoiser(ResidualTrunk):
             y = self.denoised(noisy, gmap)
         return self.from_frames(y * gmap if self.in_channels > self.out_channels else y)
 
+    def head_terms(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """What the network returns, and what a change of its head adds; a group is a difference or a channel."""
+        frames = self.to_frames(x)
+        gmap = frames[:, :, self.out_channels :]
+        noisy = frames[:, :, : self.out_channels]
+        if self.in_channels == self.out_channels:
+            gmap = torch.ones_like(noisy[:, :, :1])
+        noisy = noisy / gmap
+        phase = self.phase(noisy) if self.out_channels == 2 else noisy
+        turn = turned(noisy, phase) if self.out_channels == 2 else noisy
+        guess, differences, y = self.answered(turn, gmap[:, :, : self.in_channels - self.out_channels])
+        channels = torch.eye(self.out_channels, device=y.device).view(-1, 1, 1, self.out_channels, 1, 1)
+        units = torch.cat([differences.movedim(2, 0), channels.expand(-1, *guess.shape)])
+        terms = torch.cat([units * y.movedim(2, 0).unsqueeze(3), units])
+        results = torch.cat([(guess + terms[: units.shape[0]].sum(0)).unsqueeze(0), terms])
+        if self.out_channels == 2:
+            results = torch.stack([turned_back(one, phase) for one in results])
+        results = results * gmap
+        results = results if self.channel_axis == 2 else results.transpose(2, 3)
+        return results[0], results[1:]
+
     def denoised(self, noisy: torch.Tensor, gmap: torch.Tensor) -> torch.Tensor:
         """Denoise frames (B, T, C, H, W) with noise of standard deviation 1 and no smooth phase; a map may be empty."""
+        guess, differences, y = self.answered(noisy, gmap)
+        blended = (differences * y[:, :, : self.terms].unsqueeze(3)).sum(2)
+        return guess + blended + y[:, :, self.terms :]
+
+    def answered(self, noisy: torch.Tensor, gmap: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """First guess, differences from it, and the answer (B, T, terms + C, H, W): their weights, and a correction."""
         guess, differences, errors = self.guided(noisy)
         features = torch.cat([differences.flatten(2, 3), torch.asinh(guess), errors, gmap], dim=2)
         y = self.trunk(fold_pixels(features, self.pack))
-        y = unfold_pixels(y, self.pack, (noisy.shape[1], noisy.shape[3], noisy.shape[4]))
-        blended = (differences * y[:, :, : self.terms].unsqueeze(3)).sum(2)
-        return guess + blended + y[:, :, self.terms :]
+        return guess, differences, unfold_pixels(y, self.pack, (noisy.shape[1], noisy.shape[3], noisy.shape[4]))
 
     def guided(self, noisy: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """First guess, differences of the noisy image and all estimates from it, and what errors are expected.
