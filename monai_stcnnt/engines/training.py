@@ -26,6 +26,7 @@ from torch.utils.data import DataLoader
 from monai_stcnnt.checkpoints import load_fitting
 from monai_stcnnt.data import draw_seed
 from monai_stcnnt.errors import OptionError
+from monai_stcnnt.networks.lora import inject_adapters
 
 __all__ = [
     "ClipEvaluator",
@@ -157,7 +158,9 @@ def _precision(amp: bool, amp_dtype: str, device: torch.device) -> dict[str, Any
     return {"amp": amp and device.type == "cuda", "amp_kwargs": {"dtype": getattr(torch, amp_dtype)}}
 
 
-def prepare_network(network: nn.Module, device: torch.device, weights: str | Path | None = None) -> nn.Module:
+def prepare_network(
+    network: nn.Module, device: torch.device, weights: str | Path | None = None, lora: int | None = None
+) -> nn.Module:
     """Load what fits of given weights, move a network to its device, and share it among the ranks if there are any.
 
     pytorch-ignite's ``auto_model`` would do so on a device of its own choice.
@@ -166,12 +169,15 @@ def prepare_network(network: nn.Module, device: torch.device, weights: str | Pat
         network: the network.
         device: of this process.
         weights: file to start from, see :func:`~monai_stcnnt.checkpoints.load_fitting`.
+        lora: train low-rank adapters of this rank only, see :mod:`monai_stcnnt.networks.lora`.
 
     Returns:
         The network, or what shares it.
     """
     if weights is not None:
         load_fitting(network, weights)
+    if lora is not None:
+        inject_adapters(network, lora)
     network = network.to(device)
     if idist.backend() is None:
         return network
