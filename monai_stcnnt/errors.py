@@ -16,6 +16,7 @@ __all__ = [
     "ConstantImageError",
     "DeviceMemoryError",
     "EmptyImageError",
+    "ExportMismatchError",
     "FailedSeriesError",
     "GFactorMapError",
     "GeometryError",
@@ -110,6 +111,10 @@ class DeviceMemoryError(StcnntError, OSError):
 
 class CheckpointMismatchError(StcnntError, ValueError):
     """A checkpoint does not fit the network."""
+
+
+class ExportMismatchError(StcnntError, ValueError):
+    """An exported network does not give the results of the one that it was made from."""
 
 
 class LayoutError(StcnntError, ValueError):

@@ -9,9 +9,10 @@ import inspect
 import json
 import logging
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
+from monai.bundle import ConfigParser
 from torch import nn
 
 from monai_stcnnt import __version__
@@ -23,11 +24,13 @@ from monai_stcnnt.apps.converted_bundle import (
     converted_metadata,
     converted_readme,
 )
-from monai_stcnnt.checkpoints import load_hrnet
+from monai_stcnnt.checkpoints import export_network, load_adapters, load_hrnet, load_weights
+from monai_stcnnt.checkpoints.exports import ExportFormat
 from monai_stcnnt.checkpoints.hrnet import hrnet_options
 from monai_stcnnt.checkpoints.snraware import build_snraware
 from monai_stcnnt.data import write_aside
-from monai_stcnnt.errors import NetworkConfigError, OutputNotWritableError
+from monai_stcnnt.errors import MissingFileError, NetworkConfigError, OutputNotWritableError
+from monai_stcnnt.networks import merge_adapters
 from monai_stcnnt.networks.backbones import FrameBackbone
 from monai_stcnnt.networks.blocks import CellBlock
 from monai_stcnnt.networks.cells import AttentionCell
@@ -37,13 +40,14 @@ __all__ = ["CheckpointKind", "convert"]
 
 logger = logging.getLogger(__name__)
 
-CheckpointKind = Literal["snraware", "hrnet"]
+CheckpointKind = Literal["snraware", "hrnet", "network"]
 
 OPTIONS: dict[str, tuple[str, ...]] = {
-    "snraware": ("config", "trust", "bundle"),
-    "hrnet": ("out_channels", "in_channels", "spatial_dims"),
+    "snraware": ("config", "trust", "bundle", "in_channels", "merge", "export"),
+    "hrnet": ("out_channels", "in_channels", "spatial_dims", "export"),
+    "network": ("config", "net_id", "merge", "export"),
 }
-"""Options that belong to one kind of checkpoint."""
+"""Options that belong to the kinds of checkpoints."""
 
 
 def convert(
@@ -57,6 +61,9 @@ def convert(
     out_channels: int | None = None,
     in_channels: int | None = None,
     spatial_dims: int | None = None,
+    net_id: str | None = None,
+    merge: str | Path | None = None,
+    export: ExportFormat | None = None,
 ) -> list[Path]:
     """Convert a published checkpoint to plain weights and the config that builds their network.
 
@@ -66,45 +73,86 @@ def convert(
     Args:
         weights: the checkpoint.
         output: name of the weights (``.pt``), or a folder for ``model.pt``; with ``bundle`` the folder to be made.
-        kind: ``snraware`` for denoisers, ``hrnet`` for HRNetV2.
-        config: (snraware, required) the configuration that was published with the weights.
+        kind: ``snraware`` for denoisers, ``hrnet`` for HRNetV2, ``network`` for weights of this package.
+        config: (snraware, required) the configuration that was published with the weights; (network, required) the
+            MONAI config that builds it: a ``model.json``, or a bundle's ``inference.json``.
         trust: (snraware) allow a TorchScript archive, which holds code.
         bundle: (snraware) make a bundle that denoises complex images.
         out_channels: (hrnet) number of classes, if not the checkpoint's; a classification checkpoint needs it.
-        in_channels: (hrnet) channels of the image, if not the checkpoint's.
+        in_channels: channels of the image, if not the checkpoint's; for snraware, 2 leaves out the g-factor map.
         spatial_dims: (hrnet) 2 or 3, if not the checkpoint's.
+        net_id: (network) the entry of the config that builds it, ``network_def`` by default.
+        merge: (snraware, network) adapters of :func:`~monai_stcnnt.checkpoints.save_adapters` to add to the weights.
+        export: also write the network as a file that runs without this package, beside the weights: ``pt2``, ``onnx``
+            or ``ts``, see :mod:`monai_stcnnt.checkpoints.exports`.
 
     Returns:
-        The weights and the config that were written, or the folder of the bundle.
+        The weights, the config and the exported file that were written, or the folder of the bundle.
 
     Raises:
         MissingFileError: if a file does not exist.
         UnreadableFileError: for files that are no checkpoint, or no published configuration.
         PickledCodeError: for weights that hold code and are not trusted.
-        CheckpointMismatchError: if names or shapes do not fit the network.
+        CheckpointMismatchError: if names or shapes do not fit the network, or adapters are those of another one.
+        ExportMismatchError: if the exported file does not give the network's results.
         NetworkConfigError: for options that do not belong to this kind, or do not fit together.
         OutputNotWritableError: if the output cannot be written, or would replace what it is made from.
     """
     given: dict[str, Any] = {"config": config, "trust": trust, "bundle": bundle}
     given |= {"out_channels": out_channels, "in_channels": in_channels, "spatial_dims": spatial_dims}
+    given |= {"net_id": net_id, "merge": merge, "export": export}
     chosen = {name: value for name, value in given.items() if value is not None and value is not False}
     _check_options(kind, chosen)
     weights, output = Path(weights), Path(output)
-    sources = [weights] if config is None else [weights, Path(config)]
+    sources = [Path(file) for file in (weights, config, merge) if file is not None]
     target = _new_folder(output) if bundle else _weights_file(output, sources)
     if kind == "hrnet":
-        net, _ = load_hrnet(weights, **chosen)
+        net, _ = load_hrnet(weights, **{name: value for name, value in chosen.items() if name != "export"})
         options = _defaults(HRNetV2) | hrnet_options(net.state_dict())
-        return _write_model(net, _definition(net, options), target)
-    assert config is not None  # _check_options refuses snraware without it
-    denoiser, chosen_options = build_snraware(weights, config, trust=trust)
+        return _write_model(net, _definition(net, options), target) + _exported(net, target, export, net.in_channels)
+    assert config is not None  # _check_options refuses these without it
+    if kind == "network":
+        plain, definition = _built(Path(config), net_id or "network_def")
+        load_weights(plain, weights)
+        plain = plain if merge is None else merge_adapters(load_adapters(plain, merge))
+        return _write_model(plain, definition, target) + _exported(
+            plain, target, export, int(getattr(plain, "in_channels", 1))
+        )
+    denoiser, chosen_options = build_snraware(weights, config, trust=trust, in_channels=in_channels)
+    if merge is not None:
+        merge_adapters(load_adapters(denoiser, merge))
     options = _defaults(STCNNTDenoiser, type(denoiser.backbone), FrameBackbone, CellBlock, AttentionCell)
     options |= chosen_options
     logger.info("%s: SNRAware denoiser, %s parameters, img_size %s", weights, _count(denoiser), options["img_size"])
     definition = _definition(denoiser, options)
     if bundle:
         return [_write_bundle(denoiser, definition, target, _provenance(weights, Path(config)))]
-    return _write_model(denoiser, definition, target)
+    return _write_model(denoiser, definition, target) + _exported(denoiser, target, export, denoiser.in_channels)
+
+
+def _built(config: Path, net_id: str) -> tuple[Any, dict[str, Any]]:
+    """The network that an entry of a MONAI config builds, and the entry with its references filled in."""
+    if not config.is_file():
+        raise MissingFileError(f"There is no config {config}.")
+    parser = ConfigParser()
+    parser.read_config(str(config))
+    if net_id not in parser:
+        raise NetworkConfigError(f"{config} has no entry {net_id!r}; name the one that builds the network by --net-id.")
+    network = parser.get_parsed_content(net_id)
+    parser = ConfigParser()
+    parser.read_config(str(config))
+    entry = parser.get_parsed_content(net_id, instantiate=False).get_config()
+    resolved = {name: parser.get_parsed_content(f"{net_id}::{name}") for name in entry if name != "_target_"}
+    return network, json.loads(json.dumps({"_target_": entry["_target_"], **resolved}))
+
+
+def _exported(net: nn.Module, weights: Path, form: ExportFormat | None, in_channels: int) -> list[Path]:
+    """Write the exported file beside the weights, if one is asked for."""
+    if form is None:
+        return []
+    if form not in get_args(ExportFormat):
+        raise NetworkConfigError(f"export must be one of {', '.join(get_args(ExportFormat))}, got {form!r}.")
+    return [export_network(net, weights.with_suffix(f".{form}"), form, in_channels)]
 
 
 def _check_options(kind: str, chosen: dict[str, Any]) -> None:
@@ -112,7 +160,7 @@ def _check_options(kind: str, chosen: dict[str, Any]) -> None:
     if kind not in OPTIONS:
         raise NetworkConfigError(f"kind must be one of {', '.join(OPTIONS)}, got {kind!r}.")
     foreign = [_flag(name) for name in chosen if name not in OPTIONS[kind]]
-    if "--bundle" in foreign:
+    if "--bundle" in foreign and kind == "hrnet":
         raise NetworkConfigError(
             "There is no bundle for HRNetV2, whose task is yours to choose. Leave out --bundle, and use model.json and "
             "model.pt in a config of your own."
@@ -120,6 +168,10 @@ def _check_options(kind: str, chosen: dict[str, Any]) -> None:
     if foreign:
         own = ", ".join(_flag(name) for name in OPTIONS[kind])
         raise NetworkConfigError(f"{', '.join(foreign)} does not belong to --kind {kind}, which takes {own}.")
+    if kind == "network" and "config" not in chosen:
+        raise NetworkConfigError("Give the MONAI config that builds the network with --config, such as model.json.")
+    if "bundle" in chosen and "export" in chosen:
+        raise NetworkConfigError("--bundle makes a folder, and --export a file; use one after the other.")
     if kind == "snraware" and "config" not in chosen:
         raise NetworkConfigError(
             "SNRAware weights need the configuration (.yaml) that was published with them; give it with --config."

@@ -27,8 +27,10 @@ from torch import nn
 from monai_stcnnt.apps import convert, denoise
 from monai_stcnnt.apps.bundles import expected_remarks, open_inference
 from monai_stcnnt.apps.cli.app import main
-from monai_stcnnt.checkpoints import load_hrnet, load_snraware
-from monai_stcnnt.errors import LayoutError
+from monai_stcnnt.checkpoints import load_hrnet, load_snraware, load_weights, save_adapters
+from monai_stcnnt.errors import LayoutError, StcnntError
+from monai_stcnnt.networks import inject_adapters
+from monai_stcnnt.networks.lora import adapted_layers
 from monai_stcnnt.networks.nets import HRNetV2, STCNNTDenoiser
 from tests.checkpoints.archives import Archive
 
@@ -407,3 +409,45 @@ def test_what_is_wrong_is_said_in_a_sentence(
     assert re.search(wanted, said), said
     assert "Traceback" not in said
     assert sorted(path for path in tmp_path.rglob("*") if path.is_file()) == before
+
+
+def test_own_weights_are_merged_with_adapters_and_exported(tmp_path: Path) -> None:
+    options: dict[str, Any] = {"backbone": "soanet", "block_strings": "T0", "img_size": [2, 8, 8], "num_heads": 2}
+    torch.manual_seed(0)
+    net = STCNNTDenoiser(3, 2, 4, norm="none", **options).eval()
+    torch.save(net.state_dict(), tmp_path / "model.pt")
+    target = "monai_stcnnt.networks.nets.STCNNTDenoiser"
+    definition = {"_target_": target, "channels": "@width", "norm": "none", **options}
+    (tmp_path / "model.json").write_text(json.dumps({"width": 4, "network_def": definition}), encoding="utf-8")
+    inject_adapters(net, 2)
+    for _, layer in adapted_layers(net):
+        nn.init.normal_(layer.up.weight, std=0.1)  # type: ignore[arg-type]
+    save_adapters(net, tmp_path / "adapters.pt")
+    written = convert(
+        tmp_path / "model.pt", tmp_path / "merged", kind="network", config=tmp_path / "model.json",
+        merge=tmp_path / "adapters.pt", export="ts",
+    )  # fmt: skip
+    assert [path.name for path in written] == ["model.pt", "model.json", "model.ts"]
+    parser = ConfigParser()
+    parser.read_config(str(written[1]))
+    merged = load_weights(parser.get_parsed_content("network_def"), written[0])
+    x = torch.randn(1, 3, 3, 9, 10)
+    with torch.no_grad():
+        torch.testing.assert_close(merged(x), net(x), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({}, "Give the MONAI config"),
+        ({"config": "model.json", "net_id": "absent"}, "has no entry 'absent'"),
+        ({"config": "absent.json"}, "There is no config"),
+        ({"config": "model.json", "trust": True}, "--trust does not belong to --kind network"),
+    ],
+)
+def test_wrong_options_for_own_weights_are_refused(options: dict[str, Any], said: str, tmp_path: Path) -> None:
+    torch.save({}, tmp_path / "model.pt")
+    (tmp_path / "model.json").write_text("{}", encoding="utf-8")
+    given = {name: tmp_path / value if name == "config" else value for name, value in options.items()}
+    with pytest.raises(StcnntError, match=said):
+        convert(tmp_path / "model.pt", tmp_path / "out", kind="network", **given)

@@ -1,0 +1,165 @@
+# Copyright (c) monai_stcnnt contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Networks as files that run without this package: ``torch.export`` programs, ONNX models and TorchScript.
+
+Programs of ``torch.export`` take any batch and number of frames, and rows and columns in whole multiples of a unit,
+from twice the unit on. The exception is :class:`~monai_stcnnt.networks.nets.STCNNTGuidedDenoiser`: how many blocks and
+groups its filters visit depends on the size, so that its program takes the one window that it was made for. ONNX
+models, which are made from such programs, take one window; TorchScript takes any size.
+"""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from monai.utils import optional_import
+from torch import nn
+from torch.export import Dim
+
+from monai_stcnnt.errors import ExportMismatchError, NetworkConfigError
+from monai_stcnnt.networks.backbones import FrameBackbone
+from monai_stcnnt.networks.cells import PatchMixer
+from monai_stcnnt.networks.hrnetv2.net import HRNetV2
+from monai_stcnnt.networks.layers.frames import round_up
+from monai_stcnnt.networks.layers.spatial_attention import SpatialAttention
+from monai_stcnnt.networks.nets import STCNNTGuidedDenoiser
+
+__all__ = ["ExportFormat", "check_export", "export_network", "size_unit"]
+
+ExportFormat = Literal["pt2", "onnx", "ts"]
+TOLERANCE = 1e-4
+HRNET_UNIT = 32
+
+onnxruntime, has_onnxruntime = optional_import("onnxruntime")
+
+
+def size_unit(net: nn.Module, in_channels: int) -> tuple[int, int, int]:
+    """The smallest (t, h, w), powers of 2, in whose multiples the network neither pads nor crops inside.
+
+    Args:
+        net: a network of this package in the layout (B, C, T, H, W).
+        in_channels: its input channels.
+
+    Raises:
+        NetworkConfigError: for a network whose windows are of no power of 2.
+    """
+    if isinstance(net, HRNetV2):
+        return (1 if net.spatial_dims == 2 else HRNET_UNIT), HRNET_UNIT, HRNET_UNIT
+    pack = int(getattr(net, "pack", 1))
+    step = pack * next(m.multiple for m in net.modules() if isinstance(m, FrameBackbone))
+    for frames in (1, 2, 4, 8, 16):
+        for side in (s for s in (4, 8, 16, 32, 64, 128) if s % step == 0):
+            if all(_fits(net, torch.zeros(1, in_channels, n * frames, n * side, n * side)) for n in (2, 3)):
+                return frames, side, side
+    raise NetworkConfigError("The windows of this network are of no power of 2; export it as ts, which takes any size.")
+
+
+@torch.no_grad()
+def _fits(net: nn.Module, x: torch.Tensor) -> bool:
+    """Whether no cell pads an image of this size."""
+    fits: list[bool] = []
+
+    def look(module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+        t, h, w = inputs[0].shape[1], inputs[0].shape[3], inputs[0].shape[4]
+        if isinstance(module, PatchMixer):
+            fits.append(round_up((t, h, w), module.patch) == (t, h, w))
+        elif isinstance(module, SpatialAttention):
+            size = (t if module.volume else 1, h, w)
+            fits.append(module.fit_windows(size)[0] == size)
+
+    kinds = (PatchMixer, SpatialAttention)
+    handles = [m.register_forward_pre_hook(look) for m in net.modules() if isinstance(m, kinds)]
+    try:
+        net(x)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return all(fits)
+
+
+def export_network(
+    net: nn.Module, path: str | Path, form: ExportFormat, in_channels: int, window: tuple[int, int, int] = (16, 64, 64)
+) -> Path:
+    """Write a network as a file that runs without this package, and check that it gives the network's results.
+
+    Args:
+        net: the network, in the layout (B, C, T, H, W); it is put in eval mode.
+        path: the file.
+        form: ``pt2`` (``torch.export``), ``onnx`` or ``ts`` (TorchScript).
+        in_channels: channels of its input.
+        window: (t, h, w) of the only input that an ONNX model, and the program of a guided denoiser, take.
+
+    Returns:
+        The file.
+
+    Raises:
+        ExportMismatchError: if the file's results differ, with by how much; the file is removed.
+        NetworkConfigError: see :func:`size_unit`.
+    """
+    path, net = Path(path), net.eval()
+    fixed = isinstance(net, STCNNTGuidedDenoiser)
+    if form == "ts":
+        torch.jit.script(net).save(str(path))
+        others = [(1, *window)] if fixed else [(2, 3, 40, 56), (1, 4, 64, 32)]
+        check_export(net, path, form, [torch.rand(b, in_channels, *size) for b, *size in others])
+        return path
+    if fixed or form == "onnx":
+        examples, shapes = [torch.rand(1, in_channels, *window)], None
+    else:
+        t, h, w = size_unit(net, in_channels)
+        examples = [torch.rand(2, in_channels, 3 * t, 3 * h, 5 * w), torch.rand(1, in_channels, 2 * t, 2 * h, 4 * w)]
+        frames, rows, columns = (Dim(name, min=2, max=1024) for name in ("frames", "rows", "columns"))
+        axes: dict[int, Any] = {0: Dim("batch", min=1, max=1024)}
+        axes |= {2: t * frames if t > 1 else frames, 3: h * rows, 4: w * columns}
+        shapes = (axes,)
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's own, about its own internals
+        program = torch.export.export(net, (examples[0],), dynamic_shapes=shapes, strict=False)
+        if form == "pt2":
+            torch.export.save(program, path)
+        else:
+            model = torch.onnx.export(program, dynamo=True, verbose=False)
+            assert model is not None
+            model.save(path)
+    check_export(net, path, form, examples)
+    return path
+
+
+@torch.no_grad()
+def check_export(net: nn.Module, path: Path, form: ExportFormat, examples: list[torch.Tensor]) -> float:
+    """Compare an exported file with its network.
+
+    Returns:
+        The largest difference, as a share of the largest result.
+
+    Raises:
+        ExportMismatchError: if that is above 1e-4; the file is removed.
+    """
+    worst = 0.0
+    for x in examples:
+        wanted = net(x)
+        difference = float((_run(path, form, x) - wanted).abs().max()) / (float(wanted.abs().max()) + 1e-6)
+        worst = max(worst, difference)
+    if not worst <= TOLERANCE:
+        path.unlink()
+        raise ExportMismatchError(
+            f"{path} does not give the results of its network: they differ by {worst:.2g} of the largest one, and "
+            f"{TOLERANCE} is allowed. Nothing was kept."
+        )
+    return worst
+
+
+def _run(path: Path, form: ExportFormat, x: torch.Tensor) -> torch.Tensor:
+    if form == "ts":
+        with torch.jit.optimized_execution(False):
+            result: torch.Tensor = torch.jit.load(str(path))(x)
+        return result
+    if form == "pt2":
+        return torch.as_tensor(torch.export.load(path).module()(x))
+    if not has_onnxruntime:
+        raise NetworkConfigError("An ONNX model is checked by onnxruntime: pip install onnxruntime onnxscript.")
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    return torch.from_numpy(session.run(None, {session.get_inputs()[0].name: x.numpy()})[0])

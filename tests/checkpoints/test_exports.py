@@ -1,0 +1,75 @@
+# Copyright (c) monai_stcnnt contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Exported networks: equal to what they were made from, at other sizes too, and removed where they are not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from monai_stcnnt.checkpoints.exports import ExportFormat, check_export, export_network, size_unit
+from monai_stcnnt.errors import ExportMismatchError, NetworkConfigError
+from monai_stcnnt.networks import STCNNTClassifier, STCNNTDenoiser, STCNNTSegmenter, build_variant
+from tests.networks.laws import SMALL
+
+__all__: list[str] = []
+
+NETS: dict[str, tuple[type[nn.Module], dict[str, Any]]] = {
+    "soanet, T": (STCNNTDenoiser, {"backbone": "soanet", "block_strings": "T0"}),
+    "soanet, G": (STCNNTClassifier, {"backbone": "soanet", "block_strings": "G0"}),
+    "unet, L": (STCNNTSegmenter, {"backbone": "unet", "block_strings": "L0", "levels": 1}),
+    "hrnet, T": (STCNNTDenoiser, {"backbone": "hrnet", "block_strings": "T0"}),
+    "soanet, Swin in 3D": (STCNNTClassifier, {"backbone": "soanet", "block_strings": "S3Sh"}),
+}
+
+
+def make(name: str) -> nn.Module:
+    """Make a small network in eval mode."""
+    net, options = NETS[name]
+    return net(3, 2, 4, **{**SMALL, **options}).eval()
+
+
+@pytest.mark.parametrize(
+    ("name", "form"),
+    [
+        ("soanet, T", "ts"),
+        ("soanet, T", "pt2"),
+        *(pytest.param(name, form, marks=pytest.mark.slow) for name in NETS for form in ("pt2", "onnx", "ts")),
+    ],
+)
+def test_exports_give_the_results_of_the_network(name: str, form: ExportFormat, tmp_path: Path) -> None:
+    if form == "onnx":
+        pytest.importorskip("onnxruntime")
+        pytest.importorskip("onnxscript")
+    net = make(name)
+    path = export_network(net, tmp_path / f"net.{form}", form, 3)
+    if form != "onnx":
+        t, h, w = size_unit(net, 3)
+        others = [torch.rand(3, 3, 4 * t, 5 * h, 2 * w), torch.rand(1, 3, 3 * t, 2 * h, 3 * w)]
+        assert check_export(net, path, form, others) < 1e-4
+
+
+def test_units_are_what_no_cell_pads() -> None:
+    assert size_unit(make("soanet, T"), 3) == (1, 4, 4)
+    assert size_unit(make("unet, L"), 3)[1] == 8
+    assert size_unit(make("soanet, Swin in 3D"), 3)[0] == 2
+    assert size_unit(build_variant("hrnetv2_segmenter"), 1) == (1, 32, 32)
+
+
+def test_windows_of_another_kind_are_refused() -> None:
+    options = {**SMALL, "window_size": (1, 6, 6), "patch_size": (1, 3, 3), "img_size": (4, 12, 12)}
+    net = STCNNTDenoiser(3, 2, 4, backbone="soanet", block_strings="L0", **options)
+    with pytest.raises(NetworkConfigError, match="no power of 2"):
+        size_unit(net.eval(), 3)
+
+
+def test_an_export_of_another_network_is_removed_and_says_how_far_it_is(tmp_path: Path) -> None:
+    net = make("soanet, T")
+    path = export_network(net, tmp_path / "net.ts", "ts", 3)
+    with pytest.raises(ExportMismatchError, match=r"differ by [0-9.e+-]+ of the largest one"):
+        check_export(make("soanet, T"), path, "ts", [torch.rand(1, 3, 2, 8, 8)])
+    assert not path.exists()
