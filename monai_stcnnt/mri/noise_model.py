@@ -296,9 +296,13 @@ def without_leak(image: Tensor, result: Tensor, inside: Tensor, level: Tensor | 
         result: the denoised image.
         inside: the part of the image as it was that lies in the band.
         level: noise level.
+
+    Returns:
+        The image, nowhere negative where it was not.
     """
     dark = torch.sigmoid(_DARK - result / level)
-    return image + (result - inside) - dark * (image - inside)
+    changed = image + (result - inside) - dark * (image - inside)
+    return changed.maximum(image.clamp(max=0))
 
 
 def echo_shift(image: Tensor) -> tuple[float, float]:

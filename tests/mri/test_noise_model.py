@@ -109,6 +109,13 @@ def test_a_leak_goes_where_the_result_is_dark() -> None:
     torch.testing.assert_close(out, torch.tensor([0.0, 100.0]), atol=0.02, rtol=0)
 
 
+def test_magnitudes_do_not_become_negative() -> None:
+    image = torch.tensor([0.5, 3.0, -2.0])
+    out = without_leak(image, torch.full((3,), 4.0), torch.full((3,), 9.0), torch.ones(3))
+    assert bool((out[:2] >= 0).all())
+    assert float(out[2]) >= -2.0
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
