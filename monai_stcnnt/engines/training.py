@@ -169,10 +169,13 @@ def prepare_network(
         network: the network.
         device: of this process.
         weights: file to start from, see :func:`~monai_stcnnt.checkpoints.load_fitting`.
-        lora: train low-rank adapters of this rank only, see :mod:`monai_stcnnt.networks.lora`.
+        lora: train low-rank adapters of this rank alone, see :func:`~monai_stcnnt.networks.lora.inject_adapters`.
 
     Returns:
         The network, or what shares it.
+
+    Raises:
+        NetworkConfigError: for adapters where there is nothing to adapt.
     """
     if weights is not None:
         load_fitting(network, weights)

@@ -9,6 +9,7 @@ what its ``DiskSaver`` leaves behind when it is killed has a name that nothing r
 
 from __future__ import annotations
 
+import copy
 import math
 import os
 import pickle
@@ -23,6 +24,7 @@ from monai.engines import Evaluator, Workflow
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
+from monai_stcnnt.checkpoints import save_adapters
 from monai_stcnnt.data import write_aside
 from monai_stcnnt.engines.training import ClipTrainer
 from monai_stcnnt.errors import (
@@ -33,8 +35,9 @@ from monai_stcnnt.errors import (
     UnreadableFileError,
 )
 from monai_stcnnt.handlers.training_history import TrainingHistory
+from monai_stcnnt.networks.lora import adapted_layers, merge_adapters
 
-__all__ = ["BestWeights", "Resume", "TrainingFolder", "TrainingState", "begin_training"]
+__all__ = ["BestWeights", "Resume", "TrainingFolder", "TrainingState", "begin_training", "save_weights"]
 
 Resume = bool | Literal["true", "false", "auto"]
 """Whether to resume an earlier training; a command line gives words. ``"auto"``: if there is one."""
@@ -148,6 +151,24 @@ class TrainingState:
             )
 
 
+def save_weights(network: nn.Module, path: str | Path) -> None:
+    """Write the weights of a network as a plain state dict.
+
+    Low-rank adapters are merged, and written by themselves too, as ``<name>_adapters.pt``.
+
+    Args:
+        network: the network; it is not changed.
+        path: the file; it is replaced.
+    """
+    path = Path(path)
+    if any(True for _ in adapted_layers(network)):
+        with write_aside(path.with_name(f"{path.stem}_adapters{path.suffix}")) as aside:
+            save_adapters(network, aside)
+        network = merge_adapters(copy.deepcopy(network))
+    with write_aside(path) as aside:
+        torch.save({name: value.detach().cpu() for name, value in network.state_dict().items()}, aside)
+
+
 class BestWeights:
     """Keep the weights that the evaluator found best so far, as a plain state dict.
 
@@ -170,8 +191,7 @@ class BestWeights:
         """Write the weights if this evaluation was the best."""
         best = engine.state.best_metric_epoch == engine.state.epoch and math.isfinite(engine.state.best_metric)
         if best and idist.get_rank() == 0:
-            with write_aside(self.path) as aside:
-                torch.save({name: value.detach().cpu() for name, value in self.network.state_dict().items()}, aside)
+            save_weights(self.network, self.path)
 
     def state_dict(self) -> dict[str, float]:
         """The best metric and its epoch."""
@@ -201,6 +221,7 @@ class TrainingFolder:
         evaluator: the engine that validates them.
         interval: see :class:`TrainingState`.
         resume: see :func:`begin_training`.
+        last_name: file of the weights at the end of the training; none by default.
     """
 
     def __init__(
@@ -213,9 +234,11 @@ class TrainingFolder:
         evaluator: Evaluator,
         interval: int = 1,
         resume: Resume = False,
+        last_name: str | None = None,
     ) -> None:
         folder = Path(folder)
         self.evaluator = evaluator
+        self.last = None if last_name is None else folder / last_name
         self.history = TrainingHistory(folder / f"{name}_history.csv", evaluator)
         self.best_weights = BestWeights(folder / model_name, average.module)
         parts = {"network": network, "ema": average, "best_weights": self.best_weights, "history": self.history}
@@ -228,6 +251,8 @@ class TrainingFolder:
         engine.add_event_handler(Events.STARTED, self.start)
         self.history.attach(engine)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self.state.save)
+        if self.last is not None and idist.get_rank() == 0:
+            engine.add_event_handler(Events.COMPLETED, save_weights, self.best_weights.network, self.last)
 
     def start(self, engine: ClipTrainer) -> None:
         """Load the state if the training is resumed; the trainer has its parts when it starts."""

@@ -16,8 +16,11 @@ import torch.distributed as dist
 from monai.bundle import ConfigWorkflow
 
 from monai_stcnnt.apps.bundles import bundle_folder, expected_remarks
+from monai_stcnnt.checkpoints import load_adapters
 from monai_stcnnt.errors import LaunchError
 from monai_stcnnt.handlers.training_history import read_history
+from monai_stcnnt.networks.lora import inject_adapters, merge_adapters
+from monai_stcnnt.networks.nets import build_variant
 
 __all__ = ["TINY", "write_scans"]
 
@@ -176,3 +179,24 @@ def test_tensorboard_gets_the_course_where_it_is_wanted(tmp_path: Path) -> None:
     files = list((tmp_path / "kept" / "tensorboard").rglob("events*"))
     assert files
     assert sum(file.stat().st_size for file in files) > 100
+
+
+def test_adapters_are_trained_alone_and_merged(tmp_path: Path) -> None:
+    start = build_variant("stcnnt_light_magnitude", channels=4)
+    with torch.no_grad():
+        for parameter in start.parameters():  # at first the last layer is zero, and nothing before it has a gradient
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    torch.save(start.state_dict(), tmp_path / "start.pt")
+    options = {**TINY, "network_def#drop_path": 0.0, "epochs": 1, "val_interval": 1, "ema_decay": 0.0}
+    train(tmp_path / "kept", pretrained=str(tmp_path / "start.pt"), lora=2, **options)
+    kept, before = weights(tmp_path / "kept"), start.state_dict()
+    changed = {name for name, value in kept.items() if not torch.equal(value, before[name])}
+    net = build_variant("stcnnt_light_magnitude", channels=4)
+    net.load_state_dict(before)
+    adapted = {f"{name}.base.weight" for name in inject_adapters(net, 2)}
+    assert changed
+    assert changed <= {name.replace(".base", "") for name in adapted}
+    plain = build_variant("stcnnt_light_magnitude", channels=4)
+    plain.load_state_dict(before)
+    merged = merge_adapters(load_adapters(plain, tmp_path / "kept" / "model_adapters.pt")).state_dict()
+    torch.testing.assert_close(merged, kept, rtol=0, atol=0)
