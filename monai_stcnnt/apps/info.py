@@ -37,7 +37,7 @@ def describe(path: str | Path, *, progress: bool = False) -> list[SeriesSummary]
         EmptyImageError: if the folder holds no image.
     """
     entries = tqdm(list_series(path), desc="Reading", unit="image", delay=2, disable=not progress, leave=False)
-    return [summary for entry in entries for summary in list_images(entry)]
+    return [summary for entry in entries for summary in list_images(entry, progress=progress, stacks=True)]
 
 
 def as_json(summaries: Sequence[SeriesSummary]) -> str:
@@ -96,6 +96,10 @@ def outcome(summary: SeriesSummary) -> str:
     """
     if summary.refused:
         return f"refused: {summary.refused}"
+    if summary.members:
+        return (
+            f"series {', '.join(summary.members)} make one stack: take it with --stack, or as series {summary.series}"
+        )
     times, slices = summary.shape[3], summary.shape[2]
     frames = f"{times} frames in time" if times > 1 else f"{slices} slices" if slices > 1 else "a single frame"
     extension = result_extension(summary.path, summary.file_format, summary.kind)

@@ -40,6 +40,7 @@ class SegmentOptions(RunOptions):
     """Options of segmentation, beside those of :class:`~monai_stcnnt.apps.batch.tasks.RunOptions`.
 
     Attributes:
+        stack: take series of one slice each that make a stack as one series, since volumes take all slices.
         csv: table of volumes in every frame, stroke volumes and ejection fractions of all scans; beside it comes a plot
             over time for each scan, named like the table with ``_plot.png`` at its end.
         denoise: segment what the denoising bundle makes of the input, with ``gmap`` if it is given; masks are written
@@ -50,6 +51,7 @@ class SegmentOptions(RunOptions):
     suffix: ClassVar[str] = "seg"
     has_recipe: ClassVar[tuple[str, ...]] = ("output_format", "denoise", "architecture")
 
+    stack: bool = True
     csv: Path | None = None
     denoise: bool = False
     architecture: str | None = None

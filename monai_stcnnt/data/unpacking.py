@@ -23,7 +23,6 @@ _MOST_PACKED = 100
 _MOST_POSSIBLE = 1100  # deflate does not shrink more than about 1030 times
 _MOST_DEFLATED = 1 << 27  # bytes of a deflated DICOM file
 _BLOCK = 1 << 20
-_META_BYTES = 4096  # in which a DICOM file tells how it is stored
 
 
 def check_packing(path: Path, voxels: int, itemsize: int, *, is_packed: bool) -> None:
@@ -59,9 +58,6 @@ def check_deflated(path: Path) -> None:
         zlib.error: if the compression is damaged.
         InvalidDicomError: if it is not DICOM, or another of the errors that pydicom raises on damaged files.
     """
-    with path.open("rb") as file:
-        if DeflatedExplicitVRLittleEndian.encode() not in file.read(_META_BYTES):
-            return
     meta = read_file_meta_info(path)
     if meta.get("TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
         return

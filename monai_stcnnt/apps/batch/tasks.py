@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import os
 import traceback
 from abc import ABC, abstractmethod
@@ -29,6 +30,8 @@ from monai_stcnnt.data.listing import gfactor_map_of
 from monai_stcnnt.errors import OptionError, OutputNotWritableError, StcnntError
 
 __all__ = ["RunOptions", "SeriesEngine", "SeriesTask", "error_text", "list_tasks"]
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -110,6 +113,7 @@ class RunOptions(ABC):
         output_format: ``"same"`` as the input, or another one.
         gmap: g-factor map of all series, or a folder with one for each.
         bundle: folder of the bundle; the one that this package carries by default.
+        stack: take series of one slice each that make a stack as one series.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ...
         report: file to show a result in; with several series, one each with the result's name added.
         redo: make results again that exist, and replace files that are in the way.
@@ -129,6 +133,7 @@ class RunOptions(ABC):
     output_format: OutputFormat = "same"
     gmap: Path | None = None
     bundle: Path | None = None
+    stack: bool = False
     device: str = "auto"
     report: Path | None = None
     redo: bool = False
@@ -256,15 +261,26 @@ def _tasks_of(
         if before and all(row.status in ("done", "refused") for row in before):
             return [_aimed(_as_known(task, row), options) for row in before]
         row = format_of(entry)
-        found = list_images(entry, check=False) if row is None or not row.extensions else []  # else it is one image
+        has_one = row is not None and not row.holds_several
+        found = [] if has_one else _in_stacks(list_images(entry, check=False, stacks=options.stack))
     except Exception as error:
         if is_only:
             raise
         failed = SeriesTask(entry.relative_to(options.root).as_posix(), "", entry, status="failed")
         return [replace(_aimed(failed, options), error=error_text(error, options.root))]
-    if len(found) < 2 or all(one.refused for one in found):
+    is_whole = len(found) < 2 and not any(one.members for one in found)
+    if is_whole or all(one.refused for one in found):
         return [_aimed(task, options, found[0] if found else None)]  # what is wrong with it is said when it is read
     return [_aimed(_as_listed(task, one, options.root), options, one) for one in found]
+
+
+def _in_stacks(found: list[SeriesSummary]) -> list[SeriesSummary]:
+    """Leave out the series of one slice each that a stack joins, and say so."""
+    joined = {key for one in found for key in one.members}
+    for one in found:
+        if one.members:
+            logger.info("%s: series %s are taken as one stack", one.path, ", ".join(one.members))
+    return [one for one in found if one.series not in joined]
 
 
 def _as_listed(task: SeriesTask, summary: SeriesSummary, root: Path) -> SeriesTask:
@@ -272,8 +288,8 @@ def _as_listed(task: SeriesTask, summary: SeriesSummary, root: Path) -> SeriesTa
     task = replace(task, series=summary.series, size=summary.size or task.size)
     if not summary.refused:
         return task
-    is_part = summary.kind in ("phase", "real", "imaginary")
-    return replace(task, status="refused" if is_part else "failed", error=_relative(summary.refused, root))
+    is_meant = summary.kind in ("magnitude", "complex", "unknown")
+    return replace(task, status="failed" if is_meant else "refused", error=_relative(summary.refused, root))
 
 
 def _as_known(task: SeriesTask, row: SeriesRow) -> SeriesTask:

@@ -40,6 +40,7 @@ def denoise(
     input: Annotated[Path, typer.Argument(help="File or folder of MR images.")],
     output: Annotated[Path, typer.Argument(help="Folder for the results, or for one series a name (.nii, .nii.gz).")],
     series: SeriesOption = None,
+    stack: Annotated[bool, typer.Option("--stack", help="Take cine series of one slice each as one stack.")] = False,
     nifti: NiftiOption = False,
     noise_sigma: Annotated[
         float | None, typer.Option(help="Noise standard deviation per component; estimated if not given.")
@@ -87,7 +88,8 @@ def denoise(
             input=input, output=output, series=series, output_format="nifti" if nifti else "same", gmap=gmap,
             bundle=bundle, device=device, report=report, redo=redo, workers=workers, scheduler=scheduler,
             progress=not quiet, noise_sigma=noise_sigma, strength=strength, self_ensemble=self_ensemble,
-            adapt=adapt, roi_size=roi_size, overlap=overlap, sw_batch_size=sw_batch_size, amp=amp, compile=compile,
+            adapt=adapt, stack=stack, roi_size=roi_size, overlap=overlap, sw_batch_size=sw_batch_size, amp=amp,
+            compile=compile,
             qc=qc,
         )
     )  # fmt: skip

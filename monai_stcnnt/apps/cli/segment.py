@@ -42,6 +42,9 @@ def segment(
     denoise: Annotated[bool, typer.Option("--denoise", help="Denoise first, and segment the result.")] = False,
     gmap: Annotated[Path | None, typer.Option(help="With --denoise: g-factor map, or a folder of maps.")] = None,
     series: SeriesOption = None,
+    stack: Annotated[
+        bool, typer.Option("--stack/--no-stack", help="Take cine series of one slice each as one stack.")
+    ] = True,
     nifti: NiftiOption = False,
     architecture: Annotated[str | None, typer.Option(help="Network of the bundle: stcnnt or hrnetv2.")] = None,
     bundle: Annotated[Path | None, typer.Option(help="Folder of another segmentation bundle.")] = None,
@@ -65,7 +68,7 @@ def segment(
         SegmentOptions(
             input=input, output=output, series=series, output_format="nifti" if nifti else "same", gmap=gmap,
             bundle=bundle, device=device, report=report, redo=redo, workers=workers, scheduler=scheduler,
-            progress=not quiet, csv=csv, denoise=denoise, architecture=architecture,
+            progress=not quiet, stack=stack, csv=csv, denoise=denoise, architecture=architecture,
         )
     )  # fmt: skip
     measures = {row.target: one.measures for row, one in zip(result.done, segmented(result), strict=True)}

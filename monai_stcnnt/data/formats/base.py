@@ -58,6 +58,7 @@ class SeriesSummary:
         transfer_syntax: how the pixels of a DICOM file are stored.
         files: number of files that belong to it.
         made: what this package did to make it, such as ``denoised``; empty for an image from elsewhere.
+        members: keys of the series of one slice each that it joins, for a stack of them.
         remarks: what is not as it should be, although it would be denoised.
         refused: why it would be refused, in a sentence; empty where it would be denoised.
     """
@@ -75,6 +76,7 @@ class SeriesSummary:
     transfer_syntax: str = ""
     files: int = 1
     made: str = ""
+    members: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
     refused: str = ""
 
@@ -124,6 +126,7 @@ class Format(ABC):
         name: as records tell it (``file_format``).
         label: for people.
         extensions: endings of its files' names, in lower case; none for a format of folders.
+        holds_several: whether one path may hold several images.
         holds_geometry: whether it tells the size of voxels.
         holds_references: whether a mask can be an object of its own that refers to its images (DICOM segmentations).
     """
@@ -131,6 +134,7 @@ class Format(ABC):
     name: str
     label: str
     extensions: tuple[str, ...] = ()
+    holds_several: bool = False
     holds_geometry: bool = True
     holds_references: bool = False
 
@@ -173,12 +177,16 @@ class Format(ABC):
         """
         return [path]
 
-    def list(self, path: Path, *, check: bool = True) -> list[SeriesSummary]:
+    def list(
+        self, path: Path, *, check: bool = True, progress: bool = False, stacks: bool = False
+    ) -> list[SeriesSummary]:
         """Tell what a file or folder holds.
 
         Args:
             path: as in :meth:`sniff`.
             check: read values where it takes them to tell that an image would be refused; else headers only.
+            progress: show a bar where many files take more than two seconds.
+            stacks: add stacks that series of one slice each make, by their key ``stack``.
 
         Returns:
             One entry per image; what cannot be worked on has its reason in ``refused``.

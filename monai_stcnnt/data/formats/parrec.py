@@ -77,12 +77,15 @@ class ParRec(Format):
     """Philips PAR/REC; see the module."""
 
     name, label, extensions = "parrec", "PAR/REC", (".par",)
+    holds_several = True
 
     def files_of(self, path: Path) -> list[Path]:
         """List header and values."""
         return [path, *_values_file(path)]
 
-    def list(self, path: Path, *, check: bool = True) -> list[SeriesSummary]:
+    def list(
+        self, path: Path, *, check: bool = True, progress: bool = False, stacks: bool = False
+    ) -> list[SeriesSummary]:
         """Tell what a header describes: one image, or each of several by its key."""
         try:
             header, found = _open(path)

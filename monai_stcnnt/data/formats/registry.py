@@ -180,12 +180,16 @@ def open_series(
     return slabs
 
 
-def list_images(path: str | Path, *, check: bool = True) -> list[SeriesSummary]:
+def list_images(
+    path: str | Path, *, check: bool = True, progress: bool = False, stacks: bool = False
+) -> list[SeriesSummary]:
     """Tell what one file, or one folder that itself holds the files of images, contains.
 
     Args:
         path: an entry of :func:`~monai_stcnnt.data.listing.list_series`.
         check: read values where it takes them to tell that an image would be refused; else headers only.
+        progress: show a bar where many files take more than two seconds.
+        stacks: add stacks that series of one slice each make, by their key ``stack``.
 
     Returns:
         One entry per image; what cannot be worked on has its reason in ``refused``.
@@ -196,7 +200,7 @@ def list_images(path: str | Path, *, check: bool = True) -> list[SeriesSummary]:
         EmptyImageError: if a folder holds no image.
     """
     path = check_exists(path)
-    return image_format(path).list(path, check=check)
+    return image_format(path).list(path, check=check, progress=progress, stacks=stacks)
 
 
 def files_of(path: str | Path) -> list[Path]:

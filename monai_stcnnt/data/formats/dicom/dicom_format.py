@@ -12,7 +12,7 @@ from pydicom.dataset import Dataset
 
 from monai_stcnnt.data.formats.base import NIFTI_EXTENSION, Format, SeriesSummary, WriteOptions
 from monai_stcnnt.data.formats.dicom.frames import is_dicom, read_header, syntax_of
-from monai_stcnnt.data.formats.dicom.listing import list_dicom_series
+from monai_stcnnt.data.formats.dicom.listing import list_dicom_series, stacks_of
 from monai_stcnnt.data.formats.dicom.pixels import missing_decoder
 from monai_stcnnt.data.formats.dicom.seg import write_dicom_seg
 from monai_stcnnt.data.formats.dicom.series import DicomSeries
@@ -36,6 +36,7 @@ class Dicom(Format):
 
     name, label = "dicom", "DICOM"
     holds_references = True
+    holds_several = True
 
     def sniff(self, path: Path) -> bool:
         """Tell by its content whether a file is DICOM, or a folder itself holds such a file."""
@@ -51,16 +52,23 @@ class Dicom(Format):
         """List the file, or all files of a folder and its sub folders: any of them may be, or become, DICOM."""
         return files_below(path)
 
-    def list(self, path: Path, *, check: bool = True) -> list[SeriesSummary]:
+    def list(
+        self, path: Path, *, check: bool = True, progress: bool = False, stacks: bool = False
+    ) -> list[SeriesSummary]:
         """Tell what a file or folder holds, from headers; pixels are read where two series may be one complex image."""
         try:
-            found = list_dicom_series(path)
+            found = list_dicom_series(path, progress=progress)
         except StcnntError as error:
             return [SeriesSummary(str(path), self.name, refused=str(error))]
         joined = _complex_record(found)
         if joined is not None:
             return [_of_header(path, found, self.summary_of(joined))]
-        return [self._of_series(path, part, is_only=len(found) == 1) for part in found]
+        listed = [self._of_series(path, part, is_only=len(found) == 1) for part in found]
+        for stack in stacks_of(found) if stacks else ():
+            members = tuple(part.key for part in found if set(part.frames) <= set(stack.frames))
+            joined_slices = dataclasses.replace(self._of_series(path, stack, is_only=False), members=members)
+            listed.append(joined_slices)
+        return listed
 
     def open(
         self, path: Path, *, series: str | int | None = None, memory: int = IN_MEMORY, scratch: str | Path | None = None

@@ -26,9 +26,15 @@ from pydicom import config
 from pydicom.dataset import Dataset
 from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.multival import MultiValue
-from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import (
+    UID,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+)
 
-from monai_stcnnt.data.formats.dicom.kinds import Nature, first_value, nature_of, number_of
+from monai_stcnnt.data.formats.dicom.kinds import Nature, first_value, nature_of, number_of, value_of
 from monai_stcnnt.data.formats.dicom.mosaics import tiles_of
 from monai_stcnnt.data.unpacking import check_deflated
 from monai_stcnnt.errors import GeometryError, NotAnImageError, StcnntError, UnreadableFileError
@@ -58,6 +64,7 @@ _COLORS = (
 )  # fmt: skip
 _POSITION_DIMENSIONS = {0x00209056, 0x00209057, 0x00200032, 0x00201041}  # stack, in-stack position, position, location
 _TEMPORAL_DIMENSION = 0x00209128
+_START = 2048  # bytes
 _GE_DELAY = 0x0043107C  # seconds between groups of slices
 _PHILIPS_BEGIN = 0x200510A0  # seconds from the start of the scan to that of the dynamic
 _PROTOCOL = ("StudyInstanceUID", "FrameOfReferenceUID", "ProtocolName", "SequenceName")
@@ -87,7 +94,6 @@ class DicomFrame:
         dimensions: values of the dimensions that an enhanced file declares, position in space apart.
         repetition_time: in milliseconds, NaN where absent.
         volume_time: milliseconds that a volume takes where it is one repetition, NaN elsewhere.
-        temporal_positions: how many there should be, 0 where unknown.
         vendor: Manufacturer.
         acquisition: AcquisitionNumber, -1 where absent.
         protocol: what series of one stack have in common: study, frame of reference, protocol and sequence.
@@ -112,7 +118,6 @@ class DicomFrame:
     dimensions: tuple[int, ...] = ()
     repetition_time: float = math.nan
     volume_time: float = math.nan
-    temporal_positions: int = 0
     vendor: str = ""
     acquisition: int = -1
     protocol: tuple[str, ...] = ()
@@ -154,12 +159,17 @@ def is_dicom(path: str | Path) -> bool:
     Returns:
         Whether ``DICM`` follows the 128 bytes of preamble, or the file begins with DICOM's first elements instead.
     """
+    start = _start_of(path)
+    return start[128:132] == b"DICM" or _is_headless(start)
+
+
+def _start_of(path: str | Path) -> bytes:
+    """Enough of a file to tell what it is and how it is stored; nothing of one that cannot be read."""
     try:
-        with open(path, "rb") as file:
-            start = file.read(132)
+        with open(path, "rb", buffering=0) as file:
+            return file.read(_START)
     except OSError:
-        return False
-    return start[128:] == b"DICM" or _is_headless(start)
+        return b""
 
 
 def _is_headless(start: bytes) -> bool:
@@ -187,8 +197,11 @@ def read_header(path: Path, **options: Any) -> Dataset:  # noqa: ANN401 - as pyd
     """
     try:
         with quiet_pydicom():
-            check_deflated(path)
-            return pydicom.dcmread(path, **{"stop_before_pixels": True, "force": is_dicom(path), **options})
+            start = _start_of(path)
+            if DeflatedExplicitVRLittleEndian.encode() in start:
+                check_deflated(path)
+            force = start[128:132] != b"DICM" and _is_headless(start)
+            return pydicom.dcmread(path, **{"stop_before_pixels": True, "force": force, **options})
     except StcnntError:
         raise
     except DECODE_FAILURES as error:
@@ -254,11 +267,11 @@ def _reason(error: BaseException) -> str:
 def _check_kind(dataset: Dataset, path: Path) -> None:
     if not has_pixels(dataset):
         raise NotAnImageError(f"{path} is DICOM without pixels. Give a folder of images.")
-    color = str(dataset.get("PhotometricInterpretation", "MONOCHROME2"))
-    if int(dataset.get("SamplesPerPixel", 1) or 1) != 1 or not color.startswith("MONOCHROME"):
+    color = str(value_of(dataset, "PhotometricInterpretation") or "MONOCHROME2")
+    if int(value_of(dataset, "SamplesPerPixel") or 1) != 1 or not color.startswith("MONOCHROME"):
         shown = color if color in _COLORS else "of an unknown kind"
         raise NotAnImageError(f"{path} is a color image ({shown}). Give gray values.")
-    if int(dataset.get("BitsAllocated", 16) or 16) < 8:
+    if int(value_of(dataset, "BitsAllocated") or 16) < 8:
         raise NotAnImageError(f"{path} is a segmentation, not an image.")
     if int(dataset.Rows) < 1 or int(dataset.Columns) < 1:
         raise NotAnImageError(f"{path} has no voxels: {dataset.Rows} rows and {dataset.Columns} columns.")
@@ -273,24 +286,23 @@ def _frames(dataset: Dataset, path: Path) -> Iterator[DicomFrame]:
                 frame = _frame(dataset, [tile.places, dataset], path, tile.number)
                 yield replace(frame, shape=tile.shape, position=tile.position, tile=tile.corner)
             return
-        if int(dataset.get("NumberOfFrames", 1) or 1) > 1:
+        if int(value_of(dataset, "NumberOfFrames") or 1) > 1:
             raise GeometryError(
                 f"{path} has several frames, but not the position of each. It cannot be placed in space."
             )
         yield _frame(dataset, [dataset], path, 0)
         return
-    if len(per_frame) != int(dataset.get("NumberOfFrames", 0) or 0):
+    if len(per_frame) != int(value_of(dataset, "NumberOfFrames") or 0):
         raise UnreadableFileError(f"{path} describes {len(per_frame)} frames, but says that it has another number.")
-    shared = list(dataset.get("SharedFunctionalGroupsSequence") or [])[:1]
+    shared = list(value_of(dataset, "SharedFunctionalGroupsSequence") or [])[:1]
+    common = [item for group in shared for item in _items(group)]
     for number, groups in enumerate(per_frame):
-        yield _frame(
-            dataset, [*_items(groups), *(item for group in shared for item in _items(group)), dataset], path, number
-        )
+        yield _frame(dataset, [*_items(groups), *common, dataset], path, number, groups)
 
 
 def frame_groups(dataset: Dataset) -> Sequence[Dataset] | None:
     """The functional groups of an enhanced file's frames; None for a classic file, which may carry empty ones."""
-    groups = dataset.get("PerFrameFunctionalGroupsSequence")
+    groups = value_of(dataset, "PerFrameFunctionalGroupsSequence")
     if groups is None or ("ImagePositionPatient" in dataset and not any(len(group) for group in groups)):
         return None
     return list(groups)
@@ -303,7 +315,9 @@ def _items(groups: Dataset) -> list[Dataset]:
     ]
 
 
-def _frame(dataset: Dataset, places: Sequence[Dataset], path: Path, number: int) -> DicomFrame:
+def _frame(
+    dataset: Dataset, places: Sequence[Dataset], path: Path, number: int, groups: Dataset | None = None
+) -> DicomFrame:
     position = _numbers(places, "ImagePositionPatient", 3)
     orientation = _numbers(places, "ImageOrientationPatient", 6)
     pixel_spacing = _numbers(places, "PixelSpacing", 2)
@@ -329,9 +343,9 @@ def _frame(dataset: Dataset, places: Sequence[Dataset], path: Path, number: int)
     return DicomFrame(
         path=path,
         number=number,
-        instance_uid=str(dataset.get("SOPInstanceUID", "")),
-        series_uid=str(dataset.get("SeriesInstanceUID", "")),
-        series_number=int(dataset.get("SeriesNumber") or -1),
+        instance_uid=str(value_of(dataset, "SOPInstanceUID") or ""),
+        series_uid=str(value_of(dataset, "SeriesInstanceUID") or ""),
+        series_number=int(value_of(dataset, "SeriesNumber") or -1),
         nature=nature_of(dataset, places),
         echo_time=_number(places, "EffectiveEchoTime", _number(places, "EchoTime")),
         shape=(int(dataset.Rows), int(dataset.Columns)),
@@ -340,15 +354,14 @@ def _frame(dataset: Dataset, places: Sequence[Dataset], path: Path, number: int)
         spacing=np.array([pixel_spacing[1], pixel_spacing[0], nominal]),
         slope=slope,
         intercept=intercept,
-        instance=(int(dataset.get("InstanceNumber") or 0), number),
-        times=_times(places),
+        instance=(int(value_of(dataset, "InstanceNumber") or 0), number),
+        times=_times(places, _begin_of(dataset, groups)),
         dimensions=_dimensions(dataset, places),
         repetition_time=_number(places, "RepetitionTime"),
         volume_time=_volume_time(dataset, places),
-        temporal_positions=int(dataset.get("NumberOfTemporalPositions") or 0),
-        vendor=str(dataset.get("Manufacturer", "")),
+        vendor=str(value_of(dataset, "Manufacturer") or ""),
         acquisition=int(_number([dataset], "AcquisitionNumber", -1)),
-        protocol=tuple(str(dataset.get(name) or "") for name in _PROTOCOL),
+        protocol=tuple(str(value_of(dataset, name) or "") for name in _PROTOCOL),
     )
 
 
@@ -365,7 +378,7 @@ def _number(places: Sequence[Dataset], name: str, default: float = math.nan) -> 
     return default if found is None else found
 
 
-def _times(places: Sequence[Dataset]) -> dict[str, float]:
+def _times(places: Sequence[Dataset], begin: float) -> dict[str, float]:
     date = str(first_value(places, "AcquisitionDate") or "")
     content_date = str(first_value(places, "ContentDate") or date)
     candidates = {
@@ -374,7 +387,7 @@ def _times(places: Sequence[Dataset]) -> dict[str, float]:
         "acquisition": _clock(
             first_value(places, "FrameAcquisitionDateTime") or date + str(first_value(places, "AcquisitionTime") or "")
         ),
-        "begin": 1000 * _private(places, _PHILIPS_BEGIN),
+        "begin": begin,
         "content": _clock(content_date + str(first_value(places, "ContentTime") or "")),
         "index": _number(places, "TemporalPositionIndex", _number(places, "TemporalPositionIdentifier")),
     }
@@ -383,13 +396,12 @@ def _times(places: Sequence[Dataset]) -> dict[str, float]:
     return {name: value for name, value in candidates.items() if math.isfinite(value)}
 
 
-def _private(places: Sequence[Dataset], tag: int) -> float:
-    """A number among private attributes, which Philips nests one deeper in enhanced files; NaN where there is none."""
-    for place in places:
-        for inner in (place, *(e.value[0] for e in place if e.VR == "SQ" and e.tag.is_private and e.value)):
-            found = number_of(inner[tag].value) if tag in inner else None
-            if found is not None:
-                return found
+def _begin_of(dataset: Dataset, groups: Dataset | None) -> float:
+    """Milliseconds from the start of a Philips scan to that of a dynamic, nested in enhanced files; NaN elsewhere."""
+    nested = [e.value[0] for e in groups or () if e.VR == "SQ" and e.tag.is_private and e.value]
+    for place in (*nested, dataset):
+        if _PHILIPS_BEGIN in place:
+            return 1000 * (number_of(place[_PHILIPS_BEGIN].value) or 0.0)
     return math.nan
 
 
@@ -422,7 +434,7 @@ def _volume_time(dataset: Dataset, places: Sequence[Dataset]) -> float:
 
 def _dimensions(dataset: Dataset, places: Sequence[Dataset]) -> tuple[int, ...]:
     """Values of the declared dimensions other than position in space; the temporal one, the fastest, at the end."""
-    pointers = [int(item.DimensionIndexPointer) for item in dataset.get("DimensionIndexSequence") or []]
+    pointers = [int(item.DimensionIndexPointer) for item in value_of(dataset, "DimensionIndexSequence") or []]
     values = first_value(places, "DimensionIndexValues")
     numbers = [int(v) for v in values] if isinstance(values, (MultiValue, list)) else []
     if len(numbers) != len(pointers):

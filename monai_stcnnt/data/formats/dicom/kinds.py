@@ -11,13 +11,16 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
 
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
+from pydicom.tag import BaseTag, Tag
 
 from monai_stcnnt.data.formats.parts import Component
 
-__all__ = ["Nature", "first_value", "nature_of", "number_of"]
+__all__ = ["Nature", "first_value", "nature_of", "number_of", "value_of"]
 
 _COMPONENTS: dict[str, Component] = {
     **dict.fromkeys(("M", "MAGNITUDE", "M_FFE", "M_SE", "M_IR", "M_PCA", "SW_M"), "magnitude"),
@@ -81,7 +84,7 @@ def nature_of(dataset: Dataset, places: Sequence[Dataset]) -> Nature:
 
 
 def _component(dataset: Dataset, places: Sequence[Dataset], words: Sequence[str]) -> Component:
-    if _GE_IMAGE_TYPE in dataset and str(dataset.get("Manufacturer") or "").upper().startswith("GE"):
+    if _GE_IMAGE_TYPE in dataset and str(value_of(dataset, "Manufacturer") or "").upper().startswith("GE"):
         code = number_of(dataset[_GE_IMAGE_TYPE].value)
         if code in (1, 2, 3):
             return _GE_COMPONENTS[int(code)]
@@ -96,7 +99,7 @@ def _component(dataset: Dataset, places: Sequence[Dataset], words: Sequence[str]
 
 def _derived(dataset: Dataset, places: Sequence[Dataset], words: Sequence[str]) -> str:
     """What makes a frame a derived image; empty where it may be a magnitude or a part of a complex image."""
-    modality = str(dataset.get("Modality") or "").upper()
+    modality = str(value_of(dataset, "Modality") or "").upper()
     if modality not in _MODALITIES:
         return f"its modality is {modality[:16] if modality.isalnum() else 'another one'}, not MR"
     found = next((word for word in words[2:] if word not in _COMPONENTS and _DERIVED.match(word)), "")
@@ -110,7 +113,7 @@ def _derived(dataset: Dataset, places: Sequence[Dataset], words: Sequence[str]) 
 
 def _signed(dataset: Dataset, places: Sequence[Dataset], words: Sequence[str]) -> str:
     """Whether values are below zero by more than a filter makes of a magnitude, in a frame that calls itself none."""
-    low, high = (number_of(dataset.get(f"{name}ImagePixelValue")) for name in ("Smallest", "Largest"))
+    low, high = (number_of(first_value([dataset], f"{name}ImagePixelValue")) for name in ("Smallest", "Largest"))
     if low is None or high is None or _component(dataset, places, words) != "magnitude":
         return ""
     slope = number_of(first_value(places, "RescaleSlope")) or 1.0
@@ -128,7 +131,23 @@ def _mapped_unit(places: Sequence[Dataset]) -> str:
 
 def first_value(places: Sequence[Dataset], name: str) -> object:
     """First value of an attribute that is not empty, None where there is none."""
-    return next((place[name].value for place in places if name in place and place[name].value not in (None, "")), None)
+    tag = _tag_of(name)
+    for place in places:
+        if tag in place:
+            value: object = place[tag].value
+            if value is not None and value != "":
+                return value
+    return None
+
+
+def value_of(dataset: Dataset, name: str) -> Any:  # noqa: ANN401 - whatever the attribute holds
+    """Value of an attribute, None where it is absent or empty; several times faster than ``dataset.get``."""
+    return first_value((dataset,), name)
+
+
+@lru_cache(None)
+def _tag_of(name: str) -> BaseTag:
+    return Tag(name)
 
 
 def number_of(value: object) -> float | None:

@@ -25,6 +25,7 @@ from pathlib import Path
 import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.uid import UID
+from tqdm import tqdm
 
 from monai_stcnnt.data.checks import check_exists
 from monai_stcnnt.data.formats.dicom.frames import (
@@ -35,11 +36,12 @@ from monai_stcnnt.data.formats.dicom.frames import (
     quiet_pydicom,
     read_header,
 )
+from monai_stcnnt.data.formats.dicom.kinds import value_of
 from monai_stcnnt.data.formats.dicom.series import DicomSeries
 from monai_stcnnt.data.paths import files_below
 from monai_stcnnt.errors import EmptyImageError, NotAnImageError, SeriesMismatchError, StcnntError, UnreadableFileError
 
-__all__ = ["list_dicom_series"]
+__all__ = ["STACK", "list_dicom_series", "stacks_of"]
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +53,10 @@ _IMAGES = re.compile(
 _ECHO_JITTER = 0.05  # milliseconds
 _TILT = 0.05  # of a unit vector; motion correction turns planes by less, another plane is turned by more
 _PLANES = ("sag", "cor", "tra")
+STACK = "stack"
+"""Key of a stack that series of one slice each make; with a number from the second on."""
+_FEWEST_SLICES = 3
+_REGULAR = 0.1  # of the distance of slices
 
 
 @dataclass
@@ -76,11 +82,12 @@ class _Found:
     other_kind: str = ""
 
 
-def list_dicom_series(path: str | Path) -> list[DicomSeries]:
+def list_dicom_series(path: str | Path, *, progress: bool = False) -> list[DicomSeries]:
     """List what a DICOM file, or a folder with its sub folders, holds.
 
     Args:
         path: file or folder.
+        progress: show a bar where it takes more than two seconds.
 
     Returns:
         The images in the order of their series numbers; one that cannot be used carries its ``error``.
@@ -99,8 +106,9 @@ def list_dicom_series(path: str | Path) -> list[DicomSeries]:
             found.frames[frame.series_uid].append(frame)
             found.numbers[frame.series_uid] = frame.series_number
         return _grouped(path, found)
+    files = tqdm(files_below(path), desc="Headers", unit="file", delay=2, disable=not progress, leave=False)
     with quiet_pydicom():
-        for file in files_below(path):
+        for file in files:
             if file.name != "DICOMDIR":
                 _look_into(file, found)
     _settle(path, found)
@@ -127,7 +135,7 @@ def _look_into(file: Path, found: _Found) -> None:
         found.skipped += 1
         found.other_kind = kind
         return
-    uid = str(dataset.get("SeriesInstanceUID", ""))
+    uid = str(value_of(dataset, "SeriesInstanceUID") or "")
     try:
         if not has_pixels(dataset):
             raise UnreadableFileError(
@@ -180,7 +188,7 @@ def _was_dicom(file: Path) -> bool:
 
 def _other_kind(dataset: Dataset) -> str:
     """What a file says that it is, if not an image: a report, a capture, the state of a viewer; else empty."""
-    uid = UID(str(dataset.file_meta.get("MediaStorageSOPClassUID") or dataset.get("SOPClassUID") or ""))
+    uid = UID(str(dataset.file_meta.get("MediaStorageSOPClassUID") or value_of(dataset, "SOPClassUID") or ""))
     is_standard = uid.name != str(uid)
     if is_standard:
         return "" if _IMAGES.match(uid) else uid.name
@@ -315,3 +323,37 @@ def _planes(frames: list[DicomFrame]) -> list[tuple[str, list[DicomFrame]]]:
         f"-{name}" + (str(names[: i + 1].count(name)) if names.count(name) > 1 else "") for i, name in enumerate(names)
     ]
     return list(zip(marks, stacks, strict=True))
+
+
+def stacks_of(found: Sequence[DicomSeries]) -> list[DicomSeries]:
+    """Join cines of one slice each that make a stack, as most scanners write short-axis views of the heart.
+
+    Args:
+        found: the series of a folder.
+
+    Returns:
+        A series for each stack of at least three: one study, protocol, matrix, spacing, orientation and number of
+        frames, and slices at equal distances.
+    """
+    groups: dict[tuple[object, ...], list[DicomSeries]] = defaultdict(list)
+    for series in found:
+        if series.error is None and series.component == "magnitude" and _is_one_slice(series.frames):
+            first = series.frames[0]
+            protocol = tuple(re.sub(r"\d+", "", text) for text in first.protocol[2:])
+            geometry = (first.shape, *np.round(first.spacing[:2], 3), *np.round(first.orientation.ravel(), 2))
+            groups[(*first.protocol[:2], protocol, len(series.frames), geometry)].append(series)
+    stacks: list[DicomSeries] = []
+    for members in groups.values():
+        normal = members[0].frames[0].normal
+        places = np.sort([float(normal @ series.frames[0].position) for series in members])
+        gaps = np.diff(places)
+        if len(members) < _FEWEST_SLICES or np.abs(gaps - np.median(gaps)).max() > _REGULAR * np.median(gaps):
+            continue
+        frames = tuple(frame for series in members for frame in series.frames)
+        key = STACK + (str(len(stacks) + 1) if stacks else "")
+        stacks.append(DicomSeries(members[0].path, key, frames, -1, ""))
+    return stacks
+
+
+def _is_one_slice(frames: Sequence[DicomFrame]) -> bool:
+    return len(frames) > 1 and all(np.abs(frame.position - frames[0].position).max() < 0.1 for frame in frames)

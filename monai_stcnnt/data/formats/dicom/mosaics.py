@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from pydicom.dataset import Dataset
 
-from monai_stcnnt.data.formats.dicom.kinds import number_of
+from monai_stcnnt.data.formats.dicom.kinds import number_of, value_of
 from monai_stcnnt.errors import GeometryError
 
 __all__ = ["Tile", "tiles_of"]
@@ -55,8 +55,8 @@ def tiles_of(dataset: Dataset, path: Path) -> Iterator[Tile] | None:
     Raises:
         GeometryError: if the header does not tell the number and places of the slices.
     """
-    words = [str(word).upper() for word in dataset.get("ImageType") or []]
-    if str(dataset.get("Manufacturer") or "").upper().startswith(("UIH", "UNITED IMAGING")):
+    words = [str(word).upper() for word in value_of(dataset, "ImageType") or []]
+    if str(value_of(dataset, "Manufacturer") or "").upper().startswith(("UIH", "UNITED IMAGING")):
         count, slices = _uih_header(dataset)
         return _uih_tiles(dataset, path, count, slices) if "VFRAME" in words or count > 1 or slices else None
     count, normal = _siemens_header(dataset)
@@ -97,7 +97,11 @@ def _siemens_header(dataset: Dataset) -> tuple[int, np.ndarray | None]:
             header = None
         if header is not None:
             count, normal = int(csareader.get_n_mosaic(header) or 0), csareader.get_slice_normal(header)
-    if not count and _SIEMENS_COUNT in dataset and str(dataset.get("Manufacturer") or "").upper().startswith("SIEMENS"):
+    if (
+        not count
+        and _SIEMENS_COUNT in dataset
+        and str(value_of(dataset, "Manufacturer") or "").upper().startswith("SIEMENS")
+    ):
         count = int(number_of(dataset[_SIEMENS_COUNT].value) or 0)
     return count, None if normal is None else np.asarray(normal, float)
 

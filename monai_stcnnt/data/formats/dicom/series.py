@@ -100,7 +100,7 @@ class DicomSeries:
     def outline(self) -> SeriesRecord:
         """The record without its values; ``file_dtype`` in its metadata is empty."""
         grid, index = self.ordered.grid, {file: number for number, file in enumerate(self.files)}
-        first = grid[0][0]
+        first, ordered_by = grid[0][0], self.ordered.ordered_by
         _, times, slices, rows, columns = self.shape
         metadata: dict[str, Any] = {
             "source": str(self.path),
@@ -113,9 +113,12 @@ class DicomSeries:
             "vendor": first.vendor,
             "series": self.key,
             "component": self.component,
-            "ordered_by": self.ordered.ordered_by,
+            "ordered_by": ordered_by,
             "repetition_time": first.repetition_time,
             "remarks": self.ordered.remarks,
+            "slice_times": np.array(
+                [[frame.times.get(self.ordered.ordered_by, np.nan) for frame in row] for row in grid]
+            ),
             "dicom_files": [str(file) for file in self.files],
             "dicom_frames": np.array([[(index[frame.path], frame.number) for frame in row] for row in grid]),
         }

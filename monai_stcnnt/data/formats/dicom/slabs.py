@@ -12,7 +12,7 @@ import numpy as np
 
 from monai_stcnnt.data.checks import check_exists
 from monai_stcnnt.data.formats.dicom.frames import DicomFrame
-from monai_stcnnt.data.formats.dicom.listing import list_dicom_series
+from monai_stcnnt.data.formats.dicom.listing import STACK, list_dicom_series, stacks_of
 from monai_stcnnt.data.formats.dicom.pixels import DicomPixels
 from monai_stcnnt.data.formats.dicom.series import DicomSeries, dicom_outline
 from monai_stcnnt.data.formats.parts import choose_parts, join_parts, phase_scale
@@ -31,7 +31,8 @@ def read_dicom(path: str | Path, *, series: str | int | None = None) -> SeriesRe
     Args:
         path: file, or folder that is searched with its sub folders.
         series: which one: a key of :func:`list_dicom_series`, a series number or UID, or two keys joined by ``+`` for
-            the two parts of a complex image. Not needed where the folder holds one image, or the two parts of one.
+            the two parts of a complex image, or ``stack`` for series of one slice each. Not needed where the folder
+            holds one image, or the two parts of one.
 
     Returns:
         The record. Frame times count from the trigger where frames are ordered by it, else from the first frame. The
@@ -66,7 +67,9 @@ def open_dicom(path: str | Path, *, series: str | int | None = None) -> DicomSla
         StcnntError: as :func:`read_dicom`.
     """
     path = check_exists(path)
-    return DicomSlabs(choose_parts(list_dicom_series(path), series, path))
+    found = list_dicom_series(path)
+    offered = stacks_of(found) if isinstance(series, str) and series.startswith(STACK) else []
+    return DicomSlabs(choose_parts([*found, *offered], series, path))
 
 
 class DicomSlabs(SeriesSlabs):

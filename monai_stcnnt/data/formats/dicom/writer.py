@@ -5,7 +5,7 @@ r"""Derived MR series: new pixels in the headers of the series they came from.
 Every plane becomes a classic MR image with the patient, study, frame of reference, geometry and timing of its source,
 whether that was classic, enhanced or a mosaic. Series and instance get new UIDs; the image type becomes
 DERIVED\SECONDARY, with a description of the derivation and references to the source images. Private attributes are
-left out: what they say belongs to the pixels that were.
+left out, apart from those that tell what an image is: what they say belongs to the pixels that were.
 """
 
 from __future__ import annotations
@@ -45,6 +45,8 @@ _STALE = (
     "ContentQualification", "ConcatenationUID", "InConcatenationNumber", "InConcatenationTotalNumber",
     "BurnedInAnnotation", "PresentationLUTShape", "LossyImageCompressionRatio",
 )  # fmt: skip
+# Private attributes that tell images apart, and nothing of a person: kind (GE, Philips), phase, dynamic (Philips).
+_TELLING_PRIVATE = (0x0043102F, 0x20051011, 0x20011008, 0x200510A0)
 # Attributes that a classic image holds at its top and an enhanced one in its functional groups.
 _FROM_GROUPS = (
     "SliceThickness", "SpacingBetweenSlices", "RepetitionTime", "FlipAngle", "EchoTrainLength", "PixelBandwidth",
@@ -200,6 +202,11 @@ def _stripped(header: Dataset) -> Dataset:
     kept = [tag for tag in kept if not tag.is_private and tag.group & 0xFF00 != 0x6000]
     dataset = Dataset({tag: copy.deepcopy(header[tag]) for tag in kept})
     dataset.remove_private_tags()
+    for tag in _TELLING_PRIVATE:
+        element = header.get(tag)
+        if element is not None and element.private_creator:
+            block = dataset.private_block(element.tag.group, element.private_creator, create=True)
+            block.add_new(element.tag.element & 0xFF, element.VR, element.value)
     return dataset
 
 

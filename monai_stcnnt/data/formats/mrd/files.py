@@ -60,7 +60,9 @@ class Mrd(Format):
         """List MRD files; other HDF5 files of a folder are none of our business."""
         return [path for path in super().entries_in(folder, names) if self.sniff(path)]
 
-    def list(self, path: Path, *, check: bool = True) -> list[SeriesSummary]:
+    def list(
+        self, path: Path, *, check: bool = True, progress: bool = False, stacks: bool = False
+    ) -> list[SeriesSummary]:
         """Tell what a file holds; values are read in any case."""
         try:
             images, groups = _series_of(path)

@@ -257,3 +257,40 @@ def test_empty_functional_groups_do_not_make_an_enhanced_file(make_dicom: MakeFi
 def test_pixels_that_are_padded(make_dicom: MakeFiles) -> None:
     change = set_by(lambda time, place: {"PixelData": VALUES[time, place].astype("<u2").tobytes() + bytes(128)})
     np.testing.assert_array_equal(read_series(make_dicom("in", VALUES, change=change)).array[0], VALUES)
+
+
+def slices_apart(folder: str, make_dicom: MakeFiles, gaps: tuple[float, ...] = (8, 8, 8)) -> Path:
+    """A stack of four slices with one series each, numbered from the apex up, times a little later in every slice."""
+    place = 0.0
+    for number, gap in enumerate((0.0, *gaps)):
+        place += gap
+        position = np.array([-50.0, 20, 10]) + place * np.cross([0.6, 0.8, 0.0], [0.0, 0.0, -1.0])
+
+        def change(time: int, _: int, dataset: Dataset, number: int = number, position: np.ndarray = position) -> None:
+            dataset.SeriesInstanceUID, dataset.SeriesNumber = f"1.2.3.9.{number}", 20 - number
+            dataset.SOPInstanceUID = f"1.2.3.9.{number}.{time + 1}"
+            dataset.ImagePositionPatient = [round(float(v), 5) for v in position]
+            dataset.ProtocolName, dataset.TriggerTime = f"sax {number}", 40 * time + number
+
+        make_dicom(f"{folder}/{number}", VALUES[:, number % 3, None] + number, change=change)
+    return make_dicom(f"{folder}/scout", VALUES[:1, :1]).parent
+
+
+def test_slices_with_a_series_each_make_a_stack(make_dicom: MakeFiles) -> None:
+    folder = slices_apart("in", make_dicom)
+    *_, stack = list_images(folder, stacks=True)
+    assert (stack.series, stack.members, stack.shape) == ("stack", ("17", "18", "19", "20"), (6, 5, 4, 4))
+    assert len(list_images(folder)) == 5
+    record = read_series(folder, series="stack")
+    np.testing.assert_allclose(record.spacing[2], 8, atol=1e-4)
+    for number in range(4):
+        np.testing.assert_array_equal(record.array[0, :, number], VALUES[:, number % 3] + number)
+    np.testing.assert_allclose(record.frame_times, [0, 40, 80, 120])
+    np.testing.assert_allclose(record.metadata["slice_times"][1], [40, 41, 42, 43])
+
+
+def test_slices_at_odd_distances_make_no_stack(make_dicom: MakeFiles) -> None:
+    folder = slices_apart("in", make_dicom, (8, 12, 8))
+    assert not any(summary.members for summary in list_images(folder, stacks=True))
+    with pytest.raises(errors.SeriesSelectionError, match="stack"):
+        read_series(folder, series="stack")
