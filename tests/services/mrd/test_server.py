@@ -298,7 +298,8 @@ def test_a_fault_costs_no_images() -> None:
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), 0.0])
 @pytest.mark.parametrize("name", ["position", "read_dir", "field_of_view"])
 def test_headers_without_geometry_are_denoised_all_the_same(name: str, value: float) -> None:
-    sent = [mrd_image(np.full((8, 8), n + 1, np.float32), **{name: (value,) * 3}, phase=n) for n in range(3)]
+    fields: dict[str, Any] = {name: (value,) * 3}
+    sent = [mrd_image(np.full((8, 8), n + 1, np.float32), **fields, phase=n) for n in range(3)]
     with serving() as server:
         received = exchange(server.port, sent)
     assert [float(image.data.max()) for image in received] == [0.5, 1.0, 1.5]
