@@ -1,6 +1,6 @@
 # Copyright (c) monai_stcnnt contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Measure what adapting the light network to one scan brings, on kinds of scans that its training did not see.
+"""Measure what adapting the light network to one scan brings, on scans that its training did not see.
 
     python -m benchmarks.scan_adaptation --data DIR
 
@@ -41,7 +41,7 @@ SCANS = {
     "brain, EPI, GE": "dicom_ge_fmri_repeats/ref_run4.nii.gz",
     "brain, diffusion, Canon": "dwi_canon_classic/own_conversion.nii.gz",
 }
-"""Scans of kinds that no training saw: name -> path below the data folder."""
+"""Scans that no training saw, the first ones of kinds that it did not see: name -> path below the data folder."""
 SIZE = (16, 128, 128)
 WINDOW = (16, 64, 64)
 
