@@ -19,12 +19,13 @@ from typing import Any
 import torch
 from monai.bundle import ConfigWorkflow
 
-from monai_stcnnt.errors import MissingFileError, StcnntError
+from monai_stcnnt.errors import MissingFileError, OptionError, StcnntError
 
 __all__ = [
     "bundle_checksum",
     "bundle_folder",
     "bundle_root",
+    "check_device",
     "expected_remarks",
     "open_inference",
     "plain_errors",
@@ -63,6 +64,22 @@ def bundle_checksum(folder: Path) -> str:
             with file.open("rb") as content:
                 digest.update(f"{file.name} {hashlib.file_digest(content, 'sha256').hexdigest()}\n".encode())
     return digest.hexdigest()
+
+
+def check_device(name: str) -> None:
+    """Make sure that there is a device, before the work starts.
+
+    Args:
+        name: ``auto`` or a name that PyTorch knows.
+
+    Raises:
+        OptionError: if there is none of this name; the message lists those there are.
+    """
+    there = ["cpu", *(f"cuda:{number}" for number in range(torch.cuda.device_count()))]
+    there += ["mps"] if torch.backends.mps.is_available() else []
+    known = {"auto", *there, *({"cuda"} if len(there) > 1 and there[1] == "cuda:0" else ())}
+    if name not in known:
+        raise OptionError(f"There is no device {name!r}. Give auto, or one of {', '.join(there)}.")
 
 
 def bundle_root() -> str:

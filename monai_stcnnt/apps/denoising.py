@@ -5,12 +5,15 @@
 from __future__ import annotations
 
 import logging
+import os
+import shutil
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_args
 
 import torch
+from monai.utils.module import optional_import
 
 from monai_stcnnt import __version__
 from monai_stcnnt.apps.batch.manifest import Recipe, SeriesRow
@@ -27,6 +30,7 @@ from monai_stcnnt.data import SaveSeries, SeriesRecord, read_series
 from monai_stcnnt.data.provenance import sidecar_path
 from monai_stcnnt.engines.streamed_denoising import StreamedDenoiser
 from monai_stcnnt.errors import OptionError
+from monai_stcnnt.transforms import FrameAxis
 
 __all__ = ["DenoiseOptions", "Denoiser", "denoise", "run_denoising"]
 
@@ -51,6 +55,8 @@ class DenoiseOptions(RunOptions):
         overlap: share of the window that neighbors have in common, from 0 to below 1.
         sw_batch_size: windows to give to the network at once. Where the device has not enough memory, it is halved
             until it has, and the log says so.
+        frame_axis: which axis of a file the frames are: ``time``, ``slice``, or ``auto`` for time where there is more
+            than one frame, unless the frames have several b-values.
         amp: compute in bfloat16 where that is safe: faster on a GPU, and a little less exact.
         compile: let PyTorch compile the network first, which pays for long runs; needs a C++ compiler.
         qc: JSON file for the figures of quality control of all series. They are in the manifest in any case, for
@@ -58,9 +64,10 @@ class DenoiseOptions(RunOptions):
     """
 
     suffix: ClassVar[str] = "denoised"
+    skips: ClassVar[frozenset[str]] = frozenset({"denoised", "segmented"})
     has_recipe: ClassVar[tuple[str, ...]] = (
-        "output_format", "noise_sigma", "strength", "self_ensemble", "adapt", "roi_size", "overlap", "amp",
-        "compile",
+        "output_format", "force", "frame_axis", "noise_sigma", "strength", "self_ensemble", "adapt", "roi_size",
+        "overlap", "amp", "compile",
     )  # fmt: skip
 
     noise_sigma: float | None = None
@@ -70,6 +77,7 @@ class DenoiseOptions(RunOptions):
     roi_size: tuple[int, int, int] | None = None
     overlap: float | None = None
     sw_batch_size: int | None = None
+    frame_axis: FrameAxis = "auto"
     amp: bool = False
     compile: bool = False
     qc: Path | None = None
@@ -82,6 +90,17 @@ class DenoiseOptions(RunOptions):
             OutputNotWritableError: if a report's name has another ending.
         """
         super().__post_init__()
+        self._check_numbers()
+        if self.frame_axis not in get_args(FrameAxis):
+            raise OptionError(f"frame_axis is {self.frame_axis!r}. Give one of {', '.join(get_args(FrameAxis))}.")
+        if self.report is not None:
+            check_report_name(self.report)
+        if self.qc is not None:
+            check_report_name(self.qc, (".json",))
+            if self.is_file and self.qc.resolve() == sidecar_path(self.output).resolve():
+                raise OptionError(f"{self.qc} will hold the facts about the result. Choose another name for qc.")
+
+    def _check_numbers(self) -> None:
         for name in ("noise_sigma", "strength"):
             value = getattr(self, name)
             if value is not None and not 0 < value < float("inf"):
@@ -96,12 +115,11 @@ class DenoiseOptions(RunOptions):
             raise OptionError(f"overlap is {self.overlap}. Give a share of the window, from 0 to below 1.")
         if self.sw_batch_size is not None and self.sw_batch_size < 1:
             raise OptionError(f"sw_batch_size is {self.sw_batch_size}. Give a number of windows from 1 on.")
-        if self.report is not None:
-            check_report_name(self.report)
-        if self.qc is not None:
-            check_report_name(self.qc, (".json",))
-            if self.is_file and self.qc.resolve() == sidecar_path(self.output).resolve():
-                raise OptionError(f"{self.qc} will hold the facts about the result. Choose another name for qc.")
+
+    @property
+    def written(self) -> list[Path]:
+        """Files that are written beside the results."""
+        return super().written if self.qc is None else [*super().written, self.qc]
 
     def recipe(self) -> Recipe:
         """What results depend on beside their input."""
@@ -110,10 +128,9 @@ class DenoiseOptions(RunOptions):
     def bundle_entries(self) -> dict[str, Any]:
         """Entries of the bundle's config for what is not its own choice."""
         chosen: dict[str, Any] = {
-            "noise_sigma": self.noise_sigma, "strength": self.strength, "amp": self.amp,
+            "noise_sigma": self.noise_sigma, "strength": self.strength, "amp": self.amp, "force": self.force,
             "self_ensemble": self.self_ensemble, "adapt": self.adapt, "compile": self.compile,
-            "progress": self.progress, "sw_batch_size": self.sw_batch_size,
-            "roi_size": self.roi_size and list(self.roi_size),
+            "roi_size": self.roi_size and list(self.roi_size), "sw_batch_size": self.sw_batch_size, "progress": self.progress,
             "overlap": None if self.overlap is None else [self.overlap] * 3,
             "device": None if self.device == "auto" else torch.device(self.device),
         }  # fmt: skip
@@ -205,6 +222,8 @@ class Denoiser(SeriesEngine):
 
     def __init__(self, options: DenoiseOptions) -> None:
         self.options = options
+        if options.compile:
+            _check_compiler(options.device)
         place = {"datalist": [], "output_dir": str(options.folder / UNFINISHED)}
         with expected_remarks():
             workflow = open_inference(bundle_folder(BUNDLE, options.bundle), **options.bundle_entries(), **place)
@@ -212,6 +231,7 @@ class Denoiser(SeriesEngine):
         self.engine.interrupt_resume_enabled = False  # after a failure, the next run is another series
         self.engine.logger.setLevel(logging.CRITICAL)  # what goes wrong is raised, and said once
         self.device = str(self.engine.state.device)
+        self.frame_axis = self.engine.frame_axis if options.frame_axis == "auto" else options.frame_axis
         self.provenance = provenance_of(options.suffix, bundle_folder(BUNDLE, options.bundle), options.recipe())
 
     def run(self, task: SeriesTask, target: Path, uid_seed: str = "") -> dict[str, Any]:
@@ -222,6 +242,8 @@ class Denoiser(SeriesEngine):
             target.parent, output_file=target, uid_seed=uid_seed or None, provenance=self.provenance
         )
         item = {"image": str(task.path)} if task.gmap is None else {"image": str(task.path), "gmap": str(task.gmap)}
+        has_contrasts = self.frame_axis == "auto" and holds_several_b_values(task.path)
+        engine.frame_axis = "slice" if has_contrasts else self.frame_axis
         engine.data_loader, engine.state.epoch_length = [item], 1
         with expected_remarks():
             engine.run()
@@ -253,3 +275,36 @@ class Denoiser(SeriesEngine):
 
 def _now() -> str:
     return datetime.now(UTC).isoformat()
+
+
+def _check_compiler(device: str) -> None:
+    """Say what compiling does, or that it cannot be done.
+
+    Raises:
+        OptionError: if no compiler works.
+    """
+    is_cpu = device == "cpu" or (device == "auto" and not torch.cuda.is_available())
+    names = [name for name in (os.environ.get("CXX"), "g++", "clang++", "c++", "cl") if name]
+    if is_cpu and not any(map(shutil.which, names)):
+        raise OptionError("compile needs a C++ compiler such as g++ or clang++. Install one, or leave compile out.")
+    if not is_cpu and not optional_import("triton")[1]:
+        raise OptionError("compile needs triton on a GPU: pip install triton. Or leave compile out.")
+    logger.info("The network is compiled with the first windows, which takes minutes; then each is faster.")
+
+
+def holds_several_b_values(path: Path) -> bool:
+    """Whether the frames of a diffusion image have different weightings, by the ``.bval`` file beside it.
+
+    Such frames are not neighbors in time: the network takes each by itself.
+
+    Args:
+        path: the image.
+    """
+    file = path.with_name(f"{path.name.removesuffix('.gz').removesuffix('.nii')}.bval")
+    if not file.is_file():
+        return False
+    try:
+        values = {round(float(word), -2) for word in file.read_text(encoding="utf-8").split()}
+    except ValueError:
+        return False
+    return len(values) > 1

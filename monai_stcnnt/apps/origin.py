@@ -27,7 +27,7 @@ def provenance_of(action: str, bundle: Path, recipe: Recipe) -> Provenance:
     """
     metadata = bundle / "configs" / "metadata.json"
     described: dict[str, Any] = json.loads(metadata.read_text(encoding="utf-8")) if metadata.is_file() else {}
-    chosen = {name: value for name, value in recipe.options.items() if value not in (None, False, "same")}
+    chosen = {name: value for name, value in recipe.options.items() if value not in (None, False, "same", "auto")}
     version = str(described.get("version", ""))
     return Provenance(action, recipe.version, bundle.resolve().name, version, recipe.bundle, chosen)
 

@@ -25,9 +25,11 @@ from monai_stcnnt.apps.origin import provenance_of
 from monai_stcnnt.apps.review.names import check_report_name, report_names
 from monai_stcnnt.apps.review.segmentation import segmentation_report
 from monai_stcnnt.apps.review.volume_plot import volume_plot
-from monai_stcnnt.apps.volumes import MaskMeasures, check_table_path, measure_masks, write_table
+from monai_stcnnt.apps.volumes import MaskMeasures, check_table_path, measure_masks, write_summary, write_table
 from monai_stcnnt.data import SaveImageSeriesd, SeriesRecord, read_series, record_from_metatensor, write_labels
+from monai_stcnnt.data.content import check_mr_content
 from monai_stcnnt.data.formats.registry import format_for, format_of
+from monai_stcnnt.data.slabs import MemorySlabs
 from monai_stcnnt.errors import LabelValueError, LayoutError, OptionError, OutputNotWritableError
 
 __all__ = ["SegmentOptions", "SegmentedSeries", "Segmenter", "run_segmentation", "segment"]
@@ -41,15 +43,16 @@ class SegmentOptions(RunOptions):
 
     Attributes:
         stack: take series of one slice each that make a stack as one series, since volumes take all slices.
-        csv: table of volumes in every frame, stroke volumes and ejection fractions of all scans; beside it comes a plot
-            over time for each scan, named like the table with ``_plot.png`` at its end.
+        csv: table of volumes in every frame, stroke volumes and ejection fractions of all scans; beside it come one
+            with a row for each scan (``_summary.csv``) and a plot over time for each scan (``_plot.png``).
         denoise: segment what the denoising bundle makes of the input, with ``gmap`` if it is given; masks are written
             as if it had not been there.
         architecture: one of the bundle's networks, ``"stcnnt"`` or ``"hrnetv2"``; the bundle's own choice by default.
     """
 
     suffix: ClassVar[str] = "seg"
-    has_recipe: ClassVar[tuple[str, ...]] = ("output_format", "denoise", "architecture")
+    skips: ClassVar[frozenset[str]] = frozenset({"segmented"})
+    has_recipe: ClassVar[tuple[str, ...]] = ("output_format", "force", "denoise", "architecture")
 
     stack: bool = True
     csv: Path | None = None
@@ -74,10 +77,20 @@ class SegmentOptions(RunOptions):
             check_table_path(self.csv)
 
     @property
+    def written(self) -> list[Path]:
+        """Files that are written beside the results."""
+        return super().written if self.csv is None else [*super().written, self.csv]
+
+    @property
     def denoising(self) -> DenoiseOptions:
         """How series are denoised first."""
         return DenoiseOptions(
-            input=self.input, output=self.output, gmap=self.gmap, device=self.device, progress=self.progress
+            input=self.input,
+            output=self.output,
+            gmap=self.gmap,
+            device=self.device,
+            progress=self.progress,
+            force=self.force,
         )
 
     def recipe(self) -> Recipe:
@@ -160,6 +173,7 @@ def run_segmentation(options: SegmentOptions) -> RunResult:
     done = segmented(result)
     if options.csv is not None and done:
         write_table([one.measures for one in done], options.csv)
+        write_summary([one.measures for one in done], options.csv.with_name(f"{options.csv.stem}_summary.csv"))
         plot = options.csv.with_name(f"{options.csv.stem}_plot.png")
         places = [result.folder / row.target for row in result.rows]
         names = dict(zip(places, report_names(places, plot), strict=True))
@@ -205,6 +219,7 @@ class Segmenter(SeriesEngine):
         """Segment one series; see :meth:`SeriesEngine.run`."""
         self._check_target(task)
         images = shown = read_series(task.path, series=task.series or None)
+        check_mr_content(MemorySlabs(images), force=self.options.force)
         image = task.path
         if self.denoiser is not None:
             image = target.with_name(".denoised.nii")

@@ -32,7 +32,15 @@ from monai_stcnnt.metrics import (
     ventricular_function,
 )
 
-__all__ = ["COLUMNS", "MaskMeasures", "check_table_path", "kind_of_structure", "measure_masks", "write_table"]
+__all__ = [
+    "COLUMNS",
+    "MaskMeasures",
+    "check_table_path",
+    "kind_of_structure",
+    "measure_masks",
+    "write_summary",
+    "write_table",
+]
 
 COLUMNS = ("scan", "structure", "quantity", "frame", "time_ms", "value", "unit", "note")
 
@@ -230,6 +238,37 @@ def write_table(measures: Sequence[MaskMeasures], path: str | Path) -> Path:
         writer.writerow(COLUMNS)
         for one in measures:
             writer.writerows((one.scan, *row) for row in _rows(one))
+    return path
+
+
+def write_summary(measures: Sequence[MaskMeasures], path: str | Path) -> Path:
+    """Write one row for each scan as CSV: volumes, ejection fractions and mass, as far as they are known.
+
+    Args:
+        measures: one for each scan.
+        path: file name that ends in ``.csv``; an existing file is replaced.
+
+    Returns:
+        The path.
+
+    Raises:
+        OutputNotWritableError: if the name is another, or the place cannot be written to.
+    """
+    path = check_table_path(path)
+    ventricles = list(dict.fromkeys(name for one in measures for name in one.functions))
+    figures = {
+        "EDV (ml)": lambda f: f.end_diastolic_volume, "ESV (ml)": lambda f: f.end_systolic_volume,
+        "SV (ml)": lambda f: f.stroke_volume, "EF (%)": lambda f: f.ejection_fraction,
+    }  # fmt: skip
+    with write_aside(path) as aside, aside.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        headings = [f"{name} {figure}" for name in ventricles for figure in figures]
+        writer.writerow(["scan", *headings, "myocardial mass (g)", "note"])
+        for one in measures:
+            found = [one.functions.get(name) for name in ventricles]
+            values = ["" if f is None else _number(figure(f)) for f in found for figure in figures.values()]
+            mass = "" if one.mass is None else _number(one.mass)
+            writer.writerow([one.scan, *values, mass, " ".join(one.notes)])
     return path
 
 

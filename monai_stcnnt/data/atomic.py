@@ -40,11 +40,20 @@ def write_aside(path: str | Path) -> Iterator[Path]:
     except StcnntError:
         raise
     except OSError as error:
+        reason = _cause_of(error).strerror or type(error).__name__
         raise OutputNotWritableError(
-            f"{path} cannot be written: {error.strerror or error}. Choose a folder with room that you may write to."
+            f"{path} cannot be written: {reason}. Choose a folder with room that you may write to."
         ) from error
     finally:
         _remove(aside)
+
+
+def _cause_of(error: OSError) -> OSError:
+    """The system's own error; libraries wrap it in others whose text may hold a traceback."""
+    cause: BaseException | None = error
+    while cause is not None and not (isinstance(cause, OSError) and cause.strerror):
+        cause = cause.__cause__ or cause.__context__
+    return cause if isinstance(cause, OSError) else error
 
 
 def _remove(path: Path) -> None:

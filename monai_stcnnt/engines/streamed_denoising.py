@@ -28,6 +28,7 @@ from monai.utils.enums import CommonKeys, MetaKeys
 from tqdm import tqdm
 
 from monai_stcnnt.data import SaveSeries, SeriesReader, SeriesRecord, SeriesSlabs
+from monai_stcnnt.data.content import check_mr_content
 from monai_stcnnt.data.slabs import IN_MEMORY, MemorySlabs
 from monai_stcnnt.engines.adaptation import adapt_network, adaptation_windows
 from monai_stcnnt.engines.series_frames import AcquiredFrames, SeriesFrames
@@ -79,6 +80,7 @@ def denoise_series(
     device: torch.device | str = "cpu",
     amp: bool = False,
     adapt: bool = False,
+    force: bool = False,
 ) -> SavedSeries:
     """Denoise an open series and save it as it comes; it and its map are closed.
 
@@ -95,6 +97,7 @@ def denoise_series(
         device: where windows are computed.
         amp: compute in bfloat16 where that is safe.
         adapt: adapt the network to the scan first, see :mod:`monai_stcnnt.engines.adaptation`.
+        force: take also what is not a magnitude or complex MR image.
 
     Returns:
         The result.
@@ -102,6 +105,9 @@ def denoise_series(
     Raises:
         NoiseLevelError: if the strength is not a positive number, or there is no noise to estimate.
         NoiseModelError: if what is told of the noise does not fit the series.
+        NotAnImageError: if it is not a magnitude or complex MR image, see
+            :func:`~monai_stcnnt.data.content.check_mr_content`.
+        NetworkOutputError: if the network makes NaN or infinite values.
         ChangedFileError: if a file was changed meanwhile; then nothing is saved.
         StcnntError: the errors of reading, of the network and of writing.
     """
@@ -111,13 +117,14 @@ def denoise_series(
             if series is not None:
                 stack.callback(series.release)
         _check_positive(strength=strength)
+        check_mr_content(image, force=force)
         frames = SeriesFrames(image, gmap, frame_axis=frame_axis)
         model = estimate_series_noise(frames, noise)
         frames.level = model.level * strength
         if adapt:
             network = _adapted(network, frames, model, inferer, place)
         total = frames.items * inferer.count_windows(model.matrix)
-        bar = stack.enter_context(tqdm(total=total, disable=not inferer.progress))
+        bar = stack.enter_context(tqdm(total=total, leave=False, disable=None if inferer.progress else True))
         stack.enter_context(eval_mode(network))
         stack.enter_context(torch.autocast(place.type, dtype=torch.bfloat16, enabled=amp))
         blocks = _blocks(frames, model, inferer, network, place, bar)
@@ -125,7 +132,8 @@ def denoise_series(
         outline = _outline_of_result(image.outline, first[2].shape[0], model.level)
         sink = stack.enter_context(saver.open(outline))
         kept = np.empty(outline.array.shape, np.float32) if isinstance(image, MemorySlabs) else None
-        for times, slices, values in chain([first], blocks):
+        for times, slices, made in chain([first], blocks):
+            values = np.maximum(made, 0) if len(made) == 1 and not force else made
             sink.write(times, slices, values)
             if kept is not None:
                 kept[:, times, slices] = values
@@ -159,6 +167,7 @@ class StreamedDenoiser(SupervisedEvaluator):
         adapt: see :func:`denoise_series`.
         memory: largest size in bytes, as float32, of a series that is read at once.
         scratch: folder to unpack compressed files in, default: the system's own.
+        force: take also what is not a magnitude or complex MR image.
         kwargs: of MONAI's evaluator, such as ``val_handlers``, ``amp`` (in bfloat16) and ``compile``.
 
     Raises:
@@ -183,6 +192,7 @@ class StreamedDenoiser(SupervisedEvaluator):
         adapt: bool = False,
         memory: int = IN_MEMORY,
         scratch: str | Path | None = None,
+        force: bool = False,
         **kwargs: Any,  # noqa: ANN401 - passed on
     ) -> None:
         _check_positive(strength=strength)
@@ -192,6 +202,7 @@ class StreamedDenoiser(SupervisedEvaluator):
         self.saver, self.reader = saver, reader or SeriesReader()
         self.strength, self.frame_axis = strength, frame_axis
         self.memory, self.scratch, self.adapt = memory, scratch, adapt
+        self.force = force
 
     def _iteration(self, engine: Engine, batchdata: Mapping[str, Any]) -> dict[str, Any]:
         """Denoise one item."""
@@ -202,6 +213,7 @@ class StreamedDenoiser(SupervisedEvaluator):
             image, self.saver, self.network, self.inferer, gmap=gmap, noise=self.noise,
             strength=self.strength, frame_axis=self.frame_axis, device=self.state.device, amp=bool(self.amp),
             adapt=self.adapt,
+            force=self.force,
         )  # fmt: skip
         output: dict[str, Any] = {CommonKeys.IMAGE: image, CommonKeys.LABEL: None, CommonKeys.PRED: saved}
         engine.state.output = output  # type: ignore[assignment]  # a number in pytorch-ignite, a dictionary in MONAI

@@ -15,7 +15,7 @@ from monai.inferers import SlidingWindowInferer
 from monai.utils import BlendMode
 from tqdm import tqdm
 
-from monai_stcnnt.errors import DeviceMemoryError, LayoutError, OptionError
+from monai_stcnnt.errors import DeviceMemoryError, LayoutError, NetworkOutputError, OptionError
 from monai_stcnnt.indices import reflect_index
 
 __all__ = ["FrameSlidingWindowInferer", "pad_to_window"]
@@ -64,6 +64,7 @@ class FrameSlidingWindowInferer(SlidingWindowInferer):
         OptionError: for a window, an overlap or flags that are not three, or an overlap outside of 0 to below 1.
         LayoutError: in the call, for an input without five axes, or a network that changes the size of its windows.
         DeviceMemoryError: in the call, where the device has no memory for one window.
+        NetworkOutputError: in the call, where the network makes NaN or infinite values of finite ones.
 
     Example:
         >>> inferer = FrameSlidingWindowInferer(roi_size=(16, 64, 64), overlap=(0.25, 0.25, 0.25))
@@ -240,6 +241,11 @@ class FrameSlidingWindowInferer(SlidingWindowInferer):
             if out.shape[2:] != batch.shape[2:]:
                 raise LayoutError(
                     f"The network made {list(out.shape)} of windows {list(batch.shape)}; their size must stay."
+                )
+            if not torch.isfinite(out).all() and torch.isfinite(batch).all():
+                raise NetworkOutputError(
+                    "The network made NaN or infinite values of an image without any. Its weights may be damaged; "
+                    "or compute without amp, or on another device."
                 )
             return out
         self.sw_batch_size = len(batch) // 2

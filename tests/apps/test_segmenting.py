@@ -55,6 +55,12 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Run:
     return call
 
 
+def grainy(labels: np.ndarray) -> np.ndarray:
+    """Images of classes with a little noise, since areas of one value each are a label map."""
+    values: np.ndarray = BRIGHTNESS[labels] + np.random.default_rng(0).integers(0, 9, labels.shape)
+    return values
+
+
 def save_cine(path: Path, labels: np.ndarray) -> Path:
     image = nib.Nifti1Image(BRIGHTNESS[labels].transpose(3, 2, 1, 0).astype(np.float32), AFFINE)
     image.header.set_xyzt_units("mm", "msec")
@@ -93,7 +99,7 @@ def test_one_slice_of_dicom_becomes_segmentations_and_a_sentence(
 ) -> None:
     pytest.importorskip("highdicom")
     labels = beating_heart(4, 1)
-    source = write_series(tmp_path / "scan", BRIGHTNESS[labels])
+    source = write_series(tmp_path / "scan", grainy(labels))
     assert run(source, tmp_path / "out", "--bundle", bundle, "--quiet") == 0
     files = sorted((tmp_path / "out" / "scan_seg").iterdir())
     assert [file.name for file in files] == [f"SEG{n:05d}.dcm" for n in (1, 2, 3, 4)]
@@ -124,7 +130,7 @@ def test_folder_with_several_series(tmp_path: Path, bundle: Path) -> None:
     scans = tmp_path / "scans"
     save_cine(scans / "a" / "heart.nii", beating_heart(3))
     for number, component in ((8, "M"), (9, "M"), (10, "P")):
-        write_series(scans / "b", BRIGHTNESS[beating_heart(2, 1)], number, component)
+        write_series(scans / "b", grainy(beating_heart(2, 1)), number, component)
     done = segment(
         scans, tmp_path / "out", bundle=bundle, csv=tmp_path / "t.csv", report=tmp_path / "r.png", progress=False
     )
@@ -184,6 +190,11 @@ def test_a_table_of_several_series_with_relative_paths(
     monkeypatch.chdir(tmp_path)
     assert run("in", "out", "--csv", "vol.csv", "--bundle", bundle) == 0
     assert sorted(path.name for path in tmp_path.glob("*.png")) == ["vol_plot_a_seg.png", "vol_plot_b_seg.png"]
+    with (tmp_path / "vol_summary.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["scan"] for row in rows] == ["a.nii", "b.nii"]
+    assert float(rows[0]["left ventricle EDV (ml)"]) > float(rows[0]["left ventricle ESV (ml)"]) > 0
+    assert float(rows[0]["myocardial mass (g)"]) > 0
 
 
 def test_segmentation_resumes(tmp_path: Path, bundle: Path) -> None:
@@ -215,7 +226,7 @@ def test_denoised_images_give_masks_of_the_images(tmp_path: Path, bundle: Path) 
     for denoise in (False, True):
         folder = tmp_path / str(denoise)
         [one] = segment(source, folder / "x.nii", denoise=denoise, bundle=bundle, progress=False)
-        assert sorted(path.name for path in folder.iterdir()) == ["manifest.jsonl", "x.nii"]
+        assert sorted(path.name for path in folder.iterdir()) == ["manifest.jsonl", "x.json", "x.nii"]
         errors[denoise] = np.mean(read_series(one.saved, check=False).array[0] != labels)
     assert errors[True] < 0.8 * errors[False]
     [one] = segment(source, tmp_path / "seg", denoise=True, bundle=bundle, progress=False)

@@ -103,6 +103,7 @@ def test_values_are_those_of_the_whole_series_at_once(
     net = Mix(2 if kind == "c8" else 1)
     saved = stream(image, tmp_path / "out", net, gmap, noise_sigma=10.0, frame_axis=axis)
     expected = at_once(image, net, gmap, 10.0, axis)
+    expected = expected if kind == "c8" else np.maximum(expected, 0)  # magnitudes never come out negative
     np.testing.assert_array_equal(np.asarray(nib.nifti1.load(saved).dataobj), expected)
     assert (np.abs(expected) > 0).any()
 

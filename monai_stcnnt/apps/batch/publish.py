@@ -34,7 +34,7 @@ from monai_stcnnt.apps.bundles import plain_errors
 from monai_stcnnt.apps.review.names import is_current
 from monai_stcnnt.data.paths import files_below
 from monai_stcnnt.data.provenance import sidecar_path
-from monai_stcnnt.errors import ChangedFileError, OutputNotWritableError, ResultExistsError
+from monai_stcnnt.errors import ChangedFileError, OutputNotWritableError, ResultExistsError, StcnntError
 
 __all__ = ["UNFINISHED", "Order", "Outcome", "carry_out", "failure", "publish", "sync_files", "unfinished"]
 
@@ -152,11 +152,21 @@ def carry_out(order: Order, engine: SeriesEngine | None) -> Outcome:
             outcome = _result_of(order, engine, made)
     except Exception as error:  # noqa: BLE001 - it is recorded, and raised where there is one series
         shutil.rmtree(made, ignore_errors=True)
-        outcome = failure(order, error)
+        outcome = failure(order, _with_final_name(error, made, order))
     if outcome.made is None and outcome.error is None:
         return outcome
     seconds = round(time.perf_counter() - start, 3)
     return replace(outcome, row=replace(outcome.row, seconds=seconds, finished=_now(), device=engine.device))
+
+
+def _with_final_name(error: Exception, made: Path, order: Order) -> Exception:
+    """The error with the final place of a result in its message, not the hidden one."""
+    if not isinstance(error, StcnntError) or str(made) not in str(error):
+        return error
+    place = (order.options.folder / order.task.target).parent
+    named = type(error)(str(error).replace(str(made), str(place)))
+    named.__cause__ = error
+    return named
 
 
 def failure(order: Order, error: BaseException) -> Outcome:

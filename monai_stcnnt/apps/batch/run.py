@@ -10,15 +10,20 @@ alone gives names and writes the manifest. A series that cannot be done is recor
 from __future__ import annotations
 
 import logging
+import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
 
 from monai_stcnnt.apps.batch.manifest import MANIFEST, Journal, Recipe, SeriesRow, read_manifest, results_exist
 from monai_stcnnt.apps.batch.publish import Order, Outcome, carry_out, publish, unfinished
 from monai_stcnnt.apps.batch.tasks import RunOptions, SeriesTask, list_tasks
-from monai_stcnnt.apps.bundles import plain_errors
+from monai_stcnnt.apps.bundles import check_device, plain_errors
 from monai_stcnnt.apps.review.names import is_current
 from monai_stcnnt.data import check_output_folder
 from monai_stcnnt.errors import FailedSeriesError, MissingPackageError
@@ -37,7 +42,7 @@ class RunResult:
     Attributes:
         folder: of the results.
         rows: the last record of every series of the input, in the order of names.
-        unchanged: number of series that had been done before and were left as they are.
+        skipped: targets of the series that had been done before and were left as they are.
         sources: the file or folder of each series, by the target.
         missing: names of series that were not reached, since there was no room for results any more.
         errors: what was raised in this process, by the target of the series.
@@ -47,7 +52,7 @@ class RunResult:
     folder: Path
     rows: tuple[SeriesRow, ...]
     sources: Mapping[str, Path]
-    unchanged: int = 0
+    skipped: frozenset[str] = frozenset()
     missing: tuple[str, ...] = ()
     errors: Mapping[str, Exception] = field(default_factory=dict)
     reports: Mapping[str, Path] = field(default_factory=dict)
@@ -87,8 +92,8 @@ class RunResult:
         """The counts, and a line for each series that could not be done."""
         counts = Counter(row.status for row in self.rows)
         words = [
-            f"{len(self.rows) + len(self.missing)} series: {counts['done'] - self.unchanged} done",
-            f"{self.unchanged} done before",
+            f"{len(self.rows) + len(self.missing)} series: {counts['done'] - len(self.skipped)} done",
+            f"{len(self.skipped)} skipped",
             f"{counts['refused']} refused",
             f"{counts['failed']} failed",
         ]
@@ -130,10 +135,13 @@ def run_series(options: RunOptions) -> RunResult:
             written to.
     """
     options = options.absolute() if options.is_shared else options
+    if not options.is_shared:
+        check_device(options.device)
     recipe = options.recipe()
     before = read_manifest(options.folder)
     tasks = list_tasks(options, before)
-    check_output_folder(options.folder)
+    for folder in dict.fromkeys([options.folder, *(path.parent for path in options.written)]):
+        check_output_folder(folder)
     rows: dict[str, SeriesRow] = {}
     errors: dict[str, Exception] = {}
     with unfinished(options.folder) as place:
@@ -144,15 +152,18 @@ def run_series(options: RunOptions) -> RunResult:
                 rows[task.target] = row
             else:
                 orders.append(Order(options, task, recipe, place, row))
-        unchanged = sum(row.status == "done" for row in rows.values())
-        with Journal(options.folder) as journal:
-            for outcome in _outcomes(orders, options):
+        skipped = {target for target, row in rows.items() if row.status == "done"}
+        with Journal(options.folder) as journal, _progress(len(orders), options) as bar:
+            for number, outcome in enumerate(_outcomes(orders, options), 1):
                 row = publish(outcome, options.folder, journal, is_only=len(tasks) == 1)
                 rows[row.target] = row
-                unchanged += outcome.made is None and row.status == "done"
+                if outcome.made is None and row.status == "done":
+                    skipped.add(row.target)
                 if outcome.error is not None:
                     errors[row.target] = outcome.error
-                logger.info("%s: %s", row.name, row.error or f"{row.status} in {row.seconds:.1f} s")
+                bar.update()
+                how = row.error or ("skipped" if row.target in skipped else f"{row.status} in {row.seconds:.1f} s")
+                logger.info("%d of %d, %s: %s", number, len(orders), row.name, how)
                 for flag in row.figures.get("flags", ()):
                     logger.warning("%s is flagged: %s", options.folder / row.target, flag["message"])
                 if not outcome.has_room:
@@ -162,7 +173,16 @@ def run_series(options: RunOptions) -> RunResult:
     found = tuple(rows[task.target] for task in tasks if task.target in rows)
     sources = {task.target: task.path for task in tasks}
     reports = {task.target: task.report for task in tasks if task.report is not None}
-    return RunResult(options.folder, found, sources, unchanged, missing, errors, reports)
+    return RunResult(options.folder, found, sources, frozenset(skipped), missing, errors, reports)
+
+
+@contextmanager
+def _progress(total: int, options: RunOptions) -> Iterator[tqdm]:
+    """A bar over several series on a terminal, with log lines above it; elsewhere the log lines alone."""
+    is_shown = options.progress and total > 1 and sys.stderr.isatty()
+    bar = tqdm(total=total, desc=options.input.name, unit="series", disable=not is_shown)
+    with bar, logging_redirect_tqdm() if is_shown else nullcontext():
+        yield bar
 
 
 def _is_settled(task: SeriesTask, row: SeriesRow, recipe: Recipe, options: RunOptions) -> bool:

@@ -27,7 +27,8 @@ from monai_stcnnt.data.formats.registry import (
     result_extension,
 )
 from monai_stcnnt.data.listing import gfactor_map_of
-from monai_stcnnt.errors import OptionError, OutputNotWritableError, StcnntError
+from monai_stcnnt.data.provenance import sidecar_action
+from monai_stcnnt.errors import NotAnImageError, OptionError, OutputNotWritableError, StcnntError
 
 __all__ = ["RunOptions", "SeriesEngine", "SeriesTask", "error_text", "list_tasks"]
 
@@ -117,6 +118,7 @@ class RunOptions(ABC):
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ...
         report: file to show a result in; with several series, one each with the result's name added.
         redo: make results again that exist, and replace files that are in the way.
+        force: take also what is not an MR image by its values, and what this package made.
         workers: number of processes that share the work through dask.distributed; 0 for this process alone.
         scheduler: address or file of a dask scheduler whose workers share the work.
         progress: show bars.
@@ -124,8 +126,10 @@ class RunOptions(ABC):
 
     suffix: ClassVar[str]
     """What is added to the names of results."""
-    has_recipe: ClassVar[tuple[str, ...]] = ("output_format",)
+    has_recipe: ClassVar[tuple[str, ...]] = ("output_format", "force")
     """Options that change a result."""
+    skips: ClassVar[frozenset[str]] = frozenset()
+    """Images that are left out, by what this package did to make them."""
 
     input: Path
     output: Path
@@ -137,6 +141,7 @@ class RunOptions(ABC):
     device: str = "auto"
     report: Path | None = None
     redo: bool = False
+    force: bool = False
     workers: int = 0
     scheduler: str | None = None
     progress: bool = True
@@ -177,6 +182,11 @@ class RunOptions(ABC):
     def is_shared(self) -> bool:
         """Whether other processes do the work."""
         return bool(self.workers or self.scheduler)
+
+    @property
+    def written(self) -> list[Path]:
+        """Files that are written beside the results."""
+        return [path for path in (self.report,) if path is not None]
 
     def absolute(self) -> Self:
         """The same with paths that hold from any current folder."""
@@ -235,11 +245,38 @@ def list_tasks(options: RunOptions, manifest: Mapping[str, SeriesRow]) -> list[S
                 f"{options.input} holds {len(usable)} series, but {options.output} is one file. Give a folder."
             )
         tasks = [replace(task, target=options.output.name) for task in usable]
+    if not tasks:
+        raise NotAnImageError(
+            f"{options.input} holds nothing but results of this package. Give the originals; --force (force=True) "
+            "takes results all the same."
+        )
     tasks = _without_collisions(tasks)
+    _check_apart(tasks, options)
     if options.report is None:
         return tasks
     names = report_names([options.folder / task.target for task in tasks], options.report)
     return [replace(task, report=name) for task, name in zip(tasks, names, strict=True)]
+
+
+def _is_own(action: str, what: object, options: RunOptions) -> bool:
+    """Whether an image is left out since this package made it; the log says so."""
+    if options.force or action not in options.skips:
+        return False
+    logger.info("%s is skipped: it was %s by this package.", what, action)
+    return True
+
+
+def _check_apart(tasks: Sequence[SeriesTask], options: RunOptions) -> None:
+    """Make sure that no result, or file beside it, takes the place of an image, under whatever name.
+
+    Raises:
+        OutputNotWritableError: if one would.
+    """
+    inputs = {(state.st_dev, state.st_ino): file for task in tasks for file in task.files if (state := file.stat())}
+    reports = [task.report for task in tasks if task.report is not None]
+    for path in [*(options.folder / task.target for task in tasks), *reports, *options.written]:
+        if path.exists() and (key := (path.stat().st_dev, path.stat().st_ino)) in inputs:
+            raise OutputNotWritableError(f"{path} is the input {inputs[key]} itself. Choose another name or folder.")
 
 
 def _task(entry: Path, options: RunOptions, series: str = "") -> SeriesTask:
@@ -261,16 +298,20 @@ def _tasks_of(
         if before and all(row.status in ("done", "refused") for row in before):
             return [_aimed(_as_known(task, row), options) for row in before]
         row = format_of(entry)
-        has_one = row is not None and not row.holds_several
-        found = [] if has_one else _in_stacks(list_images(entry, check=False, stacks=options.stack))
+        if row is not None and not row.holds_several:
+            return [] if _is_own(sidecar_action(entry), entry, options) else [_aimed(task, options)]
+        listed = list_images(entry, check=False, stacks=options.stack)
+        found = _in_stacks([one for one in listed if not _is_own(one.made, entry, options)])
+        if not found:
+            return []
     except Exception as error:
         if is_only:
             raise
         failed = SeriesTask(entry.relative_to(options.root).as_posix(), "", entry, status="failed")
         return [replace(_aimed(failed, options), error=error_text(error, options.root))]
-    is_whole = len(found) < 2 and not any(one.members for one in found)
+    is_whole = len(listed) < 2 and not any(one.members for one in found)
     if is_whole or all(one.refused for one in found):
-        return [_aimed(task, options, found[0] if found else None)]  # what is wrong with it is said when it is read
+        return [_aimed(task, options, found[0])]  # what is wrong with it is said when it is read
     return [_aimed(_as_listed(task, one, options.root), options, one) for one in found]
 
 

@@ -53,6 +53,8 @@ def over_workers(orders: Sequence[Order], options: RunOptions) -> Iterator[Outco
     with ExitStack() as stack:
         try:
             client = stack.enter_context(Client(**_address(options, stack)))
+        except StcnntError:
+            raise
         except (OSError, TimeoutError) as error:
             raise LaunchError(f"The scheduler {options.scheduler} does not answer: {error}.") from error
         futures = {client.submit(_on_worker, order, pure=False): order for order in orders}

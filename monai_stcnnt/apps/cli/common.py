@@ -6,8 +6,10 @@ from __future__ import annotations
 
 import json as json_text
 import logging
+import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -19,6 +21,7 @@ __all__ = [
     "SOME_FAILED",
     "WRONG_INPUT",
     "DeviceOption",
+    "ForceOption",
     "JsonOption",
     "NiftiOption",
     "QuietOption",
@@ -28,12 +31,15 @@ __all__ = [
     "VerboseOption",
     "WorkersOption",
     "examples",
+    "say",
     "set_up_logging",
     "tell",
+    "work",
 ]
 
 WRONG_INPUT = 2
 """Exit code for anything the user can fix."""
+INTERRUPTED = 130
 SOME_FAILED = 3
 """Exit code where some of several series could not be done; the others are."""
 
@@ -47,6 +53,9 @@ NiftiOption = Annotated[bool, typer.Option("--nifti", help="Write NIfTI, whateve
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")]
 RedoOption = Annotated[
     bool, typer.Option("--redo", help="Make results again that exist, and replace files that are in the way.")
+]
+ForceOption = Annotated[
+    bool, typer.Option("--force", help="Take also what is not an MR image by its values, or was made by stcnnt.")
 ]
 WorkersOption = Annotated[
     int, typer.Option(help="Processes that share the series of a folder; 0 for one process without dask.")
@@ -75,6 +84,28 @@ def examples(*lines: str) -> str:
         *lines: command lines without the program's name.
     """
     return "\n\n".join(["Examples:", *(f"stcnnt {line}" for line in lines)])
+
+
+def say(text: str) -> None:
+    """Write a line to standard output; where that is closed or full, the work still counts, and the rest is dropped."""
+    try:
+        typer.echo(text)
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+@contextmanager
+def work() -> Iterator[None]:
+    """Say after an interruption how to go on.
+
+    Raises:
+        Exit: with 130.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        typer.echo("Interrupted. The same command resumes: what is done is skipped.", err=True)
+        raise typer.Exit(INTERRUPTED) from None
 
 
 def tell(
@@ -106,23 +137,31 @@ def tell(
         listed: list[dict[str, Any]] = [
             {"source": str(result.sources[row.target]), "series": row.series or None, "status": row.status}
             | ({"result": str(result.folder / row.target), "seconds": row.seconds, **entries[row.target]}
+               | ({"skipped": True} if row.target in result.skipped else {})
                if row.status == "done" else {"error": row.error})
             for row in result.rows
         ]  # fmt: skip
         listed += [{"source": name, "series": None, "status": "not reached"} for name in result.missing]
-        typer.echo(json_text.dumps({"series": listed, "manifest": str(result.manifest)}, indent=2, allow_nan=False))
+        say(json_text.dumps({"series": listed, "manifest": str(result.manifest)}, indent=2, allow_nan=False))
     else:
         for path in result.saved:
-            typer.echo(str(path))
+            say(str(path))
         if not quiet and not result.is_single:
             texts = list(columns.values())
-            rows = [[row.name, row.status, *(text.get(row.target, "") for text in texts)] for row in result.rows]
+            rows = [
+                [row.name, _status(row.target, row.status, result), *(text.get(row.target, "") for text in texts)]
+                for row in result.rows
+            ]
             rows += [[name, "not reached", *("" for _ in columns)] for name in result.missing]
             _print_table(["series", "status", *columns], rows)
     for row in (*result.failed, *result.refused):
         typer.echo(f"{row.status}: {row.name}: {row.error}", err=True)
     if result.failed or result.missing:
         raise typer.Exit(SOME_FAILED)
+
+
+def _status(target: str, status: str, result: RunResult) -> str:
+    return "skipped" if target in result.skipped else status
 
 
 def _print_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

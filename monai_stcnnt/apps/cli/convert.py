@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from monai_stcnnt.apps.cli.common import JsonOption, QuietOption, VerboseOption, examples, set_up_logging
+from monai_stcnnt.apps.cli.common import JsonOption, QuietOption, VerboseOption, examples, say, set_up_logging
 
 __all__ = ["CONVERT_EXAMPLES", "Kind", "convert"]
 
@@ -71,7 +71,7 @@ def convert(
         export=None if export is None else export.value,
     )  # fmt: skip
     if json:
-        typer.echo(json_text.dumps({"written": [str(path) for path in written]}, indent=2))
+        say(json_text.dumps({"written": [str(path) for path in written]}, indent=2))
         return
     for path in written:
-        typer.echo(str(path))
+        say(str(path))

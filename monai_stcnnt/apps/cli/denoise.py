@@ -6,12 +6,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
 from monai_stcnnt.apps.cli.common import (
     DeviceOption,
+    ForceOption,
     JsonOption,
     NiftiOption,
     QuietOption,
@@ -23,6 +24,7 @@ from monai_stcnnt.apps.cli.common import (
     examples,
     set_up_logging,
     tell,
+    work,
 )
 
 __all__ = ["DENOISE_EXAMPLES", "denoise", "figure_columns"]
@@ -59,6 +61,9 @@ def denoise(
     ] = None,
     overlap: Annotated[float | None, typer.Option(help="Share of the window that neighbors have in common.")] = None,
     sw_batch_size: Annotated[int | None, typer.Option(help="Windows to compute at once; chosen by the device.")] = None,
+    frame_axis: Annotated[
+        Literal["auto", "time", "slice"], typer.Option(help="Axis of a file that the frames of the network are.")
+    ] = "auto",
     report: Annotated[
         Path | None, typer.Option(help="Show what was done: a page (.html), a picture (.png) or an animation (.gif).")
     ] = None,
@@ -68,6 +73,7 @@ def denoise(
     amp: Annotated[bool, typer.Option("--amp", help="Compute in bfloat16 where that is safe; for GPUs.")] = False,
     compile: Annotated[bool, typer.Option("--compile", help="Compile the network first; for long runs.")] = False,
     redo: RedoOption = False,
+    force: ForceOption = False,
     workers: WorkersOption = 0,
     scheduler: SchedulerOption = None,
     json: JsonOption = False,
@@ -83,16 +89,16 @@ def denoise(
     set_up_logging(quiet=quiet, verbose=verbose)
     from monai_stcnnt.apps.denoising import DenoiseOptions, run_denoising
 
-    result = run_denoising(
-        DenoiseOptions(
-            input=input, output=output, series=series, output_format="nifti" if nifti else "same", gmap=gmap,
-            bundle=bundle, device=device, report=report, redo=redo, workers=workers, scheduler=scheduler,
-            progress=not quiet, noise_sigma=noise_sigma, strength=strength, self_ensemble=self_ensemble,
-            adapt=adapt, stack=stack, roi_size=roi_size, overlap=overlap, sw_batch_size=sw_batch_size, amp=amp,
-            compile=compile,
-            qc=qc,
-        )
+    options = DenoiseOptions(
+        input=input, output=output, series=series, output_format="nifti" if nifti else "same", gmap=gmap,
+        bundle=bundle, device=device, report=report, redo=redo, force=force, workers=workers, scheduler=scheduler,
+        progress=not quiet, noise_sigma=noise_sigma, strength=strength, self_ensemble=self_ensemble, adapt=adapt,
+        stack=stack,
+        roi_size=roi_size, overlap=overlap, sw_batch_size=sw_batch_size, frame_axis=frame_axis, amp=amp,
+        compile=compile, qc=qc,
     )  # fmt: skip
+    with work():
+        result = run_denoising(options)
     figures = {row.target: row.figures for row in result.done}
     entries = {
         target: {"noise_sigma": found["sigma"], "qc": dict(found) if "flags" in found else None}

@@ -15,6 +15,7 @@ from monai_stcnnt.apps.cli.common import (
     QuietOption,
     VerboseOption,
     examples,
+    say,
     set_up_logging,
 )
 
@@ -37,6 +38,6 @@ def info(
 
     set_up_logging(quiet=quiet or not verbose, verbose=verbose)
     found = describe(path, progress=not quiet)
-    typer.echo(as_json(found) if json else as_text(found))
+    say(as_json(found) if json else as_text(found))
     if all(summary.refused for summary in found):
         raise typer.Exit(WRONG_INPUT)

@@ -11,6 +11,7 @@ import typer
 
 from monai_stcnnt.apps.cli.common import (
     DeviceOption,
+    ForceOption,
     JsonOption,
     NiftiOption,
     QuietOption,
@@ -22,6 +23,7 @@ from monai_stcnnt.apps.cli.common import (
     examples,
     set_up_logging,
     tell,
+    work,
 )
 
 __all__ = ["SEGMENT_EXAMPLES", "segment"]
@@ -50,6 +52,7 @@ def segment(
     bundle: Annotated[Path | None, typer.Option(help="Folder of another segmentation bundle.")] = None,
     device: DeviceOption = "auto",
     redo: RedoOption = False,
+    force: ForceOption = False,
     workers: WorkersOption = 0,
     scheduler: SchedulerOption = None,
     json: JsonOption = False,
@@ -64,13 +67,13 @@ def segment(
     set_up_logging(quiet=quiet, verbose=verbose)
     from monai_stcnnt.apps.segmenting import SegmentOptions, run_segmentation, segmented
 
-    result = run_segmentation(
-        SegmentOptions(
-            input=input, output=output, series=series, output_format="nifti" if nifti else "same", gmap=gmap,
-            bundle=bundle, device=device, report=report, redo=redo, workers=workers, scheduler=scheduler,
-            progress=not quiet, stack=stack, csv=csv, denoise=denoise, architecture=architecture,
-        )
+    options = SegmentOptions(
+        input=input, output=output, series=series, output_format="nifti" if nifti else "same", gmap=gmap,
+        bundle=bundle, device=device, report=report, redo=redo, force=force, workers=workers, scheduler=scheduler,
+        progress=not quiet, stack=stack, csv=csv, denoise=denoise, architecture=architecture,
     )  # fmt: skip
+    with work():
+        result = run_segmentation(options)
     measures = {row.target: one.measures for row, one in zip(result.done, segmented(result), strict=True)}
     ventricles = sorted({name for one in measures.values() for name in one.functions})
     columns = {

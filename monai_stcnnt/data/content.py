@@ -1,0 +1,74 @@
+# Copyright (c) monai_stcnnt contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What an image's values say about what it is: magnitudes of MR have noise, no negative values, and no even spread."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from monai_stcnnt.data.slabs import SeriesSlabs
+from monai_stcnnt.errors import NotAnImageError
+
+__all__ = ["check_mr_content", "foreign_content"]
+
+_FEWEST = 500  # voxels that tell anything
+_LABELS = 300  # values of a label map, at most
+_SAME = 0.7  # share of equal neighbors inside of a label map, at least
+_BINS = 8
+_EVEN = (0.5, 2.0)  # of the mean count of a bin, in an even spread
+
+
+def check_mr_content(image: SeriesSlabs, *, force: bool = False) -> None:
+    """Refuse an image that is not a magnitude or complex MR image, as far as its values tell.
+
+    Args:
+        image: the image; a part of a large one is looked at.
+        force: let it through.
+
+    Raises:
+        NotAnImageError: if it is a label map, a phase, or has negative values, as CT and difference images do.
+    """
+    if force or image.shape[0] != 1:
+        return
+    file_dtype = np.dtype(str(image.meta.get("file_dtype", "float32")))
+    for place in image.sample_places():
+        reason = foreign_content(image.read(*place)[0], is_integer=file_dtype.kind in "iu")
+        if reason:
+            raise NotAnImageError(
+                f"{image.meta.get('source', 'The image')} {reason}, so it is not an MR magnitude image. "
+                "Give magnitudes or a complex image; --force (force=True) takes it all the same."
+            )
+
+
+def foreign_content(values: np.ndarray, *, is_integer: bool = False) -> str:
+    """Tell from the values of an image why it is no MR magnitude image.
+
+    Args:
+        values: ``(T, Z, Y, X)``.
+        is_integer: whether the file holds whole numbers.
+
+    Returns:
+        The reason, to follow the image's name; empty where there is none.
+    """
+    if (low := float(values.min())) < 0:
+        return f"has negative values (down to {low:g}), as CT, phase, velocity and difference images do"
+    inside = values[values > 0]
+    if inside.size < _FEWEST:
+        return ""
+    if _is_label_map(values, inside, is_integer=is_integer):
+        return f"has only {len(np.unique(inside))} different values in areas of one value each, as label maps do"
+    counts = np.histogram(values, _BINS, (0, float(inside.max())))[0] / (values.size / _BINS)
+    if counts.min() > _EVEN[0] and counts.max() < _EVEN[1]:
+        return "has values that are spread evenly over their range, as a phase does"
+    return ""
+
+
+def _is_label_map(values: np.ndarray, inside: np.ndarray, *, is_integer: bool) -> bool:
+    """Whether there are few whole numbers, and nearly every voxel has the value of its neighbor."""
+    if not (is_integer or inside.max() < 256) or not np.array_equal(inside, np.round(inside)):
+        return False
+    if len(np.unique(inside)) > _LABELS:
+        return False
+    one, other = values[..., 1:], values[..., :-1]
+    both = (one > 0) & (other > 0)
+    return bool(both.any()) and float((one == other)[both].mean()) > _SAME

@@ -1,0 +1,70 @@
+# Copyright (c) monai_stcnnt contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What the command line says while it works and when it ends, also when it is interrupted or nobody listens."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from monai_stcnnt.apps import denoising
+from monai_stcnnt.apps.cli.app import main
+from monai_stcnnt.errors import OptionError
+from tests.apps.batches import write_nifti
+
+__all__: list[str] = []
+
+
+def call(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
+    monkeypatch.setattr(sys, "argv", ["stcnnt", *map(str, arguments)])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    return int(stop.value.code or 0)
+
+
+def test_a_folder_has_a_line_for_each_series_and_no_bar_where_it_is_piped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("a", "b"):
+        write_nifti(tmp_path / "scans" / f"{name}.nii")
+    (tmp_path / "scans" / "c.nii").write_bytes(b"bad")
+    command = ("denoise", tmp_path / "scans", tmp_path / "out", "--noise-sigma", 20)
+    assert call(monkeypatch, *command) == 3
+    said = capsys.readouterr().err
+    assert re.search(r"^1 of 3, a\.nii: done in [\d.]+ s$", said, re.MULTILINE)
+    assert re.search(r"^3 of 3, c\.nii: UnreadableFileError: ", said, re.MULTILINE)
+    assert not re.search(r"\r|it/s|%\||\.unfinished|process 0", said)
+    assert call(monkeypatch, *command) == 3
+    said = capsys.readouterr().err
+    assert re.search(r"^a\.nii +skipped", said, re.MULTILINE)
+    assert "1 of 1, c.nii" in said
+
+
+def test_an_interruption_says_how_to_resume(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(denoising.Denoiser, "run", interrupted)
+    assert call(monkeypatch, "denoise", write_nifti(tmp_path / "a.nii"), tmp_path / "out") == 130
+    assert "The same command resumes" in capsys.readouterr().err
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no full device")
+def test_a_full_standard_output_ends_quietly(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "monai_stcnnt.apps.cli.app", "info", str(write_nifti(tmp_path / "a.nii"))]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_compile_without_a_compiler_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.which", lambda _: None)
+    with pytest.raises(OptionError, match=r"C\+\+ compiler"):
+        denoising.denoise(write_nifti(tmp_path / "a.nii"), tmp_path / "out", compile=True, device="cpu")

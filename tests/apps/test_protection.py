@@ -1,0 +1,191 @@
+# Copyright (c) monai_stcnnt contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What a user may get wrong loses nothing, and is said before the work."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+
+from monai_stcnnt.apps import denoise, segment
+from monai_stcnnt.apps.bundles import bundle_folder
+from monai_stcnnt.apps.cli.app import main
+from monai_stcnnt.apps.denoising import Denoiser, holds_several_b_values
+from monai_stcnnt.data import write_aside
+from monai_stcnnt.errors import (
+    NetworkOutputError,
+    NotAnImageError,
+    OptionError,
+    OutputNotWritableError,
+)
+from tests.apps.batches import files_of, run, write_nifti
+from tests.apps.dicom_files import moving_disc, write_series
+
+__all__: list[str] = []
+
+Work = Callable[..., Any]
+
+
+def save(path: Path, array: np.ndarray) -> Path:
+    nib.save(nib.Nifti1Image(array, np.eye(4)), path)
+    return path
+
+
+@pytest.mark.parametrize("name", ["the name", "a detour", "a link", "a hard link"])
+@pytest.mark.parametrize("work", [denoise, segment])
+def test_the_input_is_never_overwritten(tmp_path: Path, work: Work, name: str) -> None:
+    scan = write_nifti(tmp_path / "scan.nii")
+    before = scan.read_bytes()
+    target = {"the name": scan, "a detour": tmp_path / "x" / ".." / "scan.nii"}.get(name, tmp_path / "other.nii")
+    (tmp_path / "x").mkdir()
+    if name == "a link":
+        target.symlink_to(scan)
+    if name == "a hard link":
+        os.link(scan, target)
+    with pytest.raises(OutputNotWritableError, match="input"):
+        work(scan, target, redo=True, progress=False)
+    assert scan.read_bytes() == before == target.read_bytes()
+
+
+def foreign(kind: str) -> np.ndarray:
+    rng = np.random.default_rng(0)
+    if kind == "negative":
+        return rng.normal(size=(24, 24, 2)).astype(np.float32) * 300 - 200
+    if kind == "labels":
+        return np.kron(rng.integers(0, 5, (4, 4, 1)), np.ones((8, 8, 2))).astype(np.uint8)
+    return rng.uniform(0, 4095, (24, 24, 2)).astype(np.int16)
+
+
+@pytest.mark.parametrize(("kind", "said"), [("negative", "negative"), ("labels", "label maps"), ("phase", "phase")])
+@pytest.mark.parametrize("work", [denoise, segment])
+def test_what_is_no_magnitude_is_refused_or_marked(tmp_path: Path, work: Work, kind: str, said: str) -> None:
+    scan = save(tmp_path / "scan.nii.gz", foreign(kind))
+    with pytest.raises(NotAnImageError, match=said):
+        work(scan, tmp_path / "out", progress=False)
+    assert files_of(tmp_path / "out") == {}
+    if work is denoise:
+        denoise(scan, tmp_path / "out", noise_sigma=5.0, force=True, progress=False)
+        assert '"force": true' in (tmp_path / "out" / "scan_denoised.json").read_text()
+
+
+def broken_bundle(folder: Path, name: str) -> Path:
+    """A copy of a bundle whose weights are NaN."""
+    shutil.copytree(bundle_folder(name), folder)
+    for file in folder.glob("models/*.pt"):
+        state = torch.load(file, weights_only=True)
+        torch.save({key: value * float("nan") if value.is_floating_point() else value for key, value in state.items()},
+                   file)  # fmt: skip
+    return folder
+
+
+@pytest.mark.parametrize(("work", "name"), [(denoise, "mri_denoising"), (segment, "cine_segmentation")])
+def test_a_network_that_gives_nan_writes_nothing(tmp_path: Path, work: Work, name: str) -> None:
+    scan = write_nifti(tmp_path / "scan.nii")
+    with pytest.raises(NetworkOutputError, match="NaN"):
+        work(scan, tmp_path / "out", bundle=broken_bundle(tmp_path / "bundle", name), progress=False)
+    assert files_of(tmp_path / "out") == {}
+
+
+def test_magnitudes_never_come_out_negative(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scan = write_nifti(tmp_path / "scan.nii")
+    monkeypatch.setattr("monai_stcnnt.networks.nets.FlipEnsemble.forward", lambda _, x: -x[:, :1])
+    [saved] = denoise(scan, tmp_path / "out", noise_sigma=20.0, progress=False)
+    assert nib.Nifti1Image.from_filename(saved).get_fdata().min() == 0
+
+
+def test_own_results_are_not_denoised_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write_nifti(tmp_path / "scans" / "a.nii")
+    write_series(tmp_path / "scans" / "dicom", moving_disc(2, 1, 16))
+    run(tmp_path / "scans", tmp_path / "scans" / "results")
+    with caplog.at_level("INFO", "monai_stcnnt"):
+        again = run(tmp_path / "scans", tmp_path / "other")
+    assert [row.input for row in again.rows] == ["a.nii", "dicom"]
+    assert caplog.text.count("is skipped: it was denoised") == 2
+    for name in ("a_denoised.nii", "dicom_denoised"):
+        with pytest.raises(NotAnImageError, match="nothing but results"):
+            run(tmp_path / "scans" / "results" / name, tmp_path / "twice")
+    assert len(run(tmp_path / "scans" / "results" / "a_denoised.nii", tmp_path / "twice", force=True).done) == 1
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may write everywhere")
+def test_a_report_that_cannot_be_written_is_said_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scan = write_nifti(tmp_path / "scan.nii")
+    (tmp_path / "locked").mkdir(mode=0o500)
+    monkeypatch.setattr(Denoiser, "run", lambda *_: pytest.fail("the work has started"))
+    with pytest.raises(OutputNotWritableError, match="locked"):
+        denoise(scan, tmp_path / "out", report=tmp_path / "locked" / "r.html", progress=False)
+
+
+@pytest.mark.parametrize("option", ["report", "qc"])
+def test_a_report_below_a_file_is_said_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: str
+) -> None:
+    scan = write_nifti(tmp_path / "scan.nii")
+    (tmp_path / "file").write_text("a file")
+    monkeypatch.setattr(Denoiser, "run", lambda *_: pytest.fail("the work has started"))
+    name = {"report": "r.html", "qc": "qc.json"}[option]
+    with pytest.raises(OutputNotWritableError, match="is a file"):
+        denoise(scan, tmp_path / "out", **{option: tmp_path / "file" / name}, progress=False)
+    assert files_of(tmp_path / "out") == {}
+
+
+def fail_as_pydicom_does(path: Path) -> None:
+    with write_aside(path):
+        try:
+            raise OSError(28, "No space left on device")
+        except OSError as error:
+            raise OSError("With tag (7fe0,0010) got exception: Traceback (most recent call last): ...") from error
+
+
+def test_a_full_disk_is_said_without_a_traceback(tmp_path: Path) -> None:
+    with pytest.raises(OutputNotWritableError, match=r"cannot be written: No space left on device\. ") as caught:
+        fail_as_pydicom_does(tmp_path / "a")
+    assert "Traceback" not in str(caught.value)
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:9", "nonsense", "mps"])
+def test_a_device_that_is_not_there_is_one_sentence(
+    tmp_path: Path, device: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if device == "mps" and torch.backends.mps.is_available():
+        pytest.skip("there is one")
+    scan = write_nifti(tmp_path / "scan.nii")
+    for command in ("denoise", "segment"):
+        monkeypatch.setattr(sys, "argv", ["stcnnt", command, str(scan), str(tmp_path / "out"), "--device", device])
+        with pytest.raises(SystemExit) as stop:
+            main()
+        assert stop.value.code == 2
+        said = capsys.readouterr().err
+        assert said.startswith(f"stcnnt: There is no device '{device}'. Give auto, or one of cpu")
+        assert len(said.splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("text", "several"), [("0 0 0", False), ("0 5 1000 1005", True), ("none", False)])
+def test_frames_of_several_b_values_are_no_neighbors_in_time(tmp_path: Path, text: str, several: bool) -> None:
+    (tmp_path / "dwi.bval").write_text(text)
+    assert holds_several_b_values(tmp_path / "dwi.nii.gz") is several
+    assert not holds_several_b_values(tmp_path / "other.nii.gz")
+
+
+def test_the_frame_axis_can_be_chosen(tmp_path: Path) -> None:
+    scan = save(tmp_path / "scan.nii", np.abs(np.random.default_rng(0).normal(100, 10, (20, 20, 3, 3))).astype("f4"))
+    results = [
+        np.asarray(nib.Nifti1Image.from_filename(denoise(scan, tmp_path / axis, frame_axis=axis, noise_sigma=10.0,
+                                                         progress=False)[0]).dataobj)
+        for axis in ("time", "slice")
+    ]  # fmt: skip
+    assert np.abs(results[0] - results[1]).max() > 0.1
+    with pytest.raises(OptionError, match="frame_axis"):
+        denoise(scan, tmp_path / "none", frame_axis="x")
