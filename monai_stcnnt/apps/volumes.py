@@ -215,7 +215,7 @@ def check_table_path(path: str | Path) -> Path:
     """
     path = Path(path).expanduser()
     if path.suffix.lower() != ".csv" or path.is_dir():
-        raise OutputNotWritableError(f"{path} is no name for a table. Choose one that ends in .csv.")
+        raise OutputNotWritableError(f"{path} is not a name for a table. Choose a file name that ends in .csv.")
     return path
 
 

@@ -24,7 +24,7 @@ def list_series(path: str | Path) -> list[Path]:
 
     Args:
         path: a file, which is its own list, or a folder, which is searched with its sub folders. Names that start
-            with a dot are passed over, and so are files of other kinds.
+            with a dot are skipped, and so are files of other kinds.
 
     Returns:
         Paths in alphabetical order, the same on every machine.
