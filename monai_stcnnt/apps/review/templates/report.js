@@ -237,7 +237,7 @@
       context.fillText(Number(v.toPrecision(3)), left - 6, py(v));
     }
     context.textAlign = "center"; context.textBaseline = "alphabetic";
-    context.fillText(frames > 2 ? (data.frameTime ? `time, 0 to ${((frames - 1) * data.frameTime).toFixed(0)} ms` : `${frames} frames`) : `along the ${across}`, (left + right) / 2, high - 6);
+    context.fillText(frames > 2 ? (data.frameTime ? `time, 0 to ${((frames - 1) * data.frameTime).toFixed(0)} ms` : `${frames} frames`) : { column: "along the row", row: "along the column", slice: "through the slices" }[across], (left + right) / 2, high - 6);
     const now = frames > 2 ? state.frame : state[across];
     context.strokeStyle = color("--quiet"); context.setLineDash([3, 3]);
     context.beginPath(); context.moveTo(px(now), top); context.lineTo(px(now), bottom); context.stroke();
