@@ -151,7 +151,7 @@ def write_dicom_seg(
             if uid_seed is not None:
                 _set_dimension_uid(dataset, new_uid(uid_seed, dataset.SOPInstanceUID, "dimensions"))
             dataset.save_as(aside / f"SEG{time + 1:05d}.dcm", enforce_file_format=True)
-    logger.info("wrote %d segmentation objects to %s", len(grid), folder)
+    logger.debug("wrote %d segmentation objects to %s", len(grid), folder)
     return folder
 
 

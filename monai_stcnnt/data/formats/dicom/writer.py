@@ -108,7 +108,7 @@ def write_dicom_series(
                     _add_equipment(dataset, facts)
                 _set_pixels(dataset, record.array[0, time, place], slope, intercept, window)
                 _save(dataset, aside / f"IM{number:05d}.dcm")
-    logger.info("wrote %d images to %s", number, folder)
+    logger.debug("wrote %d images to %s", number, folder)
     return folder
 
 
