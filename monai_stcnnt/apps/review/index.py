@@ -43,12 +43,13 @@ def index_page(entries: Sequence[Mapping[str, Any]], folder: Path, title: str) -
     """Make the page of :func:`write_index` as text; ``folder`` is where it will be."""
     done = sum(entry["status"] == "done" for entry in entries)
     flagged = sum(bool((entry.get("qc") or {}).get("flags")) for entry in entries)
+    missing = f"{len(entries) - done} not done" if done < len(entries) else ""
     columns = [figure.column for figure in FIGURES if figure.column]
     return fill_page(
         "index",
         title=html.escape(title),
         subtitle=f"{done} of {len(entries)} series done",
-        verdict=f"{flagged} flagged" if flagged else "Nothing flagged",
+        verdict=", ".join(filter(None, (missing, f"{flagged} flagged" if flagged else "nothing flagged"))),
         verdict_class="warn" if flagged or done < len(entries) else "good",
         head="".join(f'<th scope="col">{html.escape(name)}</th>' for name in columns),
         rows="".join(_row(entry, folder) for entry in entries),
@@ -57,7 +58,8 @@ def index_page(entries: Sequence[Mapping[str, Any]], folder: Path, title: str) -
 
 def _row(entry: Mapping[str, Any], folder: Path) -> str:
     """One series: its picture, its name with the link, its status, figures, flags and time."""
-    name = " ".join(filter(None, (os.path.basename(str(entry["source"])), entry.get("series"))))
+    source = Path(entry["source"])
+    name = " ".join(filter(None, (source.name if source.is_absolute() else source.as_posix(), entry.get("series"))))
     page = Path(entry["report"]) if entry.get("report") else None
     picture = page_thumbnail(page) if page else ""
     image = f'<img src="{picture}" alt="">' if picture else ""
@@ -73,7 +75,7 @@ def _row(entry: Mapping[str, Any], folder: Path) -> str:
     if "flags" in found:
         marks = marks or '<span class="mark good">ok</span>'
     values = [(f.column, f.text(found[f.name]) if found.get(f.name) is not None else "") for f in FIGURES if f.column]
-    seconds = f"{entry['seconds']:.0f} s" if entry.get("seconds") is not None else ""
+    seconds = f"{entry['seconds']:.0f} s" if entry["status"] == "done" and entry.get("seconds") is not None else ""
     reason = f'<p class="reason">{html.escape(str(entry["error"]))}</p>' if entry.get("error") else ""
     cells = [("flags", marks), *values, ("time", seconds)]
     rest = "".join(f'<td data-label="{html.escape(label)}">{value}</td>' for label, value in cells)

@@ -31,7 +31,7 @@ def entries(tmp_path: Path) -> list[dict[str, Any]]:
             "source": "study/scan&1.nii", "series": None, "status": "done", "report": str(page), "seconds": 12.3,
             "qc": {"sigma": 15.0, "snr_before": 12.25, "snr_after": None, "flags": [flag]},
         },
-        {"source": "study/dicom", "series": "8", "status": "failed", "error": "GeometryError: <b>no</b> position"},
+        {"source": "/archive/dicom", "series": "8", "status": "failed", "error": "GeometryError: <b>no</b> position"},
     ]  # fmt: skip
 
 
@@ -39,7 +39,7 @@ def test_rows_have_pictures_links_flags_and_times(entries: list[dict[str, Any]],
     page = write_index(entries, tmp_path / "report.html", "a < b").read_text()
     first, second = re.findall(r"<tr><td.*?</tr>", page)
     assert 'href="pages/report%20scan%261.html"' in first
-    assert "scan&amp;1.nii" in first
+    assert ">study/scan&amp;1.nii<" in first
     assert first.count("<img") == 1
     for text in ("edge_ratio", "the residual is &lt;stronger&gt;", ">15<", ">12.2<", ">12 s<"):
         assert text in first
@@ -47,7 +47,8 @@ def test_rows_have_pictures_links_flags_and_times(entries: list[dict[str, Any]],
     for text in ("dicom 8", "failed", "&lt;b&gt;no&lt;/b&gt;"):
         assert text in second
     assert "1 of 2 series done" in page
-    assert "1 flagged" in page
+    assert "1 not done, 1 flagged" in page
+    assert "archive" not in page
     assert "<h1>a &lt; b</h1>" in page
 
 
