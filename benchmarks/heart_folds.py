@@ -312,7 +312,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--weight_decay", type=float, default=1e-2)
     options.add_argument("--ema_decay", type=float, default=0.995)
     options.add_argument("--views", type=int, default=1, help="turned and mirrored images in the test")
-    options.add_argument("--smoothing", type=float, default=0.2, help="over neighboring frames in the test")
+    options.add_argument("--smoothing", type=float, default=0.0, help="over neighboring frames in the test")
     options.add_argument("--amp", action=argparse.BooleanOptionalAction, default=True, help="bfloat16")
     options.add_argument("--seed", type=int, default=0)
     return options

@@ -162,7 +162,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--size", type=int, help="cut a square of so many pixels around the heart")
     parser.add_argument("--frames", type=int, help="take the first frames only")
     parser.add_argument("--slices", type=int, nargs="+", help="take these slices only, from 0")
-    parser.add_argument("--architecture", help="network of the segmentation bundle: stcnnt (default) or hrnetv2")
+    parser.add_argument("--architecture", help="another network of the segmentation bundle")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, ...")
     parser.add_argument("--json", type=Path, help="write all scores to this file")
     options = parser.parse_args(arguments)

@@ -92,7 +92,7 @@ train(
     learning_rate=0.002,
     ema_decay=0.9,
     val_interval=1,
-    synthesis_prob=0,
+    drawn_prob=0,
 )
 
 # %% [markdown]
@@ -106,7 +106,7 @@ shutil.copy(work / "training" / "model.pt", mine / "models" / "model.pt")
 
 masks = {}
 for name, bundle in (("as it came", segmenter), ("fine-tuned", mine)):
-    [result] = segment(new_heart, work / name.replace(" ", "_"), bundle=bundle, architecture="stcnnt", progress=False)
+    [result] = segment(new_heart, work / name.replace(" ", "_"), bundle=bundle, progress=False)
     masks[name] = read_series(result.saved, check=False).array[0, :, 0]
 truth = label.array[0, :, 0]
 
@@ -126,7 +126,7 @@ for axes, (name, mask) in zip(views, [("truth", truth), *masks.items()], strict=
     show(axes, image.array[0, 0, 0], name, window=(0, 1050))
     for value, color in enumerate((BLUE, GREEN, RED), start=1):
         axes.contour(mask[0] == value, [0.5], colors=[color], linewidths=2)
-history = pd.read_csv(work / "training" / "stcnnt_history.csv")
+history = pd.read_csv(work / "training" / "packed_unet_history.csv")
 curve.plot(history.epoch, history.mean_dice, "o-", color=BLUE)
 curve.set(xlabel="epoch", title="Dice in validation", ylim=(0, 1), xticks=history.epoch)
 plt.show()

@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -15,7 +17,6 @@ from monai_stcnnt.metrics import VentricularFunction, ejection_fraction_spread, 
 __all__ = ["HeartEvidence", "HeartFigures", "heart_figures"]
 
 LEFT = 3
-CLASSES = 4
 LOW_CONFIDENCE = 0.7
 """Below it the decision about a slice is said to be uncertain."""
 
@@ -34,39 +35,50 @@ class HeartEvidence:
     slices: np.ndarray | None = None
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class HeartFigures:
-    """Figures of one heart.
+    """Figures of one heart, in types that JSON has; NaN is what is not known.
 
     Attributes:
-        thickness: wall at end diastole in mm, in the 16 segments of :data:`monai_stcnnt.metrics.AHA_SEGMENTS`; None
+        thickness: wall at end diastole in mm, in the 16 segments of :data:`monai_stcnnt.metrics.AHA_SEGMENTS`; empty
             where segments cannot be placed.
         outputs: cardiac output of each ventricle in liters per minute; empty where the heart rate is not known.
-        heart_rate: beats per minute, from the images' headers; None where they do not tell.
-        spread: standard deviation of the left ventricle's ejection fraction over the views, in percent; None where
-            there is one view.
-        contoured: for every slice whether it is contoured, and how sure that is; empty where nobody decided.
+        heart_rate: beats per minute, from the images' headers.
+        spread: standard deviation of the left ventricle's ejection fraction over turned and mirrored images, in
+            percent.
+        contoured: for every slice whether it is contoured (1 or 0), and how sure that is; empty where nobody decided.
         flags: sentences about what is odd.
     """
 
-    thickness: np.ndarray | None
-    outputs: Mapping[str, float]
-    heart_rate: float | None
-    spread: float | None
-    contoured: tuple[tuple[bool, float], ...]
-    flags: tuple[str, ...]
+    thickness: tuple[float, ...] = ()
+    outputs: Mapping[str, float] = field(default_factory=dict)
+    heart_rate: float = math.nan
+    spread: float = math.nan
+    contoured: tuple[tuple[float, float], ...] = ()
+    flags: tuple[str, ...] = ()
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> HeartFigures:
+        """Make the figures from what JSON kept of them."""
+        contoured = tuple((float(shown), float(sure)) for shown, sure in values["contoured"])
+        lists = {name: tuple(values[name]) for name in ("thickness", "flags")}
+        return cls(**{**values, **lists, "contoured": contoured})
 
     @property
     def sentences(self) -> list[str]:
         """The figures in words."""
-        said = [f"{name}: cardiac output {value:.1f} l/min at {self.heart_rate:.0f} beats per minute."
-                for name, value in self.outputs.items()]  # fmt: skip
-        if self.spread is not None:
-            said.append(f"The ejection fraction varies by {self.spread:.1f} points over turned and mirrored images.")
-        if self.contoured:
-            out = [str(n) for n, (shown, _) in enumerate(self.contoured, 1) if not shown]
-            if out:
-                said.append(f"Slices {', '.join(out)} are not contoured: above the base or below the apex.")
+        said = [
+            f"{name}: cardiac output {value:.1f} l/min at {self.heart_rate:.0f} beats per minute."
+            for name, value in self.outputs.items()
+        ]
+        if math.isfinite(self.spread):
+            said.append(
+                f"The left ventricle's ejection fraction varies by {self.spread:.1f} points over turned images; its "
+                "error can be larger."
+            )
+        out = [str(n) for n, (shown, _) in enumerate(self.contoured, 1) if not shown]
+        if out:
+            said.append(f"Not contoured, as above the base or below the apex: slices {', '.join(out)}.")
         return [*said, *self.flags]
 
 
@@ -75,7 +87,7 @@ def heart_figures(
     affine: np.ndarray,
     volumes: np.ndarray,
     functions: Mapping[str, VentricularFunction],
-    heart_rate: float | None,
+    heart_rate: float,
     evidence: HeartEvidence,
 ) -> HeartFigures:
     """Measure a heart.
@@ -85,7 +97,7 @@ def heart_figures(
         affine: 4x4, from voxel indices to mm.
         volumes: ``(T, 4)`` in milliliters, the background first.
         functions: of each ventricle that has an ejection fraction, by its name.
-        heart_rate: beats per minute, None where unknown.
+        heart_rate: beats per minute, NaN where unknown.
         evidence: what the network knew.
 
     Returns:
@@ -93,33 +105,30 @@ def heart_figures(
     """
     diastole = int(volumes[:, LEFT].argmax())
     try:
-        thickness = segment_thickness(labels[diastole], affine).millimeters
+        thickness = tuple(float(value) for value in segment_thickness(labels[diastole], affine).millimeters)
     except EmptyImageError:
-        thickness = None
-    outputs = {} if not heart_rate else {
-        name: function.stroke_volume * heart_rate / 1000 for name, function in functions.items()
-    }  # fmt: skip
-    contoured = () if evidence.slices is None else tuple((bool(c), float(p)) for c, p in evidence.slices)
+        thickness = ()
+    rate = {name: one.stroke_volume * heart_rate / 1000 for name, one in functions.items()}
+    contoured = () if evidence.slices is None else tuple((float(c), float(p)) for c, p in evidence.slices)
     return HeartFigures(
         thickness=thickness,
-        outputs=outputs,
-        heart_rate=heart_rate if outputs else None,
+        outputs=rate if math.isfinite(heart_rate) else {},
+        heart_rate=heart_rate,
         spread=_spread(evidence),
         contoured=contoured,
-        flags=tuple([*heart_flags(labels, volumes), *_uncertain(contoured)]),
+        flags=(*heart_flags(labels, volumes), *_uncertain(contoured)),
     )
 
 
-def _spread(evidence: HeartEvidence) -> float | None:
+def _spread(evidence: HeartEvidence) -> float:
     """Spread of the ejection fraction over the views, in the slices that are contoured."""
     areas = evidence.view_areas
     if areas is None or len(areas) < 2:
-        return None
+        return math.nan
     kept = slice(None) if evidence.slices is None else evidence.slices[:, 0] > 0
-    _, spread = ejection_fraction_spread(areas[:, kept, LEFT].sum(1))
-    return spread if np.isfinite(spread) else None
+    return ejection_fraction_spread(areas[:, kept, LEFT].sum(1))[1]
 
 
-def _uncertain(contoured: Sequence[tuple[bool, float]]) -> list[str]:
+def _uncertain(contoured: Sequence[tuple[float, float]]) -> list[str]:
     doubtful = [str(n) for n, (_, sure) in enumerate(contoured, 1) if sure < LOW_CONFIDENCE]
     return [f"Whether slices {', '.join(doubtful)} show the left ventricle is uncertain."] if doubtful else []

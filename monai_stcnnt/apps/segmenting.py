@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from monai.bundle import ConfigParser
 from monai.utils.module import optional_import
@@ -21,7 +22,9 @@ from monai_stcnnt.apps.batch.run import RunResult, run_series
 from monai_stcnnt.apps.batch.tasks import RunOptions, SeriesEngine, SeriesTask
 from monai_stcnnt.apps.bundles import bundle_checksum, bundle_folder, expected_remarks, open_inference
 from monai_stcnnt.apps.denoising import DenoiseOptions
+from monai_stcnnt.apps.heart_figures import HeartEvidence
 from monai_stcnnt.apps.origin import provenance_of
+from monai_stcnnt.apps.review.bulls_eye import bulls_eye_plot
 from monai_stcnnt.apps.review.names import check_report_name, report_names
 from monai_stcnnt.apps.review.segmentation import segmentation_report
 from monai_stcnnt.apps.review.volume_plot import volume_plot
@@ -47,7 +50,7 @@ class SegmentOptions(RunOptions):
             with a row for each scan (``_summary.csv``) and a plot over time for each scan (``_plot.png``).
         denoise: segment what the denoising bundle makes of the input, with ``gmap`` if it is given; masks are written
             as if it had not been there.
-        architecture: one of the bundle's networks, ``"stcnnt"`` or ``"hrnetv2"``; the bundle's own choice by default.
+        architecture: a network for which the bundle has weights; the bundle's own choice by default.
     """
 
     suffix: ClassVar[str] = "seg"
@@ -179,6 +182,9 @@ def run_segmentation(options: SegmentOptions) -> RunResult:
         names = dict(zip(places, report_names(places, plot), strict=True))
         for one in done:
             volume_plot(one.measures, names[one.saved])
+            if one.measures.heart is not None and one.measures.heart.thickness:
+                eye = names[one.saved].with_name(names[one.saved].name.replace("_plot", "_bulls_eye"))
+                bulls_eye_plot(np.array(one.measures.heart.thickness), one.measures.scan, eye)
     return result
 
 
@@ -225,7 +231,7 @@ class Segmenter(SeriesEngine):
             image = target.with_name(".denoised.nii")
             self.denoiser.run(replace(task, report=None), image)
             shown = read_series(image)
-        masks = self._masks(image, task.series if image == task.path else "")
+        masks, evidence = self._masks(image, task.series if image == task.path else "")
         if masks.array.shape != (1, *images.array.shape[1:]):
             raise LayoutError(
                 f"{task.path}: the bundle made masks of the shape {masks.array.shape}, but the images ask for "
@@ -237,7 +243,7 @@ class Segmenter(SeriesEngine):
             labels, target, class_names=self.names, algorithm_version=__version__, uid_seed=uid_seed or None,
             provenance=self.provenance,
         )  # fmt: skip
-        measures = measure_masks(labels, self.names, task.name)
+        measures = measure_masks(labels, self.names, task.name, evidence)
         if task.report is not None:
             self._draw(task, task.report, shown, labels, measures)
         return measures.as_dict()
@@ -269,17 +275,18 @@ class Segmenter(SeriesEngine):
                 'Install it, pip install "monai-stcnnt[dicom]", or write NIfTI.'
             )
 
-    def _masks(self, image: Path, series: str) -> SeriesRecord:
-        """Run the bundle on one series: the masks on its grid."""
+    def _masks(self, image: Path, series: str) -> tuple[SeriesRecord, HeartEvidence]:
+        """Run the bundle on one series: the masks on its grid, and what the network knew beside them."""
         self.reader.series = series or None
         self.dataset.data = [{"image": str(image)}]
         self.evaluator.state.epoch_length = 1
         with expected_remarks():
             self.evaluator.run()
         output: Any = self.evaluator.state.output
-        masks = record_from_metatensor((output[0] if isinstance(output, list) else output)["pred"])
+        item = output[0] if isinstance(output, list) else output
+        masks, evidence = record_from_metatensor(item["pred"]), HeartEvidence(**item.get("evidence", {}))
         self.evaluator.state.batch = self.evaluator.state.output = None
-        return masks
+        return masks, evidence
 
 
 def _class_names(parser: ConfigParser, folder: Path) -> dict[int, str]:

@@ -20,10 +20,12 @@ from typing import Any
 
 import numpy as np
 
+from monai_stcnnt.apps.heart_figures import HeartEvidence, HeartFigures, heart_figures
 from monai_stcnnt.data import SeriesRecord, write_aside
 from monai_stcnnt.data.formats.registry import format_named
 from monai_stcnnt.errors import OutputNotWritableError
 from monai_stcnnt.metrics import (
+    AHA_SEGMENTS,
     MYOCARDIAL_DENSITY,
     VentricularFunction,
     class_areas,
@@ -48,6 +50,11 @@ ONE_SLICE = (
     "One slice gives no ejection fraction: a ventricle has a volume only in a stack of slices. Areas are given instead."
 )
 ONE_FRAME = "One frame gives no ejection fraction: it takes the volumes of a whole heart beat."
+TWO_FRAMES = (
+    "Two frames give no ejection fraction: nothing tells that they are end diastole and end systole. It takes the "
+    "volumes of a whole heart beat."
+)
+GAPS = "No ejection fraction is given, because slices of the left ventricle are missing."
 
 _KINDS = {
     "LV": r"(lv|left ventric\w*)( cavity| blood ?pool)?",
@@ -70,6 +77,7 @@ class MaskMeasures:
         areas: ``(T, K)`` square centimeters, added up over the slices.
         functions: of each ventricle that has an ejection fraction, by its name.
         notes: sentences about what is missing or odd.
+        heart: further figures of a stack with both ventricles' classes; None for anything else.
     """
 
     scan: str
@@ -81,6 +89,7 @@ class MaskMeasures:
     areas: np.ndarray
     functions: Mapping[str, VentricularFunction]
     notes: tuple[str, ...]
+    heart: HeartFigures | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """All of it in JSON's types, with None for what is not known."""
@@ -94,7 +103,9 @@ class MaskMeasures:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> MaskMeasures:
         """Make the measures from what :meth:`as_dict` gave."""
+        heart = values.get("heart")
         known = {name: _with_nan(value) for name, value in values.items()}
+        known["heart"] = None if heart is None else HeartFigures.from_dict(known["heart"])
         arrays = {name: np.array(known[name], float) for name in ("times", "volumes", "areas")}
         functions = {name: VentricularFunction(**one) for name, one in known["functions"].items()}
         return cls(**{**known, **arrays, "functions": functions, "names": tuple(known["names"]),
@@ -137,7 +148,7 @@ class MaskMeasures:
             f"ejection fraction {f.ejection_fraction:.0f} %."
             for name, f in self.functions.items()
         ]
-        return [*said, *self.notes]
+        return [*said, *self.notes, *(self.heart.sentences if self.heart else [])]
 
 
 def kind_of_structure(name: str) -> str:
@@ -154,7 +165,9 @@ def kind_of_structure(name: str) -> str:
     return next((kind for kind, pattern in _KINDS.items() if re.fullmatch(pattern, words)), "")
 
 
-def measure_masks(labels: SeriesRecord, class_names: Mapping[int, str], scan: str = "") -> MaskMeasures:
+def measure_masks(
+    labels: SeriesRecord, class_names: Mapping[int, str], scan: str = "", evidence: HeartEvidence | None = None
+) -> MaskMeasures:
     """Measure the masks of one scan.
 
     The volume of a voxel is that of the affine: the distance from slice to slice counts, not their thickness. End
@@ -164,6 +177,7 @@ def measure_masks(labels: SeriesRecord, class_names: Mapping[int, str], scan: st
         labels: the mask ``(1, T, Z, Y, X)`` with the scan's geometry and times.
         class_names: name of every value but 0.
         scan: what to call the scan; by default the name of its file.
+        evidence: what the network knew beside the masks.
 
     Returns:
         Volumes, areas, and the function of each ventricle where there are slices and frames enough.
@@ -178,13 +192,17 @@ def measure_masks(labels: SeriesRecord, class_names: Mapping[int, str], scan: st
     functions = {}
     if ventricles and slices == 1:
         notes.append(ONE_SLICE)
-    elif ventricles and frames == 1:
-        notes.append(ONE_FRAME)
+    elif ventricles and frames < 3:
+        notes.append(ONE_FRAME if frames == 1 else TWO_FRAMES)
     else:
         for n in ventricles:
             notes += _emptiness(names[n], volumes[:, n])
             if volumes[:, n].max() > 0:
                 functions[names[n]] = ventricular_function(volumes[:, n])
+    heart = _heart(labels, names, values, volumes, functions, evidence or HeartEvidence())
+    if heart is not None and any("between others" in flag for flag in heart.flags):
+        functions, heart = {}, dataclasses.replace(heart, outputs={}, spread=math.nan)
+        notes.append(GAPS)
     source_format = format_named(labels.metadata.get("file_format"))
     if source_format is not None and not source_format.holds_geometry:
         notes.append("A NumPy file has no geometry: volumes and areas are those of voxels of 1 mm.")
@@ -198,7 +216,29 @@ def measure_masks(labels: SeriesRecord, class_names: Mapping[int, str], scan: st
         areas=class_areas(mask, labels.affine, values).sum(axis=1),
         functions=functions,
         notes=tuple(notes),
+        heart=heart,
     )
+
+
+def _heart(
+    labels: SeriesRecord,
+    names: Sequence[str],
+    values: Sequence[int],
+    volumes: np.ndarray,
+    functions: Mapping[str, VentricularFunction],
+    evidence: HeartEvidence,
+) -> HeartFigures | None:
+    """Figures of a stack of slices in which the left ventricle and its wall have classes."""
+    by_kind = {kind_of_structure(name): n for n, name in enumerate(names)}
+    if not {"LV", "MYO"} <= set(by_kind) or labels.array.shape[2] < 2:
+        return None
+    mask, by_class = np.zeros(labels.array.shape[1:], np.uint8), np.zeros((len(volumes), 4))
+    for kind, value in (("RV", 1), ("MYO", 2), ("LV", 3)):
+        if kind in by_kind:
+            mask[labels.array[0] == values[by_kind[kind]]] = value
+            by_class[:, value] = volumes[:, by_kind[kind]]
+    rate = labels.metadata.get("heart_rate", math.nan)
+    return heart_figures(mask, labels.affine, by_class, functions, rate, evidence)
 
 
 def check_table_path(path: str | Path) -> Path:
@@ -300,6 +340,21 @@ def _rows(measures: MaskMeasures) -> Iterator[tuple[object, ...]]:
     if measures.mass is not None:
         [name] = [name for name in measures.names if kind_of_structure(name) == "MYO"]
         yield name, "end_diastolic_mass", "", "", _number(measures.mass), "g", ""
+    if measures.heart is not None:
+        yield from _heart_rows(measures.heart)
+
+
+def _heart_rows(heart: HeartFigures) -> Iterator[tuple[object, ...]]:
+    for name, value in heart.outputs.items():
+        yield name, "cardiac_output", "", "", _number(value), "l/min", ""
+    if math.isfinite(heart.spread):
+        yield "left ventricle", "ejection_fraction_spread", "", "", _number(heart.spread), "%", ""
+    for segment, value in zip(AHA_SEGMENTS, heart.thickness, strict=False):
+        yield "myocardium", "wall_thickness", "", "", _number(value), "mm", segment
+    for n, (shown, sure) in enumerate(heart.contoured, 1):
+        yield "left ventricle", "contoured", "", "", f"{shown:.0f}", "", f"slice {n}, confidence {sure:.2f}"
+    for flag in heart.flags:
+        yield "", "flag", "", "", "", "", flag
 
 
 def _plain(values: dict[str, Any]) -> dict[str, Any]:

@@ -4,10 +4,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
+
 import numpy as np
 import pytest
 
-from monai_stcnnt.apps.heart_figures import HeartEvidence, heart_figures
+from monai_stcnnt.apps.heart_figures import HeartEvidence, HeartFigures, heart_figures
 from monai_stcnnt.metrics import class_volumes, ventricular_function
 
 AFFINE = np.diag([-1.5, -1.5, 8.0, 1.0])
@@ -27,7 +30,9 @@ def beat() -> np.ndarray:
     return out
 
 
-def figures(heart_rate: float | None = 60.0, evidence: HeartEvidence | None = None, labels: np.ndarray | None = None):  # type: ignore[no-untyped-def] # noqa: ANN201
+def figures(
+    heart_rate: float = 60.0, evidence: HeartEvidence | None = None, labels: np.ndarray | None = None
+) -> HeartFigures:
     labels = beat() if labels is None else labels
     volumes = class_volumes(labels, AFFINE, [0, 1, 2, 3])
     functions = {"left ventricle": ventricular_function(volumes[:, 3])}
@@ -37,16 +42,15 @@ def figures(heart_rate: float | None = 60.0, evidence: HeartEvidence | None = No
 def test_a_clean_heart() -> None:
     found = figures()
     assert found.flags == ()
-    assert found.thickness == pytest.approx(8, abs=0.8)
+    np.testing.assert_allclose(found.thickness, 8, atol=0.8)
     stroke = np.pi * (2.2**2 - 1.4**2) * 0.8 * 5
     assert found.outputs["left ventricle"] == pytest.approx(stroke * 60 / 1000, rel=0.03)
-    assert found.spread is None
+    assert np.isnan(found.spread)
     assert any("cardiac output" in sentence for sentence in found.sentences)
 
 
 def test_without_a_heart_rate_there_is_no_output() -> None:
-    assert figures(None).outputs == {}
-    assert figures(None).heart_rate is None
+    assert figures(np.nan).outputs == {}
 
 
 def test_the_spread_is_that_of_contoured_slices() -> None:
@@ -57,9 +61,16 @@ def test_the_spread_is_that_of_contoured_slices() -> None:
     slices = np.array([[0, 0.6]] + [[1, 0.9]] * 5 + [[0, 0.99]])
     found = figures(evidence=HeartEvidence(areas, slices))
     assert found.spread == pytest.approx(np.std([40, 50], ddof=1))
-    assert found.contoured[0] == (False, 0.6)
+    assert found.contoured[0] == (0, 0.6)
     assert any("slices 1 show the left ventricle is uncertain" in flag for flag in found.flags)
-    assert any("Slices 1, 7 are not contoured" in sentence for sentence in found.sentences)
+    assert any("below the apex: slices 1, 7" in sentence for sentence in found.sentences)
+
+
+def test_figures_survive_json() -> None:
+    found = figures(evidence=HeartEvidence(None, np.array([[1, 0.9]] * 7)))
+    kept = json.loads(json.dumps(dataclasses.asdict(found)))
+    assert HeartFigures.from_dict(kept).sentences == found.sentences
+    assert HeartFigures.from_dict(kept).thickness == pytest.approx(found.thickness)
 
 
 def test_faults_are_flagged() -> None:
@@ -67,4 +78,4 @@ def test_faults_are_flagged() -> None:
     labels[3] = labels[0]
     assert any("jumps at frames 4" in flag for flag in figures(labels=labels).flags)
     labels[labels == 1] = 0
-    assert figures(labels=labels).thickness is None
+    assert figures(labels=labels).thickness == ()

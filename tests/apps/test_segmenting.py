@@ -137,7 +137,8 @@ def test_folder_with_several_series(tmp_path: Path, bundle: Path) -> None:
     names = [one.saved.relative_to(tmp_path / "out").as_posix() for one in done]
     assert names == ["a/heart_seg.nii", "b_8_seg", "b_9_seg"]
     made = sorted(path.name for path in tmp_path.glob("*.png"))
-    assert made == sorted(f"{n}_{s}.png" for n in ("r", "t_plot") for s in ("heart_seg", "b_8_seg", "b_9_seg"))
+    plots = [f"{n}_{s}.png" for n in ("r", "t_plot") for s in ("heart_seg", "b_8_seg", "b_9_seg")]
+    assert made == sorted([*plots, "t_bulls_eye_heart_seg.png"])
     with (tmp_path / "t.csv").open(newline="") as file:
         assert {row["scan"] for row in csv.DictReader(file)} == {"a/heart.nii", "b, series 8", "b, series 9"}
     [one] = segment(scans / "b", tmp_path / "nine", series="9", bundle=bundle, progress=False)
@@ -189,7 +190,8 @@ def test_a_table_of_several_series_with_relative_paths(
         save_cine(tmp_path / "in" / f"{name}.nii", beating_heart(3))
     monkeypatch.chdir(tmp_path)
     assert run("in", "out", "--csv", "vol.csv", "--bundle", bundle) == 0
-    assert sorted(path.name for path in tmp_path.glob("*.png")) == ["vol_plot_a_seg.png", "vol_plot_b_seg.png"]
+    expected = [f"vol_{kind}_{name}_seg.png" for kind in ("bulls_eye", "plot") for name in "ab"]
+    assert sorted(path.name for path in tmp_path.glob("*.png")) == expected
     with (tmp_path / "vol_summary.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["scan"] for row in rows] == ["a.nii", "b.nii"]

@@ -48,7 +48,7 @@ def segment(
         bool, typer.Option("--stack/--no-stack", help="Take cine series of one slice each as one stack.")
     ] = True,
     nifti: NiftiOption = False,
-    architecture: Annotated[str | None, typer.Option(help="Network of the bundle: stcnnt or hrnetv2.")] = None,
+    architecture: Annotated[str | None, typer.Option(help="Another network, for which the bundle has weights.")] = None,
     bundle: Annotated[Path | None, typer.Option(help="Folder of another segmentation bundle.")] = None,
     device: DeviceOption = "auto",
     redo: RedoOption = False,

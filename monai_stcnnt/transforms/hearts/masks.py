@@ -25,6 +25,8 @@ __all__ = ["HeartMasksd", "SliceDecision", "heart_masks"]
 RIGHT, WALL, CAVITY = 1, 2, 3
 JUDGED_AREA = 100.0
 """Square mm: the decision about a slice looks at the surest part of the cavity of this size."""
+LASTING_SHARE = 0.1
+"""Of the largest part of the right ventricle over slices and frames; smaller parts are taken for something else."""
 RIGHT_REACH = 12.0
 """Millimeters that the right ventricle may be away from the left one."""
 
@@ -43,15 +45,15 @@ class SliceDecision:
 
 
 def heart_masks(
-    probabilities: Tensor, spacing: Sequence[float], smoothing: float = 0.2
+    probabilities: Tensor, spacing: Sequence[float], smoothing: float = 0.0
 ) -> tuple[Tensor, list[SliceDecision]]:
     """Turn probabilities into masks of one heart.
 
-    In turn: probabilities are averaged a little over neighboring frames; a slice is contoured where the surest part of
+    In turn: probabilities may be averaged over neighboring frames; a slice is contoured where the surest part of
     its cavity is more likely cavity than not in half of the frames, and contoured slices follow each other; of cavity
     and wall the largest part that hangs together over slices and frames is kept, and in every frame the largest part
     of that; holes are filled; the cavity is one part, and the wall is closed around it; of the right ventricle
-    the largest part beside the left one is kept.
+    the largest part beside the left one is kept, without what shows in few slices and frames only.
 
     Args:
         probabilities: ``(Z, 4, T, H, W)``: background, right ventricle, wall, cavity.
@@ -75,14 +77,13 @@ def heart_masks(
     labels = smooth.argmax(1).cpu().numpy()
     left = labels >= WALL
     left[~chosen] = False
-    left = _largest(left)
+    left, right = _largest(left), _lasting(labels == RIGHT)
     out = np.zeros(labels.shape, np.uint8)
     for z, t in np.argwhere(left.any((2, 3))):
         wall, cavity = _closed(_largest(left[z, t]), labels[z, t] == CAVITY)
         out[z, t][wall] = WALL
         out[z, t][cavity] = CAVITY
-        right = (labels[z, t] == RIGHT) & (out[z, t] == 0)
-        out[z, t][_beside(right, wall | cavity, spacing)] = RIGHT
+        out[z, t][_beside(right[z, t] & (out[z, t] == 0), wall | cavity, spacing)] = RIGHT
     return torch.from_numpy(out)[:, None], decisions
 
 
@@ -115,6 +116,16 @@ def _largest(mask: np.ndarray) -> np.ndarray:
     if number < 2:
         return mask
     return np.asarray(parts == 1 + int(np.bincount(parts.ravel())[1:].argmax()))
+
+
+def _lasting(mask: np.ndarray) -> np.ndarray:
+    """The parts of a mask over slices and frames that are not small beside the largest one."""
+    parts, number = ndimage.label(mask)
+    if number < 2:
+        return mask
+    sizes = np.bincount(parts.ravel())
+    sizes[0] = 0
+    return np.asarray((sizes >= LASTING_SHARE * sizes.max())[parts])
 
 
 def _closed(left: np.ndarray, cavity: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -155,7 +166,7 @@ class HeartMasksd(MapTransform):
     def __init__(
         self,
         keys: KeysCollection,
-        smoothing: float = 0.2,
+        smoothing: float = 0.0,
         evidence_key: str = "evidence",
         allow_missing_keys: bool = False,
     ) -> None:

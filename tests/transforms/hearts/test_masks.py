@@ -51,6 +51,16 @@ def test_other_parts_and_holes_go() -> None:
     assert torch.equal(masks[:, 0].long(), stack())
 
 
+def test_a_glimpse_of_a_right_ventricle_is_none() -> None:
+    labels = stack(4, 5)
+    expected = labels.clone()
+    labels[2, 3] = torch.where(labels[2, 3] == 1, 0, labels[2, 3])
+    expected[2, 3] = labels[2, 3]
+    labels[2, 3, 46:51, 33:38] = 1
+    masks, _ = heart_masks(probabilities(labels), SPACING, smoothing=0)
+    assert torch.equal(masks[:, 0].long(), expected)
+
+
 def test_the_wall_is_closed_around_the_cavity() -> None:
     labels = stack()
     labels[1, :, 18:30, 30:40] = torch.where(labels[1, :, 18:30, 30:40] == 2, 0, labels[1, :, 18:30, 30:40])

@@ -97,6 +97,7 @@ class DicomFrame:
         vendor: Manufacturer.
         acquisition: AcquisitionNumber, -1 where absent.
         protocol: what series of one stack have in common: study, frame of reference, protocol and sequence.
+        heart_rate: beats per minute, by the rate or the nominal interval between beats; NaN where absent.
         tile: first row and column of the frame within a mosaic, None elsewhere.
     """
 
@@ -121,6 +122,7 @@ class DicomFrame:
     vendor: str = ""
     acquisition: int = -1
     protocol: tuple[str, ...] = ()
+    heart_rate: float = math.nan
     tile: tuple[int, int] | None = None
 
     @property
@@ -362,6 +364,7 @@ def _frame(
         vendor=str(value_of(dataset, "Manufacturer") or ""),
         acquisition=int(_number([dataset], "AcquisitionNumber", -1)),
         protocol=tuple(str(value_of(dataset, name) or "") for name in _PROTOCOL),
+        heart_rate=_heart_rate(places),
     )
 
 
@@ -403,6 +406,13 @@ def _begin_of(dataset: Dataset, groups: Dataset | None) -> float:
         if _PHILIPS_BEGIN in place:
             return 1000 * (number_of(place[_PHILIPS_BEGIN].value) or 0.0)
     return math.nan
+
+
+def _heart_rate(places: Sequence[Dataset]) -> float:
+    """Beats per minute; NaN where the header tells none that a heart can have."""
+    interval = _number(places, "NominalInterval", _number(places, "RRIntervalTimeNominal"))
+    candidates = (_number(places, "HeartRate"), 60_000 / interval if interval > 0 else math.nan)
+    return next((rate for rate in candidates if 20 <= rate <= 250), math.nan)
 
 
 def _clock(text: object) -> float:

@@ -119,6 +119,7 @@ class DicomSeries:
             "slice_times": np.array(
                 [[frame.times.get(self.ordered.ordered_by, np.nan) for frame in row] for row in grid]
             ),
+            "heart_rate": first.heart_rate,
             "dicom_files": [str(file) for file in self.files],
             "dicom_frames": np.array([[(index[frame.path], frame.number) for frame in row] for row in grid]),
         }

@@ -573,3 +573,17 @@ def test_volumes_in_several_enhanced_files(shared_data: Path) -> None:
     record = read_series(shared_data / "dicom_siemens_xa30_fmri_enhanced" / "dicom")
     assert record.array.shape == (1, 2, 33, 64, 64)
     assert record.frame_time == pytest.approx(1000)
+
+
+@pytest.mark.parametrize(
+    ("attributes", "rate"),
+    [({"HeartRate": 72}, 72), ({"NominalInterval": 800}, 75), ({"HeartRate": 0}, np.nan), ({}, np.nan)],
+)
+def test_the_heart_rate_is_what_the_header_tells(
+    make_dicom: MakeFiles, attributes: dict[str, int], rate: float
+) -> None:
+    def tell(_: int, __: int, dataset: Dataset) -> None:
+        for name, value in attributes.items():
+            setattr(dataset, name, value)
+
+    assert read_dicom(make_dicom("in", VALUES, change=tell)).metadata["heart_rate"] == pytest.approx(rate, nan_ok=True)
