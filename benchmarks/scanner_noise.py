@@ -194,6 +194,8 @@ def _block_matching(component: np.ndarray, sigma: float | np.ndarray) -> np.ndar
     from bm3d import bm3d
     from bm4d import bm4d
 
+    if not hasattr(np, "trapz"):  # which bm4d 4.2.5 calls, and NumPy 2.4 has renamed
+        np.trapz = np.trapezoid  # type: ignore[attr-defined]  # see above
     frames = np.ascontiguousarray(component, dtype=np.float64)
     if len(frames) >= 4:
         return np.asarray(bm4d(frames, sigma))

@@ -21,6 +21,7 @@ from monai_stcnnt.apps.batch.publish import UNFINISHED
 from monai_stcnnt.apps.batch.run import RunResult, run_series
 from monai_stcnnt.apps.batch.tasks import RunOptions, SeriesEngine, SeriesTask
 from monai_stcnnt.apps.bundles import bundle_checksum, bundle_folder, expected_remarks, open_inference
+from monai_stcnnt.apps.noise import write_noise
 from monai_stcnnt.apps.origin import origin_of, provenance_of
 from monai_stcnnt.apps.review.index import write_index
 from monai_stcnnt.apps.review.names import check_report_name
@@ -28,9 +29,11 @@ from monai_stcnnt.apps.review.reports import write_qc, write_report
 from monai_stcnnt.apps.review.review import Review, review_series
 from monai_stcnnt.data import SaveSeries, SeriesRecord, read_series
 from monai_stcnnt.data.provenance import sidecar_path
+from monai_stcnnt.engines.series_noise import noise_map_record
 from monai_stcnnt.engines.streamed_denoising import StreamedDenoiser
-from monai_stcnnt.errors import OptionError
-from monai_stcnnt.transforms import FrameAxis
+from monai_stcnnt.errors import NoiseModelError, OptionError
+from monai_stcnnt.mri.noise_model import NoiseModel
+from monai_stcnnt.transforms import FrameAxis, NoiseOptions
 
 __all__ = ["DenoiseOptions", "Denoiser", "denoise", "run_denoising"]
 
@@ -47,7 +50,12 @@ class DenoiseOptions(RunOptions):
 
     Attributes:
         noise_sigma: noise standard deviation per real and imaginary component, in the units of the file; estimated
-            from the image and logged by default.
+            from the image and logged by default. It is then taken as the same everywhere, or relative to ``gmap``.
+        noise_map: image of the noise's level in the units of the file, instead of a level and a g-factor map.
+        noise_spectrum: part of k-space that the noise fills: ``auto`` to find it, ``white`` for all of it, or a JSON
+            file with a noise model, as ``save_noise_map`` writes one.
+        acquired_matrix: rows and columns that the scanner acquired, where that is known.
+        save_noise_map: write the level of the noise at every voxel beside each result, and the model as JSON.
         strength: factor on the noise level that the network is told; 1 is its own, more removes more.
         self_ensemble: average over mirror images along rows and columns, which takes four times as long.
         adapt: adapt the network to each complex scan first, where the scan itself says that it is better.
@@ -66,11 +74,15 @@ class DenoiseOptions(RunOptions):
     suffix: ClassVar[str] = "denoised"
     skips: ClassVar[frozenset[str]] = frozenset({"denoised", "segmented"})
     has_recipe: ClassVar[tuple[str, ...]] = (
-        "output_format", "force", "frame_axis", "noise_sigma", "strength", "self_ensemble", "adapt", "roi_size",
-        "overlap", "amp", "compile",
+        "output_format", "force", "frame_axis", "noise_sigma", "noise_map", "noise_spectrum", "acquired_matrix",
+        "strength", "self_ensemble", "adapt", "roi_size", "overlap", "amp", "compile",
     )  # fmt: skip
 
     noise_sigma: float | None = None
+    noise_map: Path | None = None
+    noise_spectrum: str = "auto"
+    acquired_matrix: tuple[int, int] | None = None
+    save_noise_map: bool = False
     strength: float = 1.0
     self_ensemble: bool = False
     adapt: bool = False
@@ -90,6 +102,7 @@ class DenoiseOptions(RunOptions):
             OutputNotWritableError: if a report's name has another ending.
         """
         super().__post_init__()
+        self._check_noise()
         self._check_numbers()
         if self.frame_axis not in get_args(FrameAxis):
             raise OptionError(f"frame_axis is {self.frame_axis!r}. Give one of {', '.join(get_args(FrameAxis))}.")
@@ -101,10 +114,6 @@ class DenoiseOptions(RunOptions):
                 raise OptionError(f"{self.qc} will hold the facts about the result. Choose another name for qc.")
 
     def _check_numbers(self) -> None:
-        for name in ("noise_sigma", "strength"):
-            value = getattr(self, name)
-            if value is not None and not 0 < value < float("inf"):
-                raise OptionError(f"{name} is {value}. Give a positive number.")
         if self.roi_size is not None:
             object.__setattr__(self, "roi_size", tuple(self.roi_size))
             if len(self.roi_size) != 3 or not all(extent == -1 or extent > 0 for extent in self.roi_size):
@@ -121,16 +130,32 @@ class DenoiseOptions(RunOptions):
         """Files that are written beside the results."""
         return super().written if self.qc is None else [*super().written, self.qc]
 
+    def _check_noise(self) -> None:
+        for name in ("noise_sigma", "strength"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < float("inf"):
+                raise OptionError(f"{name} is {value}. Give a positive number.")
+        if self.noise_map is not None and (self.noise_sigma is not None or self.gmap is not None):
+            raise OptionError("A noise_map is the level itself. Give neither noise_sigma nor gmap with it.")
+        try:
+            NoiseOptions(self.noise_sigma, self.noise_spectrum, self.acquired_matrix)
+        except NoiseModelError as error:
+            raise OptionError(str(error)) from error
+
     def recipe(self) -> Recipe:
         """What results depend on beside their input."""
-        return Recipe(__version__, bundle_checksum(bundle_folder(BUNDLE, self.bundle)), self.recipe_options())
+        options = {name: str(x) if isinstance(x, Path) else x for name, x in self.recipe_options().items()}
+        return Recipe(__version__, bundle_checksum(bundle_folder(BUNDLE, self.bundle)), options)
 
     def bundle_entries(self) -> dict[str, Any]:
         """Entries of the bundle's config for what is not its own choice."""
         chosen: dict[str, Any] = {
-            "noise_sigma": self.noise_sigma, "strength": self.strength, "amp": self.amp, "force": self.force,
+            "noise_sigma": self.noise_sigma, "noise_spectrum": self.noise_spectrum, "strength": self.strength,
+            "acquired_matrix": self.acquired_matrix and list(self.acquired_matrix), "amp": self.amp,
+            "force": self.force,
             "self_ensemble": self.self_ensemble, "adapt": self.adapt, "compile": self.compile,
-            "roi_size": self.roi_size and list(self.roi_size), "sw_batch_size": self.sw_batch_size, "progress": self.progress,
+            "roi_size": self.roi_size and list(self.roi_size), "sw_batch_size": self.sw_batch_size,
+            "progress": self.progress,
             "overlap": None if self.overlap is None else [self.overlap] * 3,
             "device": None if self.device == "auto" else torch.device(self.device),
         }  # fmt: skip
@@ -241,7 +266,8 @@ class Denoiser(SeriesEngine):
         engine.saver = SaveSeries(
             target.parent, output_file=target, uid_seed=uid_seed or None, provenance=self.provenance
         )
-        item = {"image": str(task.path)} if task.gmap is None else {"image": str(task.path), "gmap": str(task.gmap)}
+        maps = {"gmap": task.gmap, "noise_map": self.options.noise_map}
+        item = {"image": str(task.path), **{name: str(path) for name, path in maps.items() if path is not None}}
         has_contrasts = self.frame_axis == "auto" and holds_several_b_values(task.path)
         engine.frame_axis = "slice" if has_contrasts else self.frame_axis
         engine.data_loader, engine.state.epoch_length = [item], 1
@@ -250,23 +276,41 @@ class Denoiser(SeriesEngine):
         image, saved = engine.state.output["image"], engine.state.output["pred"]
         engine.state.batch = engine.state.output = None
         before, after = image.outline, saved.record
+        if self.options.save_noise_map:
+            place = self.options.folder / task.target
+            write_noise(
+                noise_map_record(before, saved.noise), saved.noise, place.with_name(place.name.split(".")[0] + "_noise")
+            )
         wanted = task.report is not None or self.options.qc is not None
         if after is None and not wanted:
             return {"sigma": saved.noise_sigma}
         if after is None:
             before, after = read_series(task.path, series=task.series or None), read_series(target, check=False)
-        return self._review(task, before, after, saved.noise_sigma, _now()).as_dict()
+        return self._review(task, before, after, saved.noise_sigma, _now(), saved.noise).as_dict()
 
     def report(self, task: SeriesTask, saved: Path, row: SeriesRow) -> None:
         """Write the report of a result that was made before."""
         before, after = read_series(task.path, series=task.series or None), read_series(saved, check=False)
         self._review(task, before, after, float(row.figures["sigma"]), row.finished)
 
-    def _review(self, task: SeriesTask, before: SeriesRecord, after: SeriesRecord, sigma: float, date: str) -> Review:
+    def _review(
+        self,
+        task: SeriesTask,
+        before: SeriesRecord,
+        after: SeriesRecord,
+        sigma: float,
+        date: str,
+        noise: NoiseModel | None = None,
+    ) -> Review:
         """Compare a result with its image, once, and show it where that is wanted."""
-        gmap = None if task.gmap is None else read_series(task.gmap, check=False).magnitude
+        gmap = None if noise is None else noise_map_record(before, noise).magnitude / sigma
+        if task.gmap is not None or self.options.noise_map is not None:
+            told = read_series(task.gmap or self.options.noise_map, check=False).magnitude  # type: ignore[arg-type]
+            gmap = told if task.gmap is not None else told / sigma
         source = "estimated from the image" if self.options.noise_sigma is None else "given"
         origin = origin_of(self.provenance, self.device, source, date[:16].replace("T", " ") + " UTC")
+        if noise is not None:
+            origin = {**origin, "Noise": noise.describe()}
         found = review_series(before, after, sigma=sigma, gmap=gmap, title=task.name, origin=origin)
         if task.report is not None:
             write_report(found, task.report)

@@ -24,7 +24,7 @@ from monai_stcnnt.mri.noise_model import NoiseModel, demodulate, from_acquired, 
 from monai_stcnnt.mri.rician import rician_mean
 from monai_stcnnt.transforms import FrameAxis, resolve_frame_axis
 
-__all__ = ["AcquiredFrames", "SeriesFrames"]
+__all__ = ["AcquiredFrames", "SeriesFrames", "typical_value"]
 
 
 class SeriesFrames:
@@ -35,14 +35,21 @@ class SeriesFrames:
         gmap: its g-factor map, each axis of the image's size or 1; ones where there is none.
         level: what the image is divided by: the noise level, as far as the network is told.
         frame_axis: which axis of the file the frames are, see :func:`~monai_stcnnt.transforms.resolve_frame_axis`.
+        gmap_unit: value of the map that counts as 1.
 
     Raises:
         GFactorMapError: if the map does not fit or has values that are not positive.
     """
 
     def __init__(
-        self, image: SeriesSlabs, gmap: SeriesSlabs | None = None, level: float = 1.0, frame_axis: FrameAxis = "auto"
+        self,
+        image: SeriesSlabs,
+        gmap: SeriesSlabs | None = None,
+        level: float = 1.0,
+        frame_axis: FrameAxis = "auto",
+        gmap_unit: float = 1.0,
     ) -> None:
+        self.gmap_unit = gmap_unit
         self.image = image
         self.gmap = gmap
         self.level = level
@@ -69,7 +76,7 @@ class SeriesFrames:
         if self.gmap is None:
             gmap = torch.ones_like(image[:1])
         else:
-            gmap = torch.from_numpy(read_map(self.gmap, frames, slices)).expand(1, *image.shape[1:])
+            gmap = torch.from_numpy(read_map(self.gmap, frames, slices)).expand(1, *image.shape[1:]) / self.gmap_unit
         return self.to_item(torch.cat([image, gmap]))
 
     def places(self, item: int, start: int, stop: int) -> tuple[slice, slice]:
@@ -194,3 +201,15 @@ def read_map(gmap: SeriesSlabs, frames: slice, slices: slice) -> np.ndarray:
     """Read a map where an image is read; an axis of one stands for all."""
     whole = slice(0, 1)
     return gmap.read(frames if gmap.shape[1] > 1 else whole, slices if gmap.shape[2] > 1 else whole)
+
+
+def typical_value(noise_map: SeriesSlabs) -> float:
+    """Median of a part of a map, which then counts as its unit.
+
+    Raises:
+        GFactorMapError: if it is not a positive number.
+    """
+    values = np.concatenate([noise_map.read(*place).ravel() for place in noise_map.sample_places(1_000_000)])
+    middle = float(np.median(values))
+    check_gfactor_map(torch.tensor([middle]), name=str(noise_map.meta.get("source", "the noise map")))
+    return middle

@@ -5,23 +5,26 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from monai_stcnnt.data import SeriesRecord
 from monai_stcnnt.engines.series_frames import SeriesFrames
 from monai_stcnnt.mri.noise_estimation import estimate_noise_model
-from monai_stcnnt.mri.noise_model import NoiseModel
+from monai_stcnnt.mri.noise_model import NoiseModel, map_of_frames
 from monai_stcnnt.mri.noise_spectrum import AxisSpectrum
-from monai_stcnnt.transforms import NoiseOptions
+from monai_stcnnt.transforms import FrameAxis, NoiseOptions, resolve_frame_axis
 
-__all__ = ["estimate_series_noise"]
+__all__ = ["estimate_series_noise", "noise_map_record", "slices_apart"]
 
 logger = logging.getLogger(__name__)
 
 _SAMPLE = 1_000_000
 _RUN = 6
+_FEW_SLICES = 12
 
 
 def estimate_series_noise(frames: SeriesFrames, options: NoiseOptions | None = None) -> NoiseModel:
@@ -60,6 +63,47 @@ def estimate_series_noise(frames: SeriesFrames, options: NoiseOptions | None = N
     )
     logger.info("noise: %s", model.describe())
     return model
+
+
+def slices_apart(frames: SeriesFrames, model: NoiseModel) -> tuple[SeriesFrames, NoiseModel]:
+    """Take the slices of a volume one by one, where they are few and share noise, which would be taken for signal.
+
+    Args:
+        frames: the series.
+        model: its noise.
+
+    Returns:
+        The series with its slices as items, and the model of that; or both as they were.
+    """
+    depth, total = model.spectrum[0], frames.size[0]
+    if frames.axis != "slice" or frames.items > 1 or depth.is_white or total >= _FEW_SLICES:
+        return frames, model
+    noise_map = model.noise_map
+    if noise_map is not None:
+        noise_map = map_of_frames(model, 0, slice(0, total), total, noise_map.shape[2:])[:, None].contiguous()
+    apart = SeriesFrames(frames.image, frames.gmap, frames.level, "time", frames.gmap_unit)
+    logger.info("neighboring slices share noise: they are denoised one by one")
+    return apart, replace(model, spectrum=(AxisSpectrum(1), *model.spectrum[1:]), noise_map=noise_map)
+
+
+def noise_map_record(outline: SeriesRecord, model: NoiseModel, frame_axis: FrameAxis = "auto") -> SeriesRecord:
+    """The level of the noise at every voxel, in the units of the file, the same for all frames in time.
+
+    Args:
+        outline: the series, without values.
+        model: its noise.
+        frame_axis: see :class:`~monai_stcnnt.engines.series_frames.SeriesFrames`.
+    """
+    channels, times, slices, rows, columns = outline.array.shape
+    by_slice = model.noise_map is not None and model.noise_map.shape[0] == slices > 1
+    if by_slice or resolve_frame_axis((channels, columns, rows, slices, times), frame_axis) == "time":
+        parts = [map_of_frames(model, z, slice(0, 1), times, (rows, columns)) for z in range(slices)]
+        levels = torch.cat(parts)
+    else:
+        levels = map_of_frames(model, 0, slice(0, slices), slices, (rows, columns))
+    metadata = {**outline.metadata, "kind": "magnitude", "file_ndim": 3}
+    array = (levels[None, None] * model.level).numpy()
+    return SeriesRecord(array, outline.affine, outline.frame_times[:1], metadata)
 
 
 def _sample(frames: SeriesFrames) -> tuple[Tensor, Tensor | None, list[int], bool]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -31,8 +31,8 @@ from monai_stcnnt.data import SaveSeries, SeriesReader, SeriesRecord, SeriesSlab
 from monai_stcnnt.data.content import check_mr_content
 from monai_stcnnt.data.slabs import IN_MEMORY, MemorySlabs
 from monai_stcnnt.engines.adaptation import adapt_network, adaptation_windows
-from monai_stcnnt.engines.series_frames import AcquiredFrames, SeriesFrames
-from monai_stcnnt.engines.series_noise import estimate_series_noise
+from monai_stcnnt.engines.series_frames import AcquiredFrames, SeriesFrames, typical_value
+from monai_stcnnt.engines.series_noise import estimate_series_noise, slices_apart
 from monai_stcnnt.errors import NoiseLevelError
 from monai_stcnnt.inferers import FrameSlidingWindowInferer
 from monai_stcnnt.mri.noise_model import NoiseModel
@@ -43,6 +43,7 @@ __all__ = ["SavedSeries", "StreamedDenoiser", "denoise_series"]
 logger = logging.getLogger(__name__)
 
 _GMAP = "gmap"
+_NOISE_MAP = "noise_map"
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,7 @@ def denoise_series(
     *,
     gmap: SeriesSlabs | None = None,
     noise: NoiseOptions | None = None,
+    noise_map: SeriesSlabs | None = None,
     strength: float = 1.0,
     frame_axis: FrameAxis = "auto",
     device: torch.device | str = "cpu",
@@ -92,6 +94,7 @@ def denoise_series(
         inferer: what cuts the windows.
         gmap: g-factor map, each axis of the image's size or 1; ones where there is none.
         noise: what is told of the noise; the rest is estimated.
+        noise_map: level of the noise in the units of the image, instead of a g-factor map and a level.
         strength: factor on the noise level that the network is told.
         frame_axis: which axis of the file the frames are, see :func:`~monai_stcnnt.transforms.resolve_frame_axis`.
         device: where windows are computed.
@@ -113,13 +116,18 @@ def denoise_series(
     """
     place = torch.device(device)
     with contextlib.ExitStack() as stack:
-        for series in (image, gmap):
+        for series in (image, gmap, noise_map):
             if series is not None:
                 stack.callback(series.release)
         _check_positive(strength=strength)
         check_mr_content(image, force=force)
-        frames = SeriesFrames(image, gmap, frame_axis=frame_axis)
+        noise = noise or NoiseOptions()
+        if noise_map is not None:
+            unit = typical_value(noise_map)
+            gmap, noise = noise_map, replace(noise, sigma=unit)
+        frames = SeriesFrames(image, gmap, frame_axis=frame_axis, gmap_unit=1.0 if noise_map is None else unit)
         model = estimate_series_noise(frames, noise)
+        frames, model = slices_apart(frames, model)
         frames.level = model.level * strength
         if adapt:
             network = _adapted(network, frames, model, inferer, place)
@@ -153,7 +161,7 @@ class StreamedDenoiser(SupervisedEvaluator):
 
     Args:
         device: where windows are computed.
-        val_data_loader: items with the paths ``image`` and perhaps ``gmap``, one series each.
+        val_data_loader: items with the paths ``image`` and perhaps ``gmap`` or ``noise_map``, one series each.
         network: see :func:`denoise_series`.
         saver: what saves the results.
         inferer: what cuts the windows.
@@ -206,11 +214,13 @@ class StreamedDenoiser(SupervisedEvaluator):
 
     def _iteration(self, engine: Engine, batchdata: Mapping[str, Any]) -> dict[str, Any]:
         """Denoise one item."""
-        path = batchdata.get(_GMAP)
         image = self.reader.open(batchdata[CommonKeys.IMAGE], memory=self.memory, scratch=self.scratch)
-        gmap = SeriesReader(check=False).open(path, memory=self.memory, scratch=self.scratch) if path else None
+        maps = [
+            SeriesReader(check=False).open(path, memory=self.memory, scratch=self.scratch) if path else None
+            for path in (batchdata.get(_GMAP), batchdata.get(_NOISE_MAP))
+        ]
         saved = denoise_series(
-            image, self.saver, self.network, self.inferer, gmap=gmap, noise=self.noise,
+            image, self.saver, self.network, self.inferer, gmap=maps[0], noise_map=maps[1], noise=self.noise,
             strength=self.strength, frame_axis=self.frame_axis, device=self.state.device, amp=bool(self.amp),
             adapt=self.adapt,
             force=self.force,

@@ -35,11 +35,14 @@ _SHORTEST = 24
 _SMALLEST_WEIGHT = 0.2
 _JUMP = 2.6
 _BEYOND = 0.5
+_NOTHING = 0.02
 _BRIGHT = 0.65
 _DARK = 0.4
 _RIM = 0.6
 _NOISE_LIKE = 1.2
 _SURE_FALL = 0.6
+_FEWEST_SLICES = 4
+_EVEN = 0.8
 _ASYMMETRY = 0.25
 _EMPTY = 1e-3
 _MEDIAN_OF_POWER = log(2)
@@ -138,17 +141,19 @@ def estimate_spectrum(
     if min(height, width) < _SHORTEST:
         return white, 0.0
     stacks = torch.complex(image[:, 0], image[:, 1]) if image.shape[1] == 2 else image[:, 0]
-    details, share = _details(stacks.float() if not stacks.is_complex() else stacks)
+    details, share = _details(stacks, has_air=sigma is not None)
     level = None if sigma is None else sigma**2 * (2 if image.shape[1] == 2 else 1)
     found = _in_plane(details, share, level, expected)
     depth = (white[0], 1.0)
-    if is_volume and frames >= _SHORTEST and image.shape[0] == 1:
+    if is_volume and frames >= _FEWEST_SLICES and stacks.is_complex() and sigma is not None:
+        depth = _depth_in_air(stacks), 1.0
+    elif is_volume and frames >= _SHORTEST and image.shape[0] == 1:
         depth = _along_depth(stacks[0], (found[0][0], found[1][0]), level)
     certainty = min(found[0][1], found[1][1], depth[1])
     return (depth[0], found[0][0], found[1][0]), certainty
 
 
-def _details(stacks: Tensor) -> tuple[list[Tensor], float]:
+def _details(stacks: Tensor, *, has_air: bool) -> tuple[list[Tensor], float]:
     """Fine detail of frames ``(n, T, H, W)``: everywhere, and where noise is seen best; and the latter's share.
 
     Noise is seen best in air for complex images, whose noise is the same everywhere and alone there, and in the bright
@@ -160,7 +165,7 @@ def _details(stacks: Tensor) -> tuple[list[Tensor], float]:
     if stacks.shape[1] >= 3:
         step = max(1, stacks.shape[0] * (stacks.shape[1] - 2) // _MAX_FRAMES)
         detail = stacks.diff(n=2, dim=1)[:, ::step] / 6**0.5
-        seen = detail
+        seen = stacks[:, 1:-1:step] if stacks.is_complex() and has_air else detail
     else:
         blur = [torch.from_numpy(uniform_filter(part.numpy(), (0, 0, 5, 5))) for part in _parts(stacks)]
         detail = stacks - (torch.complex(*blur) if len(blur) == 2 else blur[0])
@@ -266,7 +271,7 @@ def _edge(
         beyond = _typical(bright[width:]) / share
         inside = _typical(sides[0][n][max(width - 6, 1) : max(width - 1, 2)])
         if level is not None:
-            believed = beyond < _BEYOND * level
+            believed = beyond < (_NOTHING if is_complex else _BEYOND) * level
         else:
             noisy = float(np.median(likeness[n][max(width - 6, 1) : width])) < _NOISE_LIKE
             believed = (noisy and jump > 5) or (is_complex and _typical(sides[0][n][width:]) < 0.02 * inside)
@@ -342,6 +347,21 @@ def _taper(profile: np.ndarray, start: int, stop: int, symmetric: bool) -> tuple
     ]
     weights = np.sqrt(np.r_[falling[0][:0:-1], falling[1]])
     return np.where(weights**2 < _EMPTY, 0.0, np.clip(weights, _SMALLEST_WEIGHT, 1.0)), plateau
+
+
+def _depth_in_air(volumes: Tensor) -> AxisSpectrum:
+    """Spectrum along the slices of complex volumes ``(n, T, H, W)``, from the power in their dark part."""
+    smooth = torch.from_numpy(uniform_filter(volumes.abs().numpy().mean(1), (0, 7, 7)))
+    dark = smooth < torch.quantile(smooth.flatten()[:: max(1, smooth.numel() // 100_000)], _DARK)
+    size = volumes.shape[1]
+    values = volumes.movedim(1, 0)[:, dark]
+    power = fftc(values, (0,)).abs().square().mean(1).numpy()
+    weights = np.sqrt(power / power.max())
+    filled = np.flatnonzero(weights**2 > _NOTHING)
+    start, stop = int(filled[0]), int(filled[-1]) + 1
+    if not start <= size // 2 < stop or weights[start:stop].min() > _EVEN:
+        return AxisSpectrum(size)
+    return AxisSpectrum(size, start, stop, tuple(np.clip(weights[start:stop], _SMALLEST_WEIGHT, 1.0)))
 
 
 def _along_depth(

@@ -17,6 +17,7 @@ from monai_stcnnt.apps.cli.common import WRONG_INPUT, examples
 from monai_stcnnt.apps.cli.convert import CONVERT_EXAMPLES, convert
 from monai_stcnnt.apps.cli.denoise import DENOISE_EXAMPLES, denoise
 from monai_stcnnt.apps.cli.info import INFO_EXAMPLES, info
+from monai_stcnnt.apps.cli.noise import NOISE_EXAMPLES, noise
 from monai_stcnnt.apps.cli.segment import SEGMENT_EXAMPLES, segment
 from monai_stcnnt.errors import StcnntError
 
@@ -78,6 +79,7 @@ app.command(epilog=DENOISE_EXAMPLES)(denoise)
 app.command(epilog=SEGMENT_EXAMPLES)(segment)
 app.command(epilog=CONVERT_EXAMPLES)(convert)
 app.command(epilog=INFO_EXAMPLES)(info)
+app.command(epilog=NOISE_EXAMPLES)(noise)
 
 
 def main() -> None:

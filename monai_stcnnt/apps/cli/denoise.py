@@ -48,6 +48,18 @@ def denoise(
         float | None, typer.Option(help="Noise standard deviation per component; estimated if not given.")
     ] = None,
     gmap: Annotated[Path | None, typer.Option(help="g-factor map, or a folder of maps with the images' names.")] = None,
+    noise_map: Annotated[
+        Path | None, typer.Option(help="Image of the noise's level, in the units of the file.")
+    ] = None,
+    noise_spectrum: Annotated[
+        str, typer.Option(help="Part of k-space that noise fills: auto, white, or a JSON file of `stcnnt noise`.")
+    ] = "auto",
+    acquired_matrix: Annotated[
+        tuple[int, int] | None, typer.Option(help="Rows and columns that the scanner acquired.")
+    ] = None,
+    save_noise_map: Annotated[
+        bool, typer.Option("--save-noise-map", help="Write the noise's level and its model beside each result.")
+    ] = False,
     strength: Annotated[float, typer.Option(help="1 is the model's own; more removes more, less leaves more.")] = 1.0,
     self_ensemble: Annotated[
         bool, typer.Option("--self-ensemble", help="Average over mirror images: a little better, four times as long.")
@@ -92,8 +104,9 @@ def denoise(
     options = DenoiseOptions(
         input=input, output=output, series=series, output_format="nifti" if nifti else "same", gmap=gmap,
         bundle=bundle, device=device, report=report, redo=redo, force=force, workers=workers, scheduler=scheduler,
-        progress=not quiet, noise_sigma=noise_sigma, strength=strength, self_ensemble=self_ensemble, adapt=adapt,
-        stack=stack,
+        progress=not quiet, noise_sigma=noise_sigma, noise_map=noise_map, noise_spectrum=noise_spectrum,
+        acquired_matrix=acquired_matrix, save_noise_map=save_noise_map, strength=strength,
+        self_ensemble=self_ensemble, adapt=adapt, stack=stack,
         roi_size=roi_size, overlap=overlap, sw_batch_size=sw_batch_size, frame_axis=frame_axis, amp=amp,
         compile=compile, qc=qc,
     )  # fmt: skip
