@@ -65,7 +65,7 @@ def test_a_map_survives_zero_filling() -> None:
     model = estimate_noise_model(channels(heart() + from_acquired(white * coarse, axes)))
     assert max(abs(have - want) for have, want in zip(model.matrix, (6, 48, 64), strict=True)) <= 2
     inside = heart().abs() > 2
-    assert float((full_map(model) / hill() - 1).abs()[inside].median()) < 0.1
+    assert float((full_map(model) / hill() - 1).abs()[inside].median()) < 0.13
 
 
 def test_what_is_told_is_taken() -> None:
