@@ -13,7 +13,7 @@ import math
 import struct
 import warnings
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -34,6 +34,7 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 
+from monai_stcnnt.data.formats.dicom.acquisition import acquisition_facts
 from monai_stcnnt.data.formats.dicom.kinds import Nature, first_value, nature_of, number_of, value_of
 from monai_stcnnt.data.formats.dicom.mosaics import tiles_of
 from monai_stcnnt.data.unpacking import check_deflated
@@ -99,6 +100,8 @@ class DicomFrame:
         protocol: what series of one stack have in common: study, frame of reference, protocol and sequence.
         heart_rate: beats per minute, by the rate or the nominal interval between beats; NaN where absent.
         tile: first row and column of the frame within a mosaic, None elsewhere.
+        facts: what the header says of the acquisition, see
+            :func:`~monai_stcnnt.data.formats.dicom.acquisition.acquisition_facts`.
     """
 
     path: Path
@@ -124,6 +127,7 @@ class DicomFrame:
     protocol: tuple[str, ...] = ()
     heart_rate: float = math.nan
     tile: tuple[int, int] | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def normal(self) -> np.ndarray:
@@ -362,6 +366,7 @@ def _frame(
         repetition_time=_number(places, "RepetitionTime"),
         volume_time=_volume_time(dataset, places),
         vendor=str(value_of(dataset, "Manufacturer") or ""),
+        facts=acquisition_facts(dataset),
         acquisition=int(_number([dataset], "AcquisitionNumber", -1)),
         protocol=tuple(str(value_of(dataset, name) or "") for name in _PROTOCOL),
         heart_rate=_heart_rate(places),

@@ -111,6 +111,7 @@ class DicomSeries:
             "units": ("mm", "msec"),
             "kind": "magnitude",
             "vendor": first.vendor,
+            "acquisition": dict(first.facts),
             "series": self.key,
             "component": self.component,
             "ordered_by": ordered_by,
