@@ -34,6 +34,7 @@ _MAX_FRAMES = 24
 _SHORTEST = 24
 _SMALLEST_WEIGHT = 0.2
 _JUMP = 2.6
+_JUMP_WITHOUT_AIR = 3.5
 _BEYOND = 0.5
 _NOTHING = 0.02
 _BRIGHT = 0.65
@@ -212,7 +213,8 @@ def _in_plane(
         inner = likeness[start + (stop - start) // 4 : stop - (stop - start) // 4]
         if level is None:
             rims = np.r_[likeness[start + 2 : start + 8], likeness[stop - 8 : stop - 2]]
-            believed = weights.min() < _SURE_FALL and max(np.median(inner), np.median(rims)) < _NOISE_LIKE
+            believed = details[0].is_complex() and weights.min() < _SURE_FALL
+            believed = believed and max(np.median(inner), np.median(rims)) < _NOISE_LIKE
         else:
             believed = rim < _RIM * level / filled and 0.3 < plateau * gain / level < 3.5
             believed = believed and float(np.median(inner)) < _NOISE_LIKE
@@ -274,7 +276,9 @@ def _edge(
             believed = beyond < (_NOTHING if is_complex else _BEYOND) * level
         else:
             noisy = float(np.median(likeness[n][max(width - 6, 1) : width])) < _NOISE_LIKE
-            believed = (noisy and jump > 5) or (is_complex and _typical(sides[0][n][width:]) < 0.02 * inside)
+            believed = (noisy and jump > _JUMP_WITHOUT_AIR) or (
+                is_complex and _typical(sides[0][n][width:]) < 0.02 * inside
+            )
         widths.append(width if believed else len(bright))
         sure.append(min(1.0, jump / 6) if believed else 0.5)
     before, after = widths[0] - 1, widths[1] if is_complex else widths[1] - 1
@@ -356,7 +360,7 @@ def _depth_in_air(volumes: Tensor) -> AxisSpectrum:
     size = volumes.shape[1]
     values = volumes.movedim(1, 0)[:, dark]
     power = fftc(values, (0,)).abs().square().mean(1).numpy()
-    weights = np.sqrt(power / power.max())
+    weights = np.sqrt(np.minimum(power / np.quantile(power, 0.75), 1.0))
     filled = np.flatnonzero(weights**2 > _NOTHING)
     start, stop = int(filled[0]), int(filled[-1]) + 1
     if not start <= size // 2 < stop or weights[start:stop].min() > _EVEN:
