@@ -42,6 +42,7 @@ from monai_stcnnt.mri import (
     rician_signal,
     smooth_phase,
     to_acquired,
+    wavelet_noise_level,
 )
 
 __all__ = ["CONDITIONS", "METHODS", "SCANS", "Case", "main", "simulate"]
@@ -184,10 +185,8 @@ def _by_component(case: Case, filtered: Callable[[np.ndarray], np.ndarray], sigm
 
 
 def _usual_sigma(component: np.ndarray) -> float:
-    """What scikit-image's ``estimate_sigma`` gives: the median of the finest diagonal wavelet details."""
-    from skimage.restoration import estimate_sigma
-
-    return float(np.mean([estimate_sigma(frame) for frame in component])) or 1e-3
+    """The median of the finest diagonal wavelet details, as other programs estimate it."""
+    return wavelet_noise_level(torch.from_numpy(component)) or 1e-3
 
 
 def _block_matching(component: np.ndarray, sigma: float | np.ndarray) -> np.ndarray:
