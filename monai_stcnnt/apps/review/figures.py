@@ -38,6 +38,7 @@ _MIN_PIXELS = 50
 _FEWEST_FRAMES = 4  # for a correlation of neighbors in time
 _LEAST_MOTION = 2.0  # motion is measured where its mean square change exceeds that of the noise
 _MOTION_SMOOTHING = 2.0  # pixels, so that noise does not choose where motion is measured
+_DARKEST, _AIR_SHAPE = 0.15, (0.6, 0.88)  # share of the pixels; squared mean over mean square, 0.79 in air
 _LEAST_LEFT = 0.2  # share of the noise: the error of the noise level hides anything smaller
 
 
@@ -257,6 +258,22 @@ def _whiteness(series: Compared) -> float:
     return residual_whiteness(torch.zeros_like(clips), clips)
 
 
+def _noise_left(series: Compared) -> float | None:
+    """Share of the noise that is left in the darkest part, where that looks like air."""
+    visible = series.noisy > 0
+    size = (1, 1, _WINDOW, _WINDOW)
+    smooth = ndimage.uniform_filter(series.noisy, size)
+    dark = visible & (smooth <= np.quantile(smooth[visible], _DARKEST)) if visible.any() else visible
+    values = series.noisy[dark]
+    if values.size < 4 * _MIN_PIXELS:
+        return None
+    shape = float(values.mean()) ** 2 / float(np.square(values).mean())
+    if not _AIR_SHAPE[0] < shape < _AIR_SHAPE[1]:
+        return None
+    before, after = (float((x - ndimage.uniform_filter(x, size))[dark].std()) for x in (series.noisy, series.image))
+    return after / before if before else None
+
+
 def _changed_percent(series: Compared) -> float:
     return 100 * float((np.abs(series.residual) > _LARGE).mean())
 
@@ -307,6 +324,13 @@ FIGURES: tuple[Figure, ...] = (
         "percentage of pixels that changed by more than 5 noise levels: lost small structures",
         _changed_percent, form=".2g", unit="%", limit=0.1,
         message="{value} of the pixels changed by more than 5 noise levels (limit {limit})",
+    ),
+    Figure(
+        "noise_left", "Noise left in air",
+        "standard deviation of fine detail in the darkest part of the result over that before, where that part looks "
+        "like air; not available where air is masked or cut off",
+        _noise_left, form=".0%", limit=0.5,
+        message="{value} of the noise is left in air (limit {limit}): its level or spectrum may be wrong",
     ),
     Figure(
         "frame_change_before", "Change from frame to frame, before",

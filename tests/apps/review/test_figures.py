@@ -56,7 +56,7 @@ def names(before: np.ndarray, after: np.ndarray, sigma: float = SIGMA) -> set[st
 @pytest.mark.parametrize("left", [0.0, 0.3, 0.6])
 def test_removed_noise_is_not_flagged_whatever_colored_it(blur: float, left: float) -> None:
     noisy = magnitudes(blur=blur)
-    assert names(noisy, left * noisy + (1 - left) * CLEAN) == set()
+    assert names(noisy, left * noisy + (1 - left) * CLEAN) == ({"noise_left"} if left > 0.5 else set())
 
 
 def test_oversmoothing_is_flagged() -> None:
@@ -214,3 +214,15 @@ def test_blending_two_frames_is_no_lost_detail() -> None:
     found = review_series(before, after, sigma=1.0)
     assert (found.values["whiteness"] or 0) > 0.9
     assert "whiteness" not in {flag.name for flag in found.flags}
+
+
+def test_noise_that_was_left_in_air_is_flagged() -> None:
+    noise = np.random.default_rng(0).normal(size=(2, 1, 1, 96, 96)).astype(np.float32)
+    signal = np.zeros_like(noise)
+    signal[0, ..., 24:72, 24:72] = 30
+    before = SeriesRecord(np.hypot(*(signal + noise))[None], np.eye(4), np.zeros(1), {"kind": "magnitude"})
+    for share, flagged in ((1.0, True), (0.1, False)):
+        after = before.with_array(np.hypot(signal[:1], share * before.array * (signal[:1] == 0)))
+        found = review_series(before, after, sigma=1.0)
+        assert found.values["noise_left"] == pytest.approx(share, abs=0.05)
+        assert ("noise_left" in {flag.name for flag in found.flags}) == flagged
