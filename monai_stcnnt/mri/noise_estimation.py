@@ -36,6 +36,7 @@ from monai_stcnnt.mri.noise_model import (
     to_acquired,
 )
 from monai_stcnnt.mri.noise_spectrum import AxisSpectrum, estimate_spectrum
+from monai_stcnnt.mri.snr import foreground_mean
 
 __all__ = ["KnownNoise", "bring_image", "estimate_noise_model"]
 
@@ -44,6 +45,7 @@ logger = logging.getLogger(__name__)
 _COILS = (2, 3, 4, 6, 8)
 _DARK_AIR = 0.4
 _CENTERED = 0.1
+_NOISY = 8.0
 _LEAST_SPREAD = 0.06
 _SAME, _SMALL = 0.08, 0.09
 _LEAST_SHARE = 0.35
@@ -140,7 +142,7 @@ def estimate_noise_model(image: Tensor, known: KnownNoise | None = None, is_volu
         field = (
             None
             if known.gmap is not None and not _is_band_limited(spectrum)
-            else _field(image, known, model, is_volume)
+            else _field(image, known, model, is_volume, coarse=not air)
         )
         level, noise_map, found = _decide(field, known, simple, air, model)
         origins |= found
@@ -196,11 +198,29 @@ def _spectrum(image: Tensor, known: KnownNoise, air: float, is_volume: bool) -> 
     return (found[0], found[1], found[2]), Origin(source, certainty, remark)
 
 
-def _field(image: Tensor, known: KnownNoise, model: NoiseModel, is_volume: bool) -> NoiseField | None:
+def _field(
+    image: Tensor, known: KnownNoise, model: NoiseModel, is_volume: bool, *, coarse: bool = False
+) -> NoiseField | None:
     """Noise levels over the image; those of magnitudes calibrated by simulation."""
     if known.gmap is not None:
         image = image / known.gmap[:, None]
-    field = _raw_field(image, model, is_volume)
+    if coarse and model.kind != "complex" and _may_be_tapered(model.spectrum):
+        found = _calibrated(image, model, is_volume, coarse=True)
+        if (
+            found is not None
+            and found.share - 2 * found.error > _LEAST_SHARE
+            and foreground_mean(image) < _NOISY * found.level
+        ):
+            return found
+    return _calibrated(image, model, is_volume)
+
+
+def _may_be_tapered(spectrum: Sequence[AxisSpectrum]) -> bool:
+    return any(axis.acquired < axis.size and not axis.taper for axis in spectrum)
+
+
+def _calibrated(image: Tensor, model: NoiseModel, is_volume: bool, *, coarse: bool = False) -> NoiseField | None:
+    field = _raw_field(image, model, is_volume, coarse)
     if field is None or model.kind == "complex":
         return field
     level = field.level
@@ -209,18 +229,19 @@ def _field(image: Tensor, known: KnownNoise, model: NoiseModel, is_volume: bool)
     signal = torch.zeros_like(noise)
     signal[0] += smooth
     simulated = torch.linalg.vector_norm((signal + noise).abs(), dim=0)[:, None]
-    again = _raw_field(simulated, model, is_volume)
+    again = _raw_field(simulated, model, is_volume, coarse)
     if again is None:
         return field
     factor = float(np.clip(level / again.level, 0.8, 1.8))
     return NoiseField(field.field * factor, level * factor, field.spread, field.error, field.share)
 
 
-def _raw_field(image: Tensor, model: NoiseModel, is_volume: bool) -> NoiseField | None:
+def _raw_field(image: Tensor, model: NoiseModel, is_volume: bool, coarse: bool = False) -> NoiseField | None:
     rows, columns = model.spectrum[1:]
     flat = NoiseModel(model.level, model.kind, model.spectrum, model.num_coils)
     left = tuple(AxisSpectrum(a.acquired) for a in (rows, columns)) if model.kind == "complex" else (rows, columns)
-    return estimate_noise_field(bring_image(image, flat), (left[0], left[1]), is_volume, model.num_coils)
+    brought = bring_image(image, flat)
+    return estimate_noise_field(brought, (left[0], left[1]), is_volume, model.num_coils, coarse=coarse)
 
 
 def _smooth_signal(magnitude: Tensor, level: float, num_coils: int) -> Tensor:

@@ -31,6 +31,7 @@ _CELLS = 20
 _SMALLEST_BLOCK = 6
 _STRUCTURE = 5.0
 _BRIGHT = 2.0
+_LIKE_AIR = 0.04
 _LOWEST = 0.6
 _MOST_ANATOMY = 0.2
 _FEWEST = 8
@@ -57,7 +58,12 @@ class NoiseField:
 
 
 def estimate_noise_field(
-    image: Tensor, spectra: tuple[AxisSpectrum, AxisSpectrum], is_volume: bool = False, num_coils: int = 1
+    image: Tensor,
+    spectra: tuple[AxisSpectrum, AxisSpectrum],
+    is_volume: bool = False,
+    num_coils: int = 1,
+    *,
+    coarse: bool = False,
 ) -> NoiseField | None:
     """Estimate the noise level everywhere in an image on its acquired matrix.
 
@@ -67,20 +73,22 @@ def estimate_noise_field(
             taken off. Magnitudes need them, since noise in air leaks out of its band.
         is_volume: whether T is depth, along which the field varies; it is the same for all frames in time.
         num_coils: of a magnitude that is a sum of squares.
+        coarse: look at differences over twice the distance, which a taper that nobody knows of takes less from.
 
     Returns:
         The field; None for an image too small, or where fewer than eight blocks have noise to be measured.
     """
     height, width = image.shape[3:]
-    if min(height, width) < 4 * _SMALLEST_BLOCK // 2:
+    if min(height, width) < (4 if coarse else 2) * _SMALLEST_BLOCK:
         return None
     size = max(_SMALLEST_BLOCK, -(-max(height, width) // _CELLS))
     step = max(1, -(-image[:, :1].numel() // _MAX_VOXELS)) if not is_volume else 1
     image = image[:, :, : image.shape[2] // step * step : step] if step > 1 and image.shape[2] // step > 3 else image
     depth = max(1, round(image.shape[2] / 10)) if is_volume else image.shape[2]
-    over_frames = image.shape[2] >= 3
-    details = [_detail(image, n, over_frames).abs() for n in (1, 2)]
-    gains = [_gains(spectra, n) for n in (1, 2)]
+    over_frames = image.shape[2] >= 3 and _frames_differ(image)
+    distances = (2, 4) if coarse else (1, 2)
+    details = [_detail(image, n, over_frames).abs() for n in distances]
+    gains = [_gains(spectra, n) for n in distances]
     power = image.square().sum(1, keepdim=True)
     block = (size, depth)
     details = [detail / gain[0] ** 0.5 for detail, gain in zip(details, gains, strict=True)]
@@ -91,6 +99,8 @@ def estimate_noise_field(
         ratios = [gain[1] / gain[0] for gain in gains]
         values, anatomy = _of_magnitudes(values, details, ratios, near, block, num_coils)
         values = _with_air(values, image, power, spectra, block, num_coils)
+    else:
+        values, anatomy = _or_air(values, anatomy, power, block)
     square = _blockwise(power, *block, "mean")
     valid = np.isfinite(values) & (values > 0) & (_blockwise((power > 0).float(), *block, "mean") > 0.9)
     if valid.sum() < _FEWEST:
@@ -171,6 +181,16 @@ def _with_air(
     return np.where(air, np.sqrt(square / expected), values)
 
 
+def _or_air(
+    values: np.ndarray, anatomy: np.ndarray, power: Tensor, block: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Levels of blocks of complex images that are distributed as in air by their mean square, which is surer."""
+    square = _blockwise(power, *block, "mean")
+    ratio = np.square(_blockwise(power.sqrt(), *block, "mean")) / np.maximum(square, 1e-30)
+    air = (np.abs(ratio - np.pi / 4) < _LIKE_AIR) & (square < 4 * np.quantile(square, 0.2))
+    return np.where(air, np.sqrt(square / 2), values), np.where(air, 0.0, anatomy)
+
+
 def _parts_of_variance(theta: np.ndarray, num_coils: int) -> tuple[np.ndarray, np.ndarray]:
     """Variance of magnitudes ``(..., T, H, W)``: what follows the noise linearly, and the rest, as differences see it.
 
@@ -187,6 +207,16 @@ def _parts_of_variance(theta: np.ndarray, num_coils: int) -> tuple[np.ndarray, n
             part = correlate1d(part, [1 / 6, 4 / 6, 1 / 6], axis=axis, mode="nearest")
         out.append(part.astype(np.float32))
     return out[0], out[1]
+
+
+def _frames_differ(image: Tensor) -> bool:
+    """Whether the noise of neighboring frames is independent, by details in the dark part with and without frames."""
+    with_frames, without = (_detail(image, 1, flag).abs() for flag in (True, False))
+    smooth = image.square().sum(1, keepdim=True).mean(2, keepdim=True)
+    dark = (smooth < smooth.flatten().kthvalue(max(1, int(0.3 * smooth.numel()))).values).expand_as(image)
+    if not bool(dark.any()):
+        return True
+    return float(with_frames[dark].median()) > 0.6 * float(without[dark].median())
 
 
 def _detail(image: Tensor, distance: int, over_frames: bool) -> Tensor:
@@ -249,7 +279,8 @@ def _smoothed(values: np.ndarray, theta: np.ndarray, valid: np.ndarray, trust: n
         residual = logs - fit
         scatter = max(1.4826 * float(np.median(np.abs(residual[valid]))), 0.02)
         robust = weights / (1 + np.exp(np.clip((residual - 2.5 * scatter) / (0.5 * scatter), -30, 30)))
-    inside = valid & (theta > 2) if (valid & (theta > 2)).sum() >= 8 else valid
+    inside = valid & ((theta > 2) | (trust > 0.9))
+    inside = inside if inside.sum() >= _FEWEST else valid
     samples = 4 * np.pi * width[2] ** 2 * (4 * np.pi * width[1] ** 2) ** 0.5 if width[1] else 4 * np.pi * width[2] ** 2
     error = scatter / max(samples, 1.0) ** 0.5
     level = float(np.exp(np.median(fit[inside])))
