@@ -31,7 +31,7 @@ from monai_stcnnt.apps.review.volume_plot import volume_plot
 from monai_stcnnt.apps.volumes import MaskMeasures, check_table_path, measure_masks, write_summary, write_table
 from monai_stcnnt.data import SaveImageSeriesd, SeriesRecord, read_series, record_from_metatensor, write_labels
 from monai_stcnnt.data.content import check_mr_content
-from monai_stcnnt.data.formats.registry import format_for, format_of
+from monai_stcnnt.data.formats.registry import format_for, format_of, result_extension
 from monai_stcnnt.data.slabs import MemorySlabs
 from monai_stcnnt.errors import LabelValueError, LayoutError, OptionError, OutputNotWritableError
 
@@ -264,7 +264,9 @@ class Segmenter(SeriesEngine):
     def _check_target(self, task: SeriesTask) -> None:
         """Refuse what cannot be written, before the work."""
         source = format_of(task.path)
-        refers = bool(source and source.holds_references) and self.options.output_format != "nifti"
+        refers = bool(source and source.holds_references)
+        if refers and result_extension(task.path, None, "magnitude", self.options.output_format):
+            return
         if self.options.output_format == "dicom_seg" and not refers:
             raise OutputNotWritableError(
                 f"{task.path} is not DICOM, so that a DICOM segmentation has nothing to refer to. Write NIfTI."
