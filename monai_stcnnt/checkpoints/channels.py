@@ -24,7 +24,7 @@ def fit_input_channels(state_dict: Mapping[str, torch.Tensor], net: nn.Module) -
 
     Args:
         state_dict: weights of an :class:`~monai_stcnnt.networks.nets.STCNNTDenoiser` or
-            :class:`~monai_stcnnt.networks.nets.STCNNTGuidedDenoiser`.
+            :class:`~monai_stcnnt.networks.nets.STCNNTGuidedDenoiser`; the first kernel has the shape (C', C, 3, 3).
         net: the network that will load them, which is not changed.
 
     Returns:
