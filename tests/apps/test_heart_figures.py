@@ -58,10 +58,10 @@ def test_the_spread_is_that_of_contoured_slices() -> None:
     areas[:, 1:6, 3, :] = [100, 90, 80, 70, 60, 70, 80, 90]
     areas[1, 1:6, 3, 4] = 50
     areas[1, 0, 3, 0] = 1e6
-    slices = np.array([[0, 0.6]] + [[1, 0.9]] * 5 + [[0, 0.99]])
+    slices = np.array([[0, 0.6], *[[1, 0.9]] * 5, [0, 0.99]])
     found = figures(evidence=HeartEvidence(areas, slices))
-    assert found.spread == pytest.approx(np.std([40, 50], ddof=1))
-    assert found.contoured[0] == (0, 0.6)
+    assert found.spread == pytest.approx(float(np.std([40, 50], ddof=1)))
+    assert list(found.contoured[0]) == [0, 0.6]
     assert any("slices 1 show the left ventricle is uncertain" in flag for flag in found.flags)
     assert any("below the apex: slices 1, 7" in sentence for sentence in found.sentences)
 
