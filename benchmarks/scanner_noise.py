@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Denoising of the noise that scanners make: the bundle, blind and told, beside other methods.
 
-``python -m benchmarks.scanner_noise DATA --out results.json --page bundles/mri_denoising/docs/scanner_noise.md``
+``python -m benchmarks.scanner_noise DATA --out results.json --page docs/noise-of-your-scan.md``
 simulates noise on parts of scans that no training has seen, in the ways of :data:`CONDITIONS`, and compares with the
 truth: gain in PSNR of magnitudes, over the noisy image. ``--methods``, ``--conditions``, ``--snr``, ``--scans`` choose.
 
