@@ -97,7 +97,7 @@ def test_the_noise_level_is_estimated_and_said(tmp_path: Path, run: Run, capsys:
     source = save(tmp_path / "scan.nii.gz", phantom((48, 48, 4)))
     assert run("denoise", source, tmp_path / "out") == 0
     said = capsys.readouterr()
-    assert "estimated noise level" in said.err
+    assert "noise: sigma = " in said.err
     assert said.out.split() == [str(tmp_path / "out" / "scan_denoised.nii.gz")]
 
 
