@@ -158,7 +158,7 @@ def _bundle(case: Case, **told: object) -> Tensor:
             (folder / "model.json").write_text(json.dumps(model.as_dict()), encoding="utf-8")
             _write(case.gmap[None], folder / "map.nii", False)
             told |= {"noise_sigma": 1.0, "noise_spectrum": folder / "model.json", "gmap": folder / "map.nii"}
-        [saved] = denoise(folder / "scan.nii", folder / "out", progress=False, **told)  # type: ignore[arg-type]  # by name
+        [saved] = denoise(folder / "scan.nii", folder / "out", progress=False, **told)
         values = np.asarray(nib.load(saved).dataobj)  # type: ignore[attr-defined]  # any spatial image
     frames = values[:, :, 0] if case.is_series else values.reshape(*values.shape[:2], -1)
     return torch.from_numpy(np.ascontiguousarray(frames.transpose(2, 1, 0)))

@@ -24,8 +24,11 @@ FORBIDDEN = {
     "joblib.load", "shelve.open", "marshal.load", "marshal.loads", "os.system", "os.popen", "yaml.load",
     "yaml.full_load", "yaml.unsafe_load", "tarfile.open", "shutil.unpack_archive", "torch.jit.load",
 }  # fmt: skip
-TRUSTED = {("monai_stcnnt/checkpoints/snraware.py", "torch.jit.load")}
-"""TorchScript of published checkpoints, which only ``trust=True`` (``--trust``) opens."""
+TRUSTED = {
+    ("monai_stcnnt/checkpoints/snraware.py", "torch.jit.load"),
+    ("monai_stcnnt/checkpoints/exports.py", "torch.jit.load"),
+}
+"""TorchScript of published checkpoints, which only ``trust=True`` (``--trust``) opens, and what an export wrote."""
 
 
 def calls(source: str) -> Iterator[tuple[str, ast.Call]]:

@@ -77,6 +77,6 @@ def test_options_that_contradict_each_other_are_refused(scan: Path, tmp_path: Pa
         {"acquired_matrix": (0, 3)},
     ):
         with pytest.raises(OptionError):
-            DenoiseOptions(input=scan, output=tmp_path, **wrong)  # type: ignore[arg-type]  # wrong on purpose
+            DenoiseOptions(input=scan, output=tmp_path, **wrong)
     with pytest.raises(NoiseModelError, match="300 samples"):
         denoise(scan, tmp_path / "out", acquired_matrix=(300, 48), progress=False)

@@ -122,7 +122,7 @@ def test_a_config_that_nobody_runs_has_no_bundle(tmp_path: Path, monkeypatch: py
 def test_bundles_load_without_data(name: str, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with expected_remarks():
-        network = load(name, bundle_dir=bundle_folder(name).parent, workflow_type=kind, device="cpu")
+        network: Any = load(name, bundle_dir=bundle_folder(name).parent, workflow_type=kind, device="cpu")
         workflow = create_workflow(
             config_file=str(bundle_folder(name) / "configs" / f"{kind}.json"), workflow_type=kind
         )

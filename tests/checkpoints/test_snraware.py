@@ -290,7 +290,7 @@ def test_published_spellings(published: str, ours: str) -> None:
     parse_block_string(ours)
 
 
-SUBGROUPS = [(f"cell.{group}.{key}", group, key) for group, keys in KIND_KEYS.items() for key in keys]
+SUBGROUPS = [(f"cell.{group}.{key}", group, key) for group, keys in KIND_KEYS.items() for key in sorted(keys)]
 CHANGED: dict[str, Any] = {
     "attention_type": "lin", "mixer_type": "lin", "window_size": [4, 4, 4], "patch_size": [2, 2, 2],
     "window_sizing_method": "keep_window_size", "n_head": 2, "kernel_size": [5, 5, 5], "stride": [2, 2, 2],

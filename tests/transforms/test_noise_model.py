@@ -32,7 +32,7 @@ __all__: list[str] = []
 AXES = (AxisSpectrum(64, 16, 48, tuple(np.linspace(1.0, 0.3, 32))), AxisSpectrum(48))
 
 
-def item(kind: str = "complex") -> dict[str, Any]:
+def item(kind: str = "complex") -> dict[Any, Any]:
     noise = from_acquired(complex_noise((6, 32, 48), torch.Generator().manual_seed(0)), AXES)
     clean = from_acquired(to_acquired(8 * cine_phantom((6, 64, 48)).image, AXES), AXES)
     image = clean + noise

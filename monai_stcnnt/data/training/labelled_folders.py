@@ -214,7 +214,7 @@ def paired_datalist(images: str | Path, labels: str | Path) -> list[Item]:
         SeriesMismatchError: if an image has several of nnU-Net's channels, which are images of their own.
     """
     root, masks = check_exists(images), check_exists(labels)
-    items = []
+    items: list[dict[str, Any]] = []
     for image in list_series(root):
         folder, stem = masks / image.relative_to(root).parent, _stem(image)
         case = re.sub(r"_\d{4}$", "", stem)

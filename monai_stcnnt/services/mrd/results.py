@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from xml.sax.saxutils import escape
+from html import escape
 
 import numpy as np
 

@@ -14,6 +14,7 @@ import pydicom
 import pytest
 from pydicom.dataset import Dataset
 from pydicom.uid import (
+    UID,
     CTImageStorage,
     MRSpectroscopyStorage,
     RawDataStorage,
@@ -117,7 +118,7 @@ def test_files_that_are_no_images_are_skipped(
     folder = make_dicom("in", VALUES)
     [*_, file] = sorted(folder.iterdir())
     other = pydicom.dcmread(file)
-    other.SOPClassUID = other.file_meta.MediaStorageSOPClassUID = uid
+    other.SOPClassUID = other.file_meta.MediaStorageSOPClassUID = UID(uid)
     other.SOPInstanceUID = "1.2.3.8.999"
     del other.ImagePositionPatient
     other.save_as(folder / "other.dcm")
