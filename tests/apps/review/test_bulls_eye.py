@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -35,7 +36,7 @@ def test_unknown_segments_are_white_and_the_picture_is_written(tmp_path: Path) -
     values[3] = np.nan
     axes = Figure().add_subplot()
     draw_bulls_eye(axes, values, (4, 16))
-    faces = [tuple(patch.get_facecolor())[:3] for patch in axes.patches]
+    faces: list[Any] = [tuple(patch.get_facecolor())[:3] for patch in axes.patches]
     assert faces[3] == (1, 1, 1)
     assert faces[2] != (1, 1, 1)
     assert bulls_eye_plot(values, "scan", tmp_path / "eye.png").stat().st_size > 1000
