@@ -14,7 +14,7 @@ from monai.inferers import Inferer
 from torch import Tensor
 from tqdm import tqdm
 
-from monai_stcnnt.errors import LayoutError, OptionError
+from monai_stcnnt.errors import LayoutError, NetworkOutputError, OptionError
 from monai_stcnnt.mri.hearts import VIEW_AREAS, crop_heart, heart_scale, uncrop_heart
 
 __all__ = ["HeartInferer", "motion_map"]
@@ -76,6 +76,7 @@ class HeartInferer(Inferer):
     Raises:
         OptionError: for another number of views.
         LayoutError: in the call, for an input without the axes (Z, 1, T, H, W).
+        NetworkOutputError: in the call, where the network makes NaN or infinite values.
 
     Example:
         >>> HeartInferer((32, 32))(torch.rand(2, 1, 5, 40, 50), torch.nn.Conv3d(1, 4, 1)).shape
@@ -144,7 +145,10 @@ class HeartInferer(Inferer):
         """Logarithms of probabilities of one series, and its areas (V, Z, K, T) in square mm."""
 
         def run(clips: Tensor) -> Tensor:
-            return network(clips, *args, **kwargs).float().softmax(1)
+            logits = network(clips, *args, **kwargs).float()
+            if not bool(logits.isfinite().all()):
+                raise NetworkOutputError("The network makes NaN or infinite values of finite ones. Check its weights.")
+            return logits.softmax(1)
 
         center = self.find(series, spacing, run)
         crops = heart_scale(crop_heart(series, spacing, center, self.size, self.pixel))

@@ -250,7 +250,10 @@ def to_acquired(image: Tensor, spectra: Sequence[AxisSpectrum], dims: Sequence[i
 
 
 def from_acquired(image: Tensor, spectra: Sequence[AxisSpectrum], dims: Sequence[int] = (-2, -1)) -> Tensor:
-    """Bring an image on the acquired matrix to that of the file, tapered and zero-filled: undo :func:`to_acquired`."""
+    """Bring an image on the acquired matrix to that of the file, tapered and zero-filled: undo :func:`to_acquired`.
+
+    The image is ``(..., H, W)``, or has the shape that ``dims`` names.
+    """
     return _filtered(image, spectra, dims, inward=False)
 
 
@@ -292,8 +295,8 @@ def without_leak(image: Tensor, result: Tensor, inside: Tensor, level: Tensor | 
     there is more than a few noise levels, what lies outside is left as it is.
 
     Args:
-        image: the image as it was.
-        result: the denoised image.
+        image: the image as it was, of any shape.
+        result: the denoised image, of that shape.
         inside: the part of the image as it was that lies in the band.
         level: noise level.
 
@@ -308,8 +311,8 @@ def without_leak(image: Tensor, result: Tensor, inside: Tensor, level: Tensor | 
 def echo_shift(image: Tensor) -> tuple[float, float]:
     """Distance of the signal's center from that of k-space, in samples along the last two axes of a complex image.
 
-    It is the mean phase from pixel to pixel, which a linear phase that is multiplied onto the image shifts by exactly
-    its slope.
+    The image is ``(..., H, W)``, the result for (H, W). It is the mean phase from pixel to pixel, which a linear phase
+    that is multiplied onto the image shifts by exactly its slope.
     """
     height, width = image.shape[-2:]
     steps = []

@@ -363,9 +363,11 @@ def _depth_in_air(volumes: Tensor) -> AxisSpectrum:
     weights = np.sqrt(np.minimum(power / np.quantile(power, 0.75), 1.0))
     filled = np.flatnonzero(weights**2 > _NOTHING)
     start, stop = int(filled[0]), int(filled[-1]) + 1
-    if not start <= size // 2 < stop or weights[start:stop].min() > _EVEN:
+    is_even = bool(weights[start:stop].min() > _EVEN)
+    if not start <= size // 2 < stop or (is_even and stop - start == size):
         return AxisSpectrum(size)
-    return AxisSpectrum(size, start, stop, tuple(np.clip(weights[start:stop], _SMALLEST_WEIGHT, 1.0)))
+    taper = () if is_even else tuple(np.clip(weights[start:stop], _SMALLEST_WEIGHT, 1.0))
+    return AxisSpectrum(size, start, stop, taper)
 
 
 def _along_depth(

@@ -131,7 +131,7 @@ class NoiseOptions:
 
 
 class EstimateNoiseModel(Transform):
-    """Estimate the noise of an item, log it, and write it into the metadata of a MetaTensor.
+    """Estimate the noise of an item ``(Z, C, T, H, W)``, log it, and write it into the metadata of a MetaTensor.
 
     How it is estimated, and how well, is said at :func:`monai_stcnnt.mri.noise_estimation.estimate_noise_model`.
 

@@ -365,8 +365,8 @@ CASES: dict[str, tuple[Callable[[Path, tuple[Path, Path]], list[object]], str]] 
         "does not fit the network|holds no HRNetV2",
     ),
     "options of the other kind": (
-        lambda p, s: snraware(s[0], p / "out", s[1], "--in-channels", 1, "--spatial-dims", 3),
-        "--in-channels, --spatial-dims does not belong to --kind snraware",
+        lambda p, s: snraware(s[0], p / "out", s[1], "--out-channels", 1, "--spatial-dims", 3),
+        "--out-channels, --spatial-dims does not belong to --kind snraware",
     ),
     "zero of the other kind": (
         lambda p, s: snraware(s[0], p / "out", s[1], "--out-channels", 0),

@@ -29,9 +29,9 @@ __all__: list[str] = []
 BUNDLES = ["mri_denoising", "cine_segmentation"]
 CHOICES: dict[str, dict[str, Any]] = {
     "mri_denoising": {"roi_size": [4, 16, 16]},
-    "cine_segmentation": {"architecture": "hrnetv2", "roi_size": [4, 32, 32]},
+    "cine_segmentation": {},
 }
-WEIGHTS = {"mri_denoising": "model.pt", "cine_segmentation": "model_hrnetv2.pt"}
+WEIGHTS = {"mri_denoising": "model.pt", "cine_segmentation": "model.pt"}
 
 pytestmark = pytest.mark.filterwarnings("ignore:parsing config_file:UserWarning")
 

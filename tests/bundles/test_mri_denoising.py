@@ -36,7 +36,7 @@ def write_scans(folder: Path, count: int = 2) -> Path:
     folder.mkdir()
     y, x = np.mgrid[-1:1:24j, -1:1:20j]
     for n in range(count):
-        disc = 200.0 * (x**2 + y**2 < 0.3 + 0.1 * n) + 20.0
+        disc = (200.0 + 30 * x) * (x**2 + y**2 < 0.3 + 0.1 * n) + 20.0 + y
         image = np.broadcast_to(disc[..., None, None], (24, 20, 2, 4)).astype(np.float32)
         nib.save(nib.Nifti1Image(image + np.float32(n), np.eye(4)), folder / f"scan{n}.nii.gz")
     return folder

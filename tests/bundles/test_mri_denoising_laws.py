@@ -112,7 +112,11 @@ def units(mode: Mode, tmp_path_factory: pytest.TempPathFactory) -> Callable[[flo
                 array[:, :, None] * factor, np.eye(4), np.arange(4.0), {"file_ndim": 4, "units": ("mm", "sec")}
             )
             [saved] = denoise(
-                write_nifti(record, folder / "scan.nii.gz"), folder / "out.nii.gz", noise_sigma=sigma, progress=False
+                write_nifti(record, folder / "scan.nii.gz"),
+                folder / "out.nii.gz",
+                noise_sigma=sigma,
+                progress=False,
+                redo=True,
             )
             result = read_series(Path(saved))
             assert result.kind == mode

@@ -33,7 +33,7 @@ def test_page() -> None:
         with torch.device("meta"):
             names: dict[str, Any] = {}
             exec(example, names)
-            assert names["net"].out_channels == 4
+            assert names["net"].out_channels in (2, 4)  # of the denoiser and the segmenter
 
 
 def test_pictures_are_there() -> None:

@@ -82,7 +82,9 @@ class DicomPixels:
             name = next((name for name in _PIXELS if name in dataset), None)
         if name is None:
             raise NotAnImageError(f"{file} is DICOM without pixels. Give a folder of images.")
-        missing = missing_decoder(self.syntax, int(dataset.get("BitsStored") or 8))
+        with self._failures():
+            bits = int(dataset.get("BitsStored") or 8)
+        missing = missing_decoder(self.syntax, bits)
         if missing:
             raise UnreadableFileError(f"{file} {missing}")
         with self._failures():
