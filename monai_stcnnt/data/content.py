@@ -11,6 +11,7 @@ from monai_stcnnt.errors import NotAnImageError
 
 __all__ = ["check_mr_content", "foreign_content"]
 
+_UNDERSHOOT = (0.1, 0.05)  # of the 99th percentile, and share of voxels, that interpolation may push below zero
 _FEWEST = 500  # voxels that tell anything
 _LABELS = 300  # values of a label map, at most
 _SAME = 0.7  # share of equal neighbors inside of a label map, at least
@@ -26,7 +27,8 @@ def check_mr_content(image: SeriesSlabs, *, force: bool = False) -> None:
         force: let it through.
 
     Raises:
-        NotAnImageError: if it is a label map, a phase, or has negative values, as CT and difference images do.
+        NotAnImageError: if it is a label map, a phase, or has more negative values than interpolation makes, as CT and
+            difference images do.
     """
     if force or image.shape[0] != 1:
         return
@@ -50,7 +52,8 @@ def foreign_content(values: np.ndarray, *, is_integer: bool = False) -> str:
     Returns:
         The reason, to follow the image's name; empty where there is none.
     """
-    if (low := float(values.min())) < 0:
+    low = float(values.min())
+    if low < 0 and not _is_undershoot(values, low):
         return f"has negative values (down to {low:g}), as CT, phase, velocity and difference images do"
     inside = values[values > 0]
     if inside.size < _FEWEST:
@@ -61,6 +64,12 @@ def foreign_content(values: np.ndarray, *, is_integer: bool = False) -> str:
     if counts.min() > _EVEN[0] and counts.max() < _EVEN[1]:
         return "has values that are spread evenly over their range, as a phase does"
     return ""
+
+
+def _is_undershoot(values: np.ndarray, low: float) -> bool:
+    """Whether few values lie a little below zero, as where a magnitude image was interpolated by splines."""
+    depth, share = _UNDERSHOOT
+    return -low < depth * float(np.quantile(values, 0.99)) and float((values < 0).mean()) < share
 
 
 def _is_label_map(values: np.ndarray, inside: np.ndarray, *, is_integer: bool) -> bool:
