@@ -17,7 +17,7 @@ def magnitudes() -> np.ndarray:
     """A disc with noise, (T, Z, Y, X)."""
     rng = np.random.default_rng(0)
     y, x = np.mgrid[-1:1:48j, -1:1:48j]
-    clean = 100.0 * (x**2 + y**2 < 0.4)
+    clean = 100.0 * np.clip(6 - 10 * np.hypot(x, y), 0, 1)
     return np.asarray(np.abs(clean + rng.normal(0, 3, clean.shape) + 1j * rng.normal(0, 3, clean.shape)))[None, None]
 
 
