@@ -48,7 +48,7 @@ def check_packing(path: Path, voxels: int, itemsize: int, *, is_packed: bool) ->
 
 
 def check_deflated(path: Path) -> None:
-    """Refuse a deflated DICOM file that inflates to far more than it is; others are passed over.
+    """Refuse a deflated DICOM file that inflates to far more than it is; others are left alone.
 
     Args:
         path: a DICOM file.

@@ -1,6 +1,6 @@
 # Copyright (c) monai_stcnnt contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The training recipe: stopped and gone on with, averaged weights, one process as a rank, and its options."""
+"""The training recipe: stopped and resumed, averaged weights, one process as a rank, and its options."""
 
 from __future__ import annotations
 

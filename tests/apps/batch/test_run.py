@@ -1,6 +1,6 @@
 # Copyright (c) monai_stcnnt contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Batches: every series once, only what is missing is done again, bad series are passed over, results are whole."""
+"""Batches: every series once, only what is missing is done again, bad series are skipped, results are whole."""
 
 from __future__ import annotations
 
