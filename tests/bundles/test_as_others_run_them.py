@@ -22,7 +22,8 @@ from monai.transforms.compose import Compose
 from monai.transforms.io.dictionary import LoadImaged, SaveImaged
 
 from monai_stcnnt.apps.bundles import bundle_folder, bundle_root, expected_remarks
-from monai_stcnnt.errors import CheckpointMismatchError, MissingFileError, NetworkOutputError, StcnntError
+from monai_stcnnt.errors import CheckpointMismatchError, MissingFileError, NetworkOutputError
+from tests.bundles.causes import cause_of
 
 __all__: list[str] = []
 
@@ -31,7 +32,6 @@ CHOICES: dict[str, dict[str, Any]] = {
     "mri_denoising": {"roi_size": [4, 16, 16]},
     "cine_segmentation": {},
 }
-WEIGHTS = {"mri_denoising": "model.pt", "cine_segmentation": "model.pt"}
 
 pytestmark = pytest.mark.filterwarnings("ignore:parsing config_file:UserWarning")
 
@@ -62,21 +62,13 @@ def run(folder: Path, **overrides: Any) -> ConfigWorkflow:  # noqa: ANN401
     return workflow
 
 
-def cause_of(error: BaseException) -> StcnntError:
-    cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, StcnntError):
-        cause = cause.__cause__ or cause.__context__
-    assert isinstance(cause, StcnntError)
-    return cause
-
-
 @pytest.mark.parametrize("copied", BUNDLES, indirect=True)
 @pytest.mark.parametrize("inside", [False, True])
 def test_a_copied_bundle_runs_its_own_weights_from_any_folder(
     copied: Path, inside: bool, scan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(copied if inside else tmp_path)
-    weights = copied / "models" / WEIGHTS[copied.name]
+    weights = copied / "models" / "model.pt"
     torch.save({"of": torch.zeros(1), "another network": torch.zeros(1)}, weights)
     folder = Path() if inside else copied
     with pytest.raises(Exception) as caught:  # noqa: PT011 - the cause below it is compared

@@ -19,6 +19,7 @@ from monai_stcnnt.errors import LabelShapeError, LabelValueError, MissingFileErr
 from monai_stcnnt.mri.hearts import drawn_heart, heart_scale
 from monai_stcnnt.mri.phantom import cine_phantom
 from monai_stcnnt.networks.nets import build_variant
+from tests.bundles.causes import cause_of
 
 # MONAI's own use of an argument that it has deprecated, and what it says of classes that are absent.
 pytestmark = [
@@ -69,14 +70,6 @@ def run(configs: list[str], kind: str, **overrides: Any) -> ConfigWorkflow:  # n
         workflow.run()
         workflow.finalize()
     return workflow
-
-
-def cause_of(error: BaseException) -> StcnntError:
-    cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, StcnntError):
-        cause = cause.__cause__ or cause.__context__
-    assert isinstance(cause, StcnntError)
-    return cause
 
 
 def test_a_folder_of_acdc_trains_keeps_weights_goes_on_and_is_evaluated(tmp_path: Path) -> None:

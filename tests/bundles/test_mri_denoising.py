@@ -18,6 +18,7 @@ from monai_stcnnt.apps.bundles import bundle_folder, expected_remarks
 from monai_stcnnt.errors import CheckpointMismatchError
 from monai_stcnnt.mri.noise import complex_noise
 from monai_stcnnt.networks.nets import STCNNTGuidedDenoiser, build_variant
+from tests.bundles.causes import cause_of
 
 BUNDLE = bundle_folder("mri_denoising")
 CONFIGS = BUNDLE / "configs"
@@ -110,10 +111,7 @@ def test_weights_of_another_network_are_refused_by_name(tmp_path: Path) -> None:
     options = {"dataset_dir": str(scans), "output_dir": str(tmp_path / "out"), "checkpoint": str(tmp_path / "other.pt")}
     with pytest.raises(RuntimeError) as caught:
         run(["inference.json"], "infer", BUNDLE, **options)
-    cause: BaseException | None = caught.value
-    while cause is not None and not isinstance(cause, CheckpointMismatchError):
-        cause = cause.__cause__ or cause.__context__
-    assert isinstance(cause, CheckpointMismatchError)
+    assert isinstance(cause_of(caught.value), CheckpointMismatchError)
 
 
 @pytest.mark.parametrize(

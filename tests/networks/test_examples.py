@@ -15,6 +15,7 @@ import torch
 
 __all__: list[str] = []
 
+OUT_CHANNELS = {"STCNNTSegmenter": 4, "STCNNTDenoiser": 2}
 PAGE = Path(__file__).parents[2] / "docs" / "networks.md"
 
 
@@ -33,7 +34,7 @@ def test_page() -> None:
         with torch.device("meta"):
             names: dict[str, Any] = {}
             exec(example, names)
-            assert names["net"].out_channels in (2, 4)  # of the denoiser and the segmenter
+            assert names["net"].out_channels == OUT_CHANNELS[type(names["net"]).__name__]
 
 
 def test_pictures_are_there() -> None:
