@@ -4,6 +4,9 @@
 
 from __future__ import annotations
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from monai_stcnnt.data.atomic import write_aside
 from monai_stcnnt.data.checks import check_exists, check_image, check_output_folder
 from monai_stcnnt.data.formats.base import Format, OutputDtype, SeriesSummary
@@ -26,38 +29,40 @@ from monai_stcnnt.data.formats.registry import (
     read_series,
 )
 from monai_stcnnt.data.listing import list_series, output_path, series_datalist
-from monai_stcnnt.data.reader import SeriesReader
 from monai_stcnnt.data.record import ImageKind, SeriesRecord, record_from_channel_first, regular_frame_times
 from monai_stcnnt.data.sinks import SeriesSink
 from monai_stcnnt.data.slabs import SeriesSlabs
-from monai_stcnnt.data.training.clips import PrepareClips, split_datalist
-from monai_stcnnt.data.training.draws import (
-    Draw,
-    NumberedDataset,
-    NumberedLoader,
-    NumberedSampler,
-    RankLoader,
-    draw_seed,
-)
-from monai_stcnnt.data.training.frame_labels import (
-    UNLABELLED,
-    LoadFrameLabelsd,
-    read_frame_labels,
-)
-from monai_stcnnt.data.training.labelled_folders import (
-    MNMS_TO_ACDC,
-    acdc_datalist,
-    labelled_datalist,
-    mnms_datalist,
-    paired_datalist,
-)
-from monai_stcnnt.data.writer import (
-    SaveImageSeriesd,
-    SaveSeries,
-    record_from_metatensor,
-    write_labels,
-    write_series,
-)
+
+if TYPE_CHECKING:
+    from monai_stcnnt.data.reader import SeriesReader
+    from monai_stcnnt.data.training.clips import PrepareClips, split_datalist
+    from monai_stcnnt.data.training.draws import (
+        Draw,
+        NumberedDataset,
+        NumberedLoader,
+        NumberedSampler,
+        RankLoader,
+        draw_seed,
+    )
+    from monai_stcnnt.data.training.frame_labels import (
+        UNLABELLED,
+        LoadFrameLabelsd,
+        read_frame_labels,
+    )
+    from monai_stcnnt.data.training.labelled_folders import (
+        MNMS_TO_ACDC,
+        acdc_datalist,
+        labelled_datalist,
+        mnms_datalist,
+        paired_datalist,
+    )
+    from monai_stcnnt.data.writer import (
+        SaveImageSeriesd,
+        SaveSeries,
+        record_from_metatensor,
+        write_labels,
+        write_series,
+    )
 
 __all__ = [
     "MNMS_TO_ACDC",
@@ -117,3 +122,23 @@ __all__ = [
     "write_numpy",
     "write_series",
 ]
+
+_LATE = {
+    "reader": ("SeriesReader",),
+    "training.clips": ("PrepareClips", "split_datalist"),
+    "training.draws": ("Draw", "NumberedDataset", "NumberedLoader", "NumberedSampler", "RankLoader", "draw_seed"),
+    "training.frame_labels": ("UNLABELLED", "LoadFrameLabelsd", "read_frame_labels"),
+    "training.labelled_folders": (
+        "MNMS_TO_ACDC", "acdc_datalist", "labelled_datalist", "mnms_datalist", "paired_datalist",
+    ),
+    "writer": ("SaveImageSeriesd", "SaveSeries", "record_from_metatensor", "write_labels", "write_series"),
+}  # fmt: skip
+"""Names that need torch and MONAI, by their module: they are imported on first use, since headers need neither."""
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever has the name
+    """Import a name of :data:`_LATE`."""
+    for module, names in _LATE.items():
+        if name in names:
+            return getattr(importlib.import_module(f"{__name__}.{module}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

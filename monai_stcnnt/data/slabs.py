@@ -14,7 +14,6 @@ from types import TracebackType
 from typing import Any
 
 import numpy as np
-from scipy.ndimage import binary_propagation
 
 from monai_stcnnt.data.record import SeriesRecord
 from monai_stcnnt.errors import ChangedFileError, ConstantImageError, EmptyImageError, NonFiniteValuesError
@@ -290,6 +289,8 @@ def _is_background(sometimes: np.ndarray, always: np.ndarray | None) -> bool:
     """Whether NaN stay in their place over time, and reach the image from its edge."""
     if always is None or not np.array_equal(sometimes, always) or sometimes.all():
         return False
+    from scipy.ndimage import binary_propagation  # takes long to import, and few files ask this
+
     edge = np.ones_like(sometimes)
     inner = tuple(slice(1, -1) if n > 2 else slice(None) for n in edge.shape)
     edge[inner] = False

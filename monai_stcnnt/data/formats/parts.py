@@ -13,7 +13,7 @@ from typing import Literal, Protocol, TypeVar
 import numpy as np
 
 from monai_stcnnt.errors import NotAnImageError, PhaseRangeError, SeriesSelectionError, StcnntError
-from monai_stcnnt.mri.phase import radians_per_unit
+from monai_stcnnt.phase_units import radians_per_unit
 
 __all__ = ["Component", "ImagePart", "alone_refused", "choose_parts", "join_parts", "pair_of", "phase_scale"]
 
@@ -133,7 +133,7 @@ def join_parts(first: np.ndarray, second: np.ndarray, radians: float | None) -> 
 
 
 def phase_scale(name: str, low: float, high: float) -> float:
-    """Radians for one unit of a phase, see :func:`~monai_stcnnt.mri.phase.radians_per_unit`.
+    """Radians for one unit of a phase, see :func:`~monai_stcnnt.mri.radians_per_unit`.
 
     Args:
         name: what to call it in a message.

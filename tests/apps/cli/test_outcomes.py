@@ -15,6 +15,7 @@ from monai_stcnnt.apps import denoising
 from monai_stcnnt.apps.cli.app import main
 from monai_stcnnt.errors import OptionError
 from tests.apps.batches import write_nifti
+from tests.apps.dicom_files import moving_disc, write_series
 
 __all__: list[str] = []
 
@@ -68,3 +69,19 @@ def test_compile_without_a_compiler_is_one_sentence(tmp_path: Path, monkeypatch:
     monkeypatch.setattr("shutil.which", lambda _: None)
     with pytest.raises(OptionError, match=r"C\+\+ compiler"):
         denoising.denoise(write_nifti(tmp_path / "a.nii"), tmp_path / "out", compile=True, device="cpu")
+
+
+def test_what_a_folder_holds_is_told_without_waiting_for_torch_and_monai(tmp_path: Path) -> None:
+    write_nifti(tmp_path / "a.nii")
+    write_series(tmp_path / "dicom", moving_disc(2, 2, 16))
+    write_series(tmp_path / "pair", moving_disc(1, 2, 16), 1)
+    write_series(tmp_path / "pair", moving_disc(1, 2, 16) * 2 + 500, 2, "P", (1, -2048))
+    code = (
+        "import sys; from monai_stcnnt.apps.cli.app import main\n"
+        f"sys.argv = ['stcnnt', 'info', {str(tmp_path)!r}]\n"
+        "try: main()\n"
+        "finally: sys.stderr.write(' '.join({'torch', 'monai', 'matplotlib', 'scipy.ndimage'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
+    assert "series 1+2" in done.stdout

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import copy
 import datetime
+import importlib
 import logging
 import re
 from collections.abc import Mapping, Sequence
@@ -18,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from monai.utils.module import optional_import
 from pydicom.dataset import Dataset
 from pydicom.valuerep import format_number_as_ds
 
@@ -156,12 +156,12 @@ def write_dicom_seg(
 
 
 def _highdicom(folder: Path) -> Any:  # noqa: ANN401 - an untyped module
-    module, found = optional_import("highdicom")
-    if not found:
+    try:
+        return importlib.import_module("highdicom")
+    except ImportError as error:
         raise OutputNotWritableError(
             f'{folder}: segmentation objects are written by highdicom. Install it: pip install "monai-stcnnt[dicom]".'
-        )
-    return module
+        ) from error
 
 
 def _with_source(

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,6 @@ import pytest
 from pydicom.dataset import Dataset
 
 from monai_stcnnt import errors
-from monai_stcnnt.data.formats.dicom import seg as dicom_seg
 from monai_stcnnt.data.formats.dicom.seg import write_dicom_seg
 from monai_stcnnt.data.formats.dicom.slabs import read_dicom
 from monai_stcnnt.data.formats.nifti import read_nifti
@@ -279,7 +279,7 @@ def test_other_shapes_are_refused(make_dicom: MakeFiles, tmp_path: Path) -> None
 
 
 def test_highdicom_is_asked_for_where_it_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dicom_seg, "optional_import", lambda _: (None, False))
+    monkeypatch.setitem(sys.modules, "highdicom", None)
     with pytest.raises(errors.OutputNotWritableError, match=r"pip install .monai-stcnnt\[dicom\]"):
         write_dicom_seg(MASK, tmp_path / "out", class_names=NAMES)
 
