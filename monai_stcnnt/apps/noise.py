@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from monai_stcnnt.data import SeriesReader, SeriesRecord, list_series, write_series
-from monai_stcnnt.data.atomic import write_aside
 from monai_stcnnt.data.formats.registry import list_images
+from monai_stcnnt.data.paths import write_aside
 from monai_stcnnt.engines.series_frames import SeriesFrames, read_map
 from monai_stcnnt.engines.series_noise import estimate_series_noise, noise_map_record
 from monai_stcnnt.mri.noise_model import NoiseModel

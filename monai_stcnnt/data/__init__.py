@@ -7,8 +7,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from monai_stcnnt.data.atomic import write_aside
-from monai_stcnnt.data.checks import check_exists, check_image, check_output_folder
+from monai_stcnnt.data.content import check_image
 from monai_stcnnt.data.formats.base import Format, OutputDtype, SeriesSummary
 from monai_stcnnt.data.formats.dicom.listing import list_dicom_series
 from monai_stcnnt.data.formats.dicom.seg import write_dicom_seg
@@ -29,6 +28,7 @@ from monai_stcnnt.data.formats.registry import (
     read_series,
 )
 from monai_stcnnt.data.listing import list_series, output_path, series_datalist
+from monai_stcnnt.data.paths import check_exists, check_output_folder, write_aside
 from monai_stcnnt.data.record import ImageKind, SeriesRecord, record_from_channel_first, regular_frame_times
 from monai_stcnnt.data.sinks import SeriesSink
 from monai_stcnnt.data.slabs import SeriesSlabs

@@ -1,15 +1,18 @@
 # Copyright (c) monai_stcnnt contributors
 # SPDX-License-Identifier: Apache-2.0
-"""What an image's values say about what it is: magnitudes of MR have noise, no negative values, and no even spread."""
+"""What an image's values say about what it is.
+
+An image has contrast; MR magnitudes have noise, no negative values, and no even spread.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 
 from monai_stcnnt.data.slabs import SeriesSlabs
-from monai_stcnnt.errors import NotAnImageError
+from monai_stcnnt.errors import ConstantImageError, EmptyImageError, NonFiniteValuesError, NotAnImageError
 
-__all__ = ["check_mr_content", "foreign_content"]
+__all__ = ["check_image", "check_mr_content", "foreign_content"]
 
 _UNDERSHOOT = (0.1, 0.05)  # of the 99th percentile, and share of voxels, that interpolation may push below zero
 _FEWEST = 500  # voxels that tell anything
@@ -17,6 +20,31 @@ _LABELS = 300  # values of a label map, at most
 _SAME = 0.7  # share of equal neighbors inside of a label map, at least
 _BINS = 8
 _EVEN = (0.5, 2.0)  # of the mean count of a bin, in an even spread
+
+
+def check_image(array: np.ndarray, name: str = "the image") -> None:
+    """Make sure that an image has voxels, that all are finite, and that they are not all the same.
+
+    Args:
+        array: real values of any shape, such as a record's channels.
+        name: what to call it in a message, usually its path.
+
+    Raises:
+        EmptyImageError: if there are no voxels.
+        NonFiniteValuesError: if a value is NaN or infinite.
+        ConstantImageError: if all values are the same.
+    """
+    if array.size == 0:
+        raise EmptyImageError(f"{name} has no voxels: its shape is {array.shape}.")
+    low, high = array.min(), array.max()
+    if not (np.isfinite(low) and np.isfinite(high)):
+        bad = int(np.count_nonzero(~np.isfinite(array)))
+        raise NonFiniteValuesError(
+            f"{name} has {bad} values of {array.size} that are NaN or infinite (or too large for float32). "
+            "Replace them before, for example with numpy.nan_to_num."
+        )
+    if low == high:
+        raise ConstantImageError(f"{name} has the value {float(low):g} everywhere. Check that it is the right file.")
 
 
 def check_mr_content(image: SeriesSlabs, *, force: bool = False) -> None:

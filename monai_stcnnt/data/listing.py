@@ -7,10 +7,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from monai_stcnnt.data.checks import check_exists
 from monai_stcnnt.data.formats import registry
 from monai_stcnnt.data.formats.registry import can_read, format_of, known_formats
-from monai_stcnnt.data.paths import folders_below
+from monai_stcnnt.data.paths import check_exists, folders_below
 from monai_stcnnt.errors import EmptyImageError, GFactorMapError, NotAnImageError, OutputNotWritableError
 
 __all__ = ["gfactor_map_of", "list_series", "output_path", "series_datalist"]

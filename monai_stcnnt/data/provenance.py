@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from monai_stcnnt.data.atomic import write_aside
+from monai_stcnnt.data.paths import write_aside
 from monai_stcnnt.data.record import SeriesRecord
 
 __all__ = ["SOFTWARE", "Provenance", "action_of", "sidecar_action", "sidecar_path", "write_sidecar"]

@@ -19,10 +19,10 @@ from monai.transforms.io.dictionary import SaveImaged
 from monai.transforms.transform import MapTransform, Transform
 from monai.utils.enums import MetaKeys, TransformBackends
 
-from monai_stcnnt.data.checks import check_output_folder
 from monai_stcnnt.data.formats.base import OutputDtype, WriteOptions
 from monai_stcnnt.data.formats.registry import OutputFormat, format_for, result_extension
 from monai_stcnnt.data.listing import output_path
+from monai_stcnnt.data.paths import check_output_folder
 from monai_stcnnt.data.provenance import KEY, Provenance, write_sidecar
 from monai_stcnnt.data.record import SeriesRecord, record_from_channel_first
 from monai_stcnnt.data.sinks import RecordSink, SeriesSink

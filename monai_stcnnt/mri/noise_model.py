@@ -85,6 +85,9 @@ class NoiseModel:
             :func:`map_of_frames` brings to the image's; None where it is the same everywhere.
         echo_shift: distance of the signal's center from that of k-space, in samples along ``(H, W)``.
         origins: where ``level``, ``map``, ``spectrum`` and ``kind`` come from.
+        is_plain: whether the noise is white, the same everywhere, of one coil, and the signal in the center of k-space;
+            follows from the others.
+        matrix: the acquired matrix ``(T, H, W)``; follows from the spectrum.
 
     Raises:
         NoiseModelError: when a value makes no sense or the parts do not fit each other.
@@ -97,6 +100,8 @@ class NoiseModel:
     noise_map: Tensor | None = None
     echo_shift: tuple[float, float] = (0.0, 0.0)
     origins: Mapping[str, Origin] = field(default_factory=dict)
+    is_plain: bool = field(init=False)
+    matrix: tuple[int, int, int] = field(init=False)
 
     def __post_init__(self) -> None:
         """Check the parts, and give each an origin."""
@@ -111,18 +116,10 @@ class NoiseModel:
             check_noise_map(self.noise_map)
         origins = {part: self.origins.get(part, Origin("assumed", 0.5)) for part in PARTS}
         object.__setattr__(self, "origins", origins)
-
-    @property
-    def is_plain(self) -> bool:
-        """Whether the noise is white, the same everywhere, of one coil, and the signal in the center of k-space."""
         white = all(axis.is_white for axis in self.spectrum)
-        return white and self.noise_map is None and self.kind != "chi" and self.echo_shift == (0.0, 0.0)
-
-    @property
-    def matrix(self) -> tuple[int, int, int]:
-        """The acquired matrix ``(T, H, W)``."""
-        frames, rows, columns = (axis.acquired for axis in self.spectrum)
-        return frames, rows, columns
+        is_plain = white and self.noise_map is None and self.kind != "chi" and self.echo_shift == (0.0, 0.0)
+        object.__setattr__(self, "is_plain", is_plain)
+        object.__setattr__(self, "matrix", tuple(axis.acquired for axis in self.spectrum))
 
     def as_dict(self) -> dict[str, Any]:
         """What can be written as JSON: everything but the map, of which the range over the image is told."""

@@ -17,7 +17,7 @@ edge of the noise. A taper is believed when the profile, with the level that it 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import log
 
 import numpy as np
@@ -59,6 +59,8 @@ class AxisSpectrum:
         stop: the sample after the last one.
         taper: amplitude of the noise at the samples from ``start`` to ``stop``, with a root mean square of 1; empty
             where it is the same for all. A weight of 0 is a part without noise, as partial Fourier leaves one.
+        acquired: samples with noise; follows from the others.
+        is_white: whether noise fills the axis evenly; follows from the others.
 
     Raises:
         NoiseModelError: when the support is not within the axis, or the weights do not fit it.
@@ -68,6 +70,8 @@ class AxisSpectrum:
     start: int = 0
     stop: int = -1
     taper: tuple[float, ...] = ()
+    acquired: int = field(init=False, repr=False, compare=False)
+    is_white: bool = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Check the support and scale the weights."""
@@ -88,6 +92,8 @@ class AxisSpectrum:
                 )
             scaled = weights / np.sqrt(np.square(weights).mean())
             object.__setattr__(self, "taper", tuple(round(float(w), 5) for w in scaled))
+        object.__setattr__(self, "acquired", self.stop - self.start)
+        object.__setattr__(self, "is_white", self.acquired == self.size and not self.taper)
 
     @classmethod
     def of_matrix(cls, size: int, acquired: int) -> AxisSpectrum:
@@ -100,16 +106,6 @@ class AxisSpectrum:
             raise NoiseModelError(f"the acquired matrix has {acquired} samples along an axis of {size} pixels")
         start = size // 2 - acquired // 2
         return cls(size, start, start + acquired)
-
-    @property
-    def acquired(self) -> int:
-        """Samples with noise."""
-        return self.stop - self.start
-
-    @property
-    def is_white(self) -> bool:
-        """Whether noise fills the axis evenly."""
-        return self.acquired == self.size and not self.taper
 
     def weights(self) -> Tensor:
         """Amplitude of the noise at every sample of the axis, ``(size,)``; 0 where there is none."""

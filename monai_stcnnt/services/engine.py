@@ -16,7 +16,7 @@ import numpy as np
 
 from monai_stcnnt.apps.bundles import bundle_folder, expected_remarks, open_inference, plain_errors
 from monai_stcnnt.apps.denoising import DenoiseOptions
-from monai_stcnnt.data.checks import check_image
+from monai_stcnnt.data.content import check_image
 from monai_stcnnt.data.record import SeriesRecord
 from monai_stcnnt.data.slabs import IN_MEMORY, MemorySlabs
 from monai_stcnnt.data.writer import SaveSeries

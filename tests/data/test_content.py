@@ -8,9 +8,15 @@ import numpy as np
 import pytest
 from scipy.ndimage import zoom
 
-from monai_stcnnt.data.content import foreign_content
+from monai_stcnnt.data.content import check_image, foreign_content
+from monai_stcnnt.errors import EmptyImageError
 
 __all__: list[str] = []
+
+
+def test_an_image_without_voxels_is_refused() -> None:
+    with pytest.raises(EmptyImageError, match="scan"):
+        check_image(np.zeros((0, 4)), "scan")
 
 
 def magnitudes() -> np.ndarray:

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from monai_stcnnt.data.paths import files_below
+from monai_stcnnt.data.paths import files_below, sync
 from monai_stcnnt.errors import OutputNotWritableError, UnreadableFileError
 
 __all__ = [
@@ -250,17 +250,8 @@ class Journal:
         size = os.fstat(file).st_size
         if size and os.pread(file, 1, size - 1) != b"\n":  # a killed process left part of a line
             os.write(file, b"\n")
-        sync_folder(self.path.parent)
+        sync(self.path.parent)
         return file
-
-
-def sync_folder(folder: Path) -> None:
-    """Flush a folder's list of names to the disk."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def stamp_of(files: Iterable[Path]) -> str:

@@ -27,16 +27,15 @@ from monai_stcnnt.apps.batch.manifest import (
     results_exist,
     sha256_of,
     stamp_of,
-    sync_folder,
 )
 from monai_stcnnt.apps.batch.tasks import RunOptions, SeriesEngine, SeriesTask, error_text
 from monai_stcnnt.apps.bundles import plain_errors
 from monai_stcnnt.apps.review.names import is_current
-from monai_stcnnt.data.paths import files_below
+from monai_stcnnt.data.paths import sync, sync_files
 from monai_stcnnt.data.provenance import sidecar_path
 from monai_stcnnt.errors import ChangedFileError, OutputNotWritableError, ResultExistsError, StcnntError
 
-__all__ = ["UNFINISHED", "Order", "Outcome", "carry_out", "failure", "publish", "sync_files", "unfinished"]
+__all__ = ["UNFINISHED", "Order", "Outcome", "carry_out", "failure", "publish", "unfinished"]
 
 UNFINISHED = ".unfinished"
 """Hidden folder below the results with a folder for each run, for what is not complete."""
@@ -192,7 +191,7 @@ def _result_of(order: Order, engine: SeriesEngine, made: Path) -> Outcome:
     """Make a result aside; or find that an earlier one still holds."""
     task, folder, row = order.task, order.options.folder, _row_of(order)
     files = task.files
-    digests = "\n".join(sha256_of(file) for file in files)
+    digests = "\n".join(map(sha256_of, files))
     row = replace(row, input_stamp=stamp_of(files), input_sha256=hashlib.sha256(digests.encode()).hexdigest())
     before = order.before
     if before is not None and not order.options.redo and results_exist(before, folder):
@@ -214,7 +213,8 @@ def _result_of(order: Order, engine: SeriesEngine, made: Path) -> Outcome:
     paths = sorted(path for path in made.iterdir() if not path.name.startswith("."))
     for path in paths:
         sync_files(path)
-    outputs = tuple(replace(entry, path=(place / entry.path).as_posix()) for entry in map(checksum_of, paths))
+    entries = list(map(checksum_of, paths))
+    outputs = tuple(replace(entry, path=(place / entry.path).as_posix()) for entry in entries)
     return Outcome(replace(row, status="writing", outputs=outputs, figures=figures), made)
 
 
@@ -254,15 +254,6 @@ def publish(outcome: Outcome, folder: Path, journal: Journal, *, is_only: bool) 
     return row
 
 
-def sync_files(path: Path) -> None:
-    """Flush a file, or all files of a folder, to the disk, so that a name never outlives its content."""
-    for file in files_below(path):
-        with file.open("rb") as content:
-            os.fsync(content.fileno())
-    if path.is_dir():
-        sync_folder(path)
-
-
 def _give_name(made: Path, target: Path) -> None:
     """Rename a whole file or folder to its place; an earlier folder makes room and goes with what is unfinished.
 
@@ -274,7 +265,7 @@ def _give_name(made: Path, target: Path) -> None:
     if target.is_dir():
         os.rename(target, made.with_name(f".{made.name}.before"))
     os.replace(made, target)
-    sync_folder(target.parent)
+    sync(target.parent)
 
 
 def _is_lack_of_room(error: BaseException) -> bool:

@@ -11,6 +11,7 @@ import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Self, get_args
 
@@ -163,12 +164,12 @@ class RunOptions(ABC):
         if self.workers < 0 or (self.workers and self.scheduler):
             raise OptionError("workers is a positive number, and not given together with a scheduler.")
 
-    @property
+    @cached_property
     def is_file(self) -> bool:
         """Whether the output is the name of one result, not a folder."""
         return bool(format_for(self.output).extensions) and not self.output.is_dir()
 
-    @property
+    @cached_property
     def folder(self) -> Path:
         """The folder of the results."""
         return self.output.parent if self.is_file else self.output
@@ -272,10 +273,14 @@ def _check_apart(tasks: Sequence[SeriesTask], options: RunOptions) -> None:
     Raises:
         OutputNotWritableError: if one would.
     """
-    inputs = {(state.st_dev, state.st_ino): file for task in tasks for file in task.files if (state := file.stat())}
     reports = [task.report for task in tasks if task.report is not None]
-    for path in [*(options.folder / task.target for task in tasks), *reports, *options.written]:
-        if path.exists() and (key := (path.stat().st_dev, path.stat().st_ino)) in inputs:
+    written = [*(options.folder / task.target for task in tasks), *reports, *options.written]
+    there = [path for path in written if path.exists()]
+    if not there:
+        return
+    inputs = {(state.st_dev, state.st_ino): file for task in tasks for file in task.files if (state := file.stat())}
+    for path in there:
+        if (key := (path.stat().st_dev, path.stat().st_ino)) in inputs:
             raise OutputNotWritableError(f"{path} is the input {inputs[key]} itself. Choose another name or folder.")
 
 

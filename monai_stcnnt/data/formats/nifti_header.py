@@ -22,7 +22,7 @@ from nibabel.nifti1 import intent_codes, unit_codes, xform_codes
 from nibabel.spatialimages import HeaderDataError
 from nibabel.wrapstruct import WrapStructError
 
-from monai_stcnnt.data.checks import check_exists
+from monai_stcnnt.data.paths import check_exists
 from monai_stcnnt.data.record import SeriesRecord, regular_frame_times
 from monai_stcnnt.data.slabs import outline_of
 from monai_stcnnt.data.unpacking import check_packing

@@ -16,9 +16,9 @@ import nibabel as nib
 import numpy as np
 from nibabel.openers import ImageOpener
 
-from monai_stcnnt.data.atomic import write_aside
 from monai_stcnnt.data.formats.base import OutputDtype
 from monai_stcnnt.data.formats.nifti_header import MM_PER_UNIT, MS_PER_UNIT, is_nifti_path, stored_header, units_of
+from monai_stcnnt.data.paths import write_aside
 from monai_stcnnt.data.provenance import KEY
 from monai_stcnnt.data.record import SeriesRecord
 from monai_stcnnt.data.sinks import SeriesSink, claim

@@ -14,9 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from monai_stcnnt.data.atomic import write_aside
-from monai_stcnnt.data.checks import check_exists
 from monai_stcnnt.data.formats.base import Format, WriteOptions, refuse_series
+from monai_stcnnt.data.paths import check_exists, write_aside
 from monai_stcnnt.data.record import SeriesRecord, regular_frame_times
 from monai_stcnnt.data.slabs import with_background
 from monai_stcnnt.errors import (

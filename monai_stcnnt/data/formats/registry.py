@@ -23,7 +23,6 @@ import sys
 from pathlib import Path
 from typing import Literal
 
-from monai_stcnnt.data.checks import check_exists
 from monai_stcnnt.data.formats.base import NIFTI_EXTENSION, Format, SeriesSummary
 from monai_stcnnt.data.formats.dicom.dicom_format import Dicom
 from monai_stcnnt.data.formats.itk import Itk
@@ -32,7 +31,7 @@ from monai_stcnnt.data.formats.mrd.files import Mrd
 from monai_stcnnt.data.formats.nifti import Nifti
 from monai_stcnnt.data.formats.numpy_files import NumpyFiles
 from monai_stcnnt.data.formats.parrec import ParRec
-from monai_stcnnt.data.paths import files_below, folders_below
+from monai_stcnnt.data.paths import check_exists, files_below, folders_below
 from monai_stcnnt.data.record import SeriesRecord
 from monai_stcnnt.data.slabs import IN_MEMORY, SeriesSlabs
 from monai_stcnnt.errors import EmptyImageError, NotAnImageError
@@ -58,7 +57,7 @@ OutputFormat = Literal["same", "nifti", "dicom_seg"]
 FOLDERS = Dicom()
 """The format of folders without a format of their own, and of results without an ending."""
 
-FORMATS: tuple[Format, ...] = (NumpyFiles(), Nifti(), Mgh(), Itk(), ParRec(), Mrd(), FOLDERS)
+FORMATS: tuple[Format, ...] = (Nifti(), NumpyFiles(), Mgh(), Itk(), ParRec(), Mrd(), FOLDERS)
 """One row for each format; the first that recognizes a path takes it."""
 
 

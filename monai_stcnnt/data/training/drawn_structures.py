@@ -14,7 +14,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from monai_stcnnt.data.checks import check_exists
+from monai_stcnnt.data.paths import check_exists
 from monai_stcnnt.errors import UnreadableFileError
 
 __all__ = ["DRAWN_FILE", "read_drawn_structures"]

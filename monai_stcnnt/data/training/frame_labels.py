@@ -14,8 +14,8 @@ from monai.config.type_definitions import KeysCollection
 from monai.data.meta_tensor import MetaTensor
 from monai.transforms.transform import MapTransform
 
-from monai_stcnnt.data.checks import check_exists
 from monai_stcnnt.data.formats.registry import read_series
+from monai_stcnnt.data.paths import check_exists
 from monai_stcnnt.errors import LabelShapeError, LabelValueError, LayoutError
 
 __all__ = [

@@ -23,9 +23,9 @@ from typing import Any
 
 from monai.data.decathlon_datalist import load_decathlon_datalist
 
-from monai_stcnnt.data.checks import check_exists
 from monai_stcnnt.data.formats.nifti_header import NIFTI_SUFFIXES
 from monai_stcnnt.data.listing import list_series
+from monai_stcnnt.data.paths import check_exists
 from monai_stcnnt.data.training.drawn_structures import DRAWN_FILE, read_drawn_structures
 from monai_stcnnt.errors import EmptyImageError, MissingFileError, SeriesMismatchError, UnreadableFileError
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from monai_stcnnt.apps.review.figures import FIGURES
-from monai_stcnnt.data.checks import check_exists
+from monai_stcnnt.data.paths import check_exists
 from monai_stcnnt.errors import MissingFileError, UnreadableFileError
 from monai_stcnnt.services.bids.participant import write_text
 

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from monai_stcnnt.data import SeriesRecord, read_series
-from monai_stcnnt.data.checks import check_exists
 from monai_stcnnt.data.formats.parts import join_parts, phase_scale
+from monai_stcnnt.data.paths import check_exists
 from monai_stcnnt.errors import EmptyImageError, MissingFileError, SeriesMismatchError
 from monai_stcnnt.services.extras import needed
 

@@ -22,7 +22,7 @@ from monai_stcnnt.apps.batch.tasks import error_text
 from monai_stcnnt.apps.review.figures import compare, measure
 from monai_stcnnt.apps.review.views import residual_signal
 from monai_stcnnt.data import SeriesRecord, check_output_folder, read_series, write_series
-from monai_stcnnt.data.atomic import write_aside
+from monai_stcnnt.data.paths import write_aside
 from monai_stcnnt.errors import NotAnImageError, StcnntError
 from monai_stcnnt.services.bids.items import BidsItem, with_parts
 from monai_stcnnt.services.engine import DenoiserOptions, RecordDenoiser

@@ -14,9 +14,9 @@ import pydicom
 from pydicom.errors import InvalidDicomError
 
 from monai_stcnnt.apps import segment
-from monai_stcnnt.apps.batch.publish import sync_files
 from monai_stcnnt.apps.batch.tasks import error_text
 from monai_stcnnt.apps.denoising import DenoiseOptions, run_denoising
+from monai_stcnnt.data.paths import sync_files
 from monai_stcnnt.errors import FailedSeriesError, StcnntError, UnreadableFileError
 from monai_stcnnt.services.dicom.rules import Rule, choose_rule
 from monai_stcnnt.services.dicom.spool import IMAGES, RESULTS

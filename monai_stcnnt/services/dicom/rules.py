@@ -17,7 +17,7 @@ from pydicom.multival import MultiValue
 
 from monai_stcnnt.apps.denoising import DenoiseOptions
 from monai_stcnnt.apps.segmenting import SegmentOptions
-from monai_stcnnt.data.checks import check_exists
+from monai_stcnnt.data.paths import check_exists
 from monai_stcnnt.errors import OptionError, UnreadableFileError
 
 __all__ = ["DEFAULT_RULES", "Action", "Rule", "choose_rule", "read_rules"]

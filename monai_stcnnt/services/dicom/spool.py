@@ -27,7 +27,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
-from monai_stcnnt.data.checks import check_output_folder
+from monai_stcnnt.data.paths import check_output_folder, sync
 from monai_stcnnt.errors import OutputNotWritableError
 
 __all__ = ["IMAGES", "RESULTS", "Spool", "name_for"]
@@ -106,7 +106,7 @@ class Spool:
                 target = place / f"{instance}.dcm"
                 self._held -= target.stat().st_size if target.exists() else 0
                 os.replace(aside, target)
-                sync_folder(place)
+                sync(place)
                 self._changed[series] = time.monotonic()
                 self._held += len(data)
         finally:
@@ -145,7 +145,7 @@ class Spool:
                     continue
                 target.mkdir()
                 os.replace(place, target / IMAGES)
-                sync_folder(target)
+                sync(target)
             yield target
 
     def move(self, place: Path, state: str) -> Path:
@@ -158,14 +158,14 @@ class Spool:
         if target.exists():
             self.drop(target)
         os.replace(place, target)
-        sync_folder(target.parent)
+        sync(target.parent)
         return target
 
     def finish(self, place: Path) -> None:
         """Note that all results of a series have arrived, and remove it."""
         mark = self.folder / "done" / place.name
         mark.touch()
-        sync_folder(mark.parent)
+        sync(mark.parent)
         self.drop(place)
         marks = sorted((self.folder / "done").iterdir(), key=lambda path: path.stat().st_mtime)
         for old in marks[:-_KEPT_MARKS]:
@@ -210,15 +210,3 @@ def _made_at(path: Path) -> float:
         return path.stat().st_mtime
     except OSError:
         return 0.0
-
-
-def sync_folder(folder: Path) -> None:
-    """Make sure that what was renamed into a folder survives a crash."""
-    try:
-        handle = os.open(folder, os.O_RDONLY)
-    except OSError as error:
-        raise OutputNotWritableError(f"{folder} cannot be synced: {error.strerror}.") from error
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -27,7 +27,6 @@ from pydicom.dataset import Dataset
 from pydicom.uid import UID
 from tqdm import tqdm
 
-from monai_stcnnt.data.checks import check_exists
 from monai_stcnnt.data.formats.dicom.frames import (
     DicomFrame,
     frames_of,
@@ -38,7 +37,7 @@ from monai_stcnnt.data.formats.dicom.frames import (
 )
 from monai_stcnnt.data.formats.dicom.kinds import value_of
 from monai_stcnnt.data.formats.dicom.series import DicomSeries
-from monai_stcnnt.data.paths import files_below
+from monai_stcnnt.data.paths import check_exists, files_below
 from monai_stcnnt.errors import EmptyImageError, NotAnImageError, SeriesMismatchError, StcnntError, UnreadableFileError
 
 __all__ = ["STACK", "list_dicom_series", "stacks_of"]

@@ -22,10 +22,10 @@ import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.valuerep import format_number_as_ds
 
-from monai_stcnnt.data.atomic import write_aside
 from monai_stcnnt.data.formats.dicom.frames import DicomFrame, frame_groups, quiet_pydicom
 from monai_stcnnt.data.formats.dicom.slabs import read_dicom
 from monai_stcnnt.data.formats.dicom.writer import new_uid, source_frames
+from monai_stcnnt.data.paths import write_aside
 from monai_stcnnt.data.record import SeriesRecord
 from monai_stcnnt.errors import LabelValueError, LayoutError, OutputNotWritableError
 

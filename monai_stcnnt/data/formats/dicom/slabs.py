@@ -10,12 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
-from monai_stcnnt.data.checks import check_exists
 from monai_stcnnt.data.formats.dicom.frames import DicomFrame
 from monai_stcnnt.data.formats.dicom.listing import STACK, list_dicom_series, stacks_of
 from monai_stcnnt.data.formats.dicom.pixels import DicomPixels
 from monai_stcnnt.data.formats.dicom.series import DicomSeries, dicom_outline
 from monai_stcnnt.data.formats.parts import choose_parts, join_parts, phase_scale
+from monai_stcnnt.data.paths import check_exists
 from monai_stcnnt.data.record import SeriesRecord
 from monai_stcnnt.data.slabs import SeriesSlabs
 from monai_stcnnt.errors import StcnntError, UnreadableFileError

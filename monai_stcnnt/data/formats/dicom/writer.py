@@ -21,8 +21,8 @@ import numpy as np
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
 
-from monai_stcnnt.data.atomic import write_aside
 from monai_stcnnt.data.formats.dicom.frames import DicomFrame, frame_groups, frames_of, quiet_pydicom, read_header
+from monai_stcnnt.data.paths import write_aside
 from monai_stcnnt.data.provenance import KEY, description_of
 from monai_stcnnt.data.record import LPS_TO_RAS, SeriesRecord
 from monai_stcnnt.errors import OutputNotWritableError

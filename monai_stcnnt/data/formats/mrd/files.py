@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from monai_stcnnt.data.checks import check_image
+from monai_stcnnt.data.content import check_image
 from monai_stcnnt.data.formats.base import NIFTI_EXTENSION, Format, SeriesKind, SeriesSummary
 from monai_stcnnt.data.formats.mrd.images import (
     PIXEL_TYPES,
