@@ -236,7 +236,7 @@ class Trial:
 def _watched(output: Path, expected: Digests) -> Iterator[list[tuple[int, list[str]]]]:
     """Look at results while the block runs; the list then has the number of looks, and what was wrong."""
     here, there = SERVER.Pipe()
-    watcher = SERVER.Process(target=watch, args=(output, expected, there))
+    watcher = SERVER.Process(target=watch, args=(output, expected, there), daemon=True)
     watcher.start()
     found: list[tuple[int, list[str]]] = []
     yield found
@@ -260,13 +260,16 @@ def kill_one(source: Path, output: Path, expected: Digests, cluster: LocalCluste
     shutil.rmtree(output, ignore_errors=True)
     address = cluster.scheduler_address
     with Client(address) as client:
-        client.wait_for_workers(WORKERS_KILLED)
+        client.wait_for_workers(WORKERS_KILLED, timeout=600)  # what replaces a killed one has to start first
         workers = list(client.run(os.getpid).values())
     with _watched(output, expected) as seen:
         process = submit(source, output, address)
         time.sleep(moment)
         before = sum(row.status == "done" for row in read_manifest(output).values())
-        os.kill(workers[0] if victim == "worker" else process.pid or 0, signal.SIGKILL)
+        if victim == "worker":
+            os.kill(workers[0], signal.SIGKILL)
+        else:
+            process.kill()
         process.join()
         if victim == "submitter":
             process = submit(source, output, address)

@@ -30,10 +30,14 @@ __all__ = ["SETTINGS", "local_cluster", "over_workers"]
 SETTINGS = {
     "distributed.scheduler.allowed-failures": 1,  # workers that may die of a series
     "distributed.scheduler.worker-saturation": 1.0,  # a worker gets no series in advance, so that none waits for it
+    "distributed.deploy.lost-worker-timeout": "10 minutes",  # until what replaces a dead worker has to be there
     "distributed.worker.memory.pause": False,
     "distributed.worker.memory.terminate": False,
 }
-"""What dask is told; a scheduler that was started elsewhere needs the first two, too."""
+"""What dask is told; a scheduler that was started elsewhere needs the first two, too.
+
+A worker that starts has to import PyTorch, which takes longer than the 15 seconds of dask on a busy machine.
+"""
 
 
 def over_workers(orders: Sequence[Order], options: RunOptions) -> Iterator[Outcome]:
