@@ -35,7 +35,7 @@ import torch
 from monai_stcnnt.apps.bundles import bundle_folder, expected_remarks, open_inference
 from monai_stcnnt.data import SeriesReader, open_series
 from monai_stcnnt.data.formats.dicom.slabs import DicomSlabs
-from monai_stcnnt.data.formats.nifti_slabs import NiftiSlabs
+from monai_stcnnt.data.formats.nifti import NiftiSlabs
 from monai_stcnnt.data.formats.nifti_writer import NiftiSink
 from monai_stcnnt.data.sinks import RecordSink, SeriesSink
 from monai_stcnnt.data.slabs import MemorySlabs

@@ -9,6 +9,7 @@ import os
 import shutil
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, get_args
 
@@ -20,16 +21,15 @@ from monai_stcnnt.apps.batch.manifest import Recipe, SeriesRow
 from monai_stcnnt.apps.batch.publish import UNFINISHED
 from monai_stcnnt.apps.batch.run import RunResult, run_series
 from monai_stcnnt.apps.batch.tasks import RunOptions, SeriesEngine, SeriesTask
-from monai_stcnnt.apps.bundles import bundle_checksum, bundle_folder, expected_remarks, open_inference
+from monai_stcnnt.apps.bundles import bundle_checksum, bundle_folder, expected_remarks, open_inference, provenance_of
 from monai_stcnnt.apps.noise import write_noise
-from monai_stcnnt.apps.origin import origin_of, provenance_of
 from monai_stcnnt.apps.review.index import write_index
 from monai_stcnnt.apps.review.names import check_report_name
 from monai_stcnnt.apps.review.reports import write_qc, write_report
 from monai_stcnnt.apps.review.review import Review, review_series
 from monai_stcnnt.data import SaveSeries, SeriesRecord, read_series
 from monai_stcnnt.data.provenance import sidecar_path
-from monai_stcnnt.engines.series_noise import noise_map_record
+from monai_stcnnt.engines.series_frames import noise_map_record
 from monai_stcnnt.engines.streamed_denoising import StreamedDenoiser
 from monai_stcnnt.errors import NoiseModelError, OptionError
 from monai_stcnnt.mri.noise_model import NoiseModel
@@ -72,6 +72,7 @@ class DenoiseOptions(RunOptions):
     """
 
     suffix: ClassVar[str] = "denoised"
+    writes: ClassVar[tuple[str, ...]] = ("report", "qc")
     skips: ClassVar[frozenset[str]] = frozenset({"denoised", "segmented"})
     has_recipe: ClassVar[tuple[str, ...]] = (
         "output_format", "force", "frame_axis", "noise_sigma", "noise_map", "noise_spectrum", "acquired_matrix",
@@ -125,11 +126,6 @@ class DenoiseOptions(RunOptions):
         if self.sw_batch_size is not None and self.sw_batch_size < 1:
             raise OptionError(f"sw_batch_size is {self.sw_batch_size}. Give a number of windows from 1 on.")
 
-    @property
-    def written(self) -> list[Path]:
-        """Files that are written beside the results."""
-        return super().written if self.qc is None else [*super().written, self.qc]
-
     def _check_noise(self) -> None:
         for name in ("noise_sigma", "strength"):
             value = getattr(self, name)
@@ -142,10 +138,10 @@ class DenoiseOptions(RunOptions):
         except NoiseModelError as error:
             raise OptionError(str(error)) from error
 
+    @cached_property
     def recipe(self) -> Recipe:
         """What results depend on beside their input."""
-        options = {name: str(x) if isinstance(x, Path) else x for name, x in self.recipe_options().items()}
-        return Recipe(__version__, bundle_checksum(bundle_folder(BUNDLE, self.bundle)), options)
+        return Recipe(__version__, bundle_checksum(bundle_folder(BUNDLE, self.bundle)), self.recipe_options())
 
     def bundle_entries(self) -> dict[str, Any]:
         """Entries of the bundle's config for what is not its own choice."""
@@ -257,7 +253,7 @@ class Denoiser(SeriesEngine):
         self.engine.logger.setLevel(logging.CRITICAL)  # what goes wrong is raised, and said once
         self.device = str(self.engine.state.device)
         self.frame_axis = self.engine.frame_axis if options.frame_axis == "auto" else options.frame_axis
-        self.provenance = provenance_of(options.suffix, bundle_folder(BUNDLE, options.bundle), options.recipe())
+        self.provenance = provenance_of(options.suffix, bundle_folder(BUNDLE, options.bundle), options.recipe)
 
     def run(self, task: SeriesTask, target: Path, uid_seed: str = "") -> dict[str, Any]:
         """Denoise one series; see :meth:`SeriesEngine.run`."""
@@ -308,7 +304,7 @@ class Denoiser(SeriesEngine):
             told = read_series(task.gmap or self.options.noise_map, check=False).magnitude  # type: ignore[arg-type]
             gmap = told if task.gmap is not None else told / sigma
         source = "estimated from the image" if self.options.noise_sigma is None else "given"
-        origin = origin_of(self.provenance, self.device, source, date[:16].replace("T", " ") + " UTC")
+        origin = self.provenance.in_words(self.device, source, date[:16].replace("T", " ") + " UTC")
         if noise is not None:
             origin = {**origin, "Noise": noise.describe()}
         found = review_series(before, after, sigma=sigma, gmap=gmap, title=task.name, origin=origin)

@@ -12,8 +12,7 @@ from typing import Any
 from monai_stcnnt.data import SeriesReader, SeriesRecord, list_series, write_series
 from monai_stcnnt.data.formats.registry import list_images
 from monai_stcnnt.data.paths import write_aside
-from monai_stcnnt.engines.series_frames import SeriesFrames, read_map
-from monai_stcnnt.engines.series_noise import estimate_series_noise, noise_map_record
+from monai_stcnnt.engines.series_frames import SeriesFrames, estimate_series_noise, noise_map_record, read_map
 from monai_stcnnt.mri.noise_model import NoiseModel
 from monai_stcnnt.transforms import NoiseOptions
 
@@ -96,7 +95,7 @@ def write_noise(levels: SeriesRecord, model: NoiseModel, place: Path) -> Path:
     """Write the level of the noise at every voxel as NIfTI, and the model as JSON.
 
     Args:
-        levels: see :func:`~monai_stcnnt.engines.series_noise.noise_map_record`.
+        levels: see :func:`~monai_stcnnt.engines.series_frames.noise_map_record`.
         model: the noise.
         place: where to, without an ending.
 

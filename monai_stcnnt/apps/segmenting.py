@@ -7,6 +7,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -20,10 +21,9 @@ from monai_stcnnt.apps.batch.manifest import Recipe, SeriesRow
 from monai_stcnnt.apps.batch.publish import UNFINISHED
 from monai_stcnnt.apps.batch.run import RunResult, run_series
 from monai_stcnnt.apps.batch.tasks import RunOptions, SeriesEngine, SeriesTask
-from monai_stcnnt.apps.bundles import bundle_checksum, bundle_folder, expected_remarks, open_inference
+from monai_stcnnt.apps.bundles import bundle_checksum, bundle_folder, expected_remarks, open_inference, provenance_of
 from monai_stcnnt.apps.denoising import DenoiseOptions
 from monai_stcnnt.apps.heart_figures import HeartEvidence
-from monai_stcnnt.apps.origin import provenance_of
 from monai_stcnnt.apps.review.bulls_eye import bulls_eye_plot
 from monai_stcnnt.apps.review.names import check_report_name, report_names
 from monai_stcnnt.apps.review.segmentation import segmentation_report
@@ -54,6 +54,7 @@ class SegmentOptions(RunOptions):
     """
 
     suffix: ClassVar[str] = "seg"
+    writes: ClassVar[tuple[str, ...]] = ("report", "csv")
     skips: ClassVar[frozenset[str]] = frozenset({"segmented"})
     has_recipe: ClassVar[tuple[str, ...]] = ("output_format", "force", "denoise", "architecture")
 
@@ -80,11 +81,6 @@ class SegmentOptions(RunOptions):
             check_table_path(self.csv)
 
     @property
-    def written(self) -> list[Path]:
-        """Files that are written beside the results."""
-        return super().written if self.csv is None else [*super().written, self.csv]
-
-    @property
     def denoising(self) -> DenoiseOptions:
         """How series are denoised first."""
         return DenoiseOptions(
@@ -96,11 +92,12 @@ class SegmentOptions(RunOptions):
             force=self.force,
         )
 
+    @cached_property
     def recipe(self) -> Recipe:
         """What results depend on beside their input."""
         checksum = bundle_checksum(bundle_folder(BUNDLE, self.bundle))
         if self.denoise:
-            checksum += self.denoising.recipe().bundle
+            checksum += self.denoising.recipe.bundle
         return Recipe(__version__, checksum, self.recipe_options())
 
     def open_engine(self) -> Segmenter:
@@ -217,7 +214,7 @@ class Segmenter(SeriesEngine):
         self.evaluator.interrupt_resume_enabled = False  # after a failure, the next run is another series
         self.evaluator.logger.setLevel(logging.CRITICAL)  # what goes wrong is raised, and said once
         self.device = str(self.evaluator.state.device)
-        self.provenance = provenance_of("segmented", folder, options.recipe())
+        self.provenance = provenance_of("segmented", folder, options.recipe)
         self.names = _class_names(workflow.parser, folder)
         self.denoiser = options.denoising.open_engine() if options.denoise else None
 

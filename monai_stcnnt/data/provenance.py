@@ -72,6 +72,29 @@ class Provenance:
             facts["Options"] = dict(self.options)
         return replace(record, metadata={**record.metadata, KEY: facts})
 
+    def in_words(self, device: str, sigma_from: str, date: str) -> dict[str, str]:
+        """Say the same in words for a page, with what differs from run to run.
+
+        Args:
+            device: where the result was computed.
+            sigma_from: where the noise level came from.
+            date: when it was made.
+
+        Returns:
+            Names and values.
+        """
+        options = ", ".join(f"{name} {value}" for name, value in self.options.items())
+        facts = {
+            "Software": f"{SOFTWARE} {self.version}",
+            "Bundle": f"{self.bundle} {self.bundle_version}".strip(),
+            "Weights and configs": f"SHA-256 {self.bundle_sha256[:16]}" if self.bundle_sha256 else "",
+            "Options": options or "the bundle's own",
+            "Noise level": sigma_from,
+            "Device": device,
+            "Date": date,
+        }
+        return {name: value for name, value in facts.items() if value}
+
 
 def description_of(facts: Mapping[str, Any]) -> str:
     """Say in one sentence how a result came about, for headers.

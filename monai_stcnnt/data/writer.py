@@ -19,7 +19,7 @@ from monai.transforms.io.dictionary import SaveImaged
 from monai.transforms.transform import MapTransform, Transform
 from monai.utils.enums import MetaKeys, TransformBackends
 
-from monai_stcnnt.data.formats.base import OutputDtype, WriteOptions
+from monai_stcnnt.data.formats.base import Format, OutputDtype, WriteOptions
 from monai_stcnnt.data.formats.registry import OutputFormat, format_for, result_extension
 from monai_stcnnt.data.listing import output_path
 from monai_stcnnt.data.paths import check_output_folder
@@ -145,14 +145,15 @@ def write_labels(
 def _write(record: SeriesRecord, path: Path, how: WriteOptions, provenance: Provenance | None) -> Path:
     """Write a result, and what it says about how it came about."""
     marked = record if provenance is None else provenance.mark(record)
-    written = format_for(path).write(marked, path, how)
-    _tell(path, marked)
+    row = format_for(path)
+    written = row.write(marked, path, how)
+    _tell(path, marked, row)
     return written
 
 
-def _tell(path: Path, record: SeriesRecord) -> None:
+def _tell(path: Path, record: SeriesRecord, row: Format) -> None:
     """Write the JSON file beside a result that is a file; DICOM has headers for that."""
-    if KEY in record.metadata and format_for(path).extensions:
+    if KEY in record.metadata and row.extensions:
         write_sidecar(path, record.metadata[KEY])
 
 
@@ -264,8 +265,9 @@ class SaveSeries(Transform):
         if self.class_names is not None:
             return RecordSink(outline, path, self._write, memory)
         marked = outline if self.provenance is None else self.provenance.mark(outline)
-        sink = format_for(path).sink(marked, path, WriteOptions(self.dtype, self.uid_seed), memory)
-        sink.after = lambda: _tell(path, marked)
+        row = format_for(path)
+        sink = row.sink(marked, path, WriteOptions(self.dtype, self.uid_seed), memory)
+        sink.after = lambda: _tell(path, marked, row)
         return sink
 
     def _write(self, record: SeriesRecord, path: Path) -> Path:

@@ -31,8 +31,13 @@ from monai_stcnnt.data import SaveSeries, SeriesReader, SeriesRecord, SeriesSlab
 from monai_stcnnt.data.content import check_mr_content
 from monai_stcnnt.data.slabs import IN_MEMORY, MemorySlabs
 from monai_stcnnt.engines.adaptation import adapt_network, adaptation_windows
-from monai_stcnnt.engines.series_frames import AcquiredFrames, SeriesFrames, typical_value
-from monai_stcnnt.engines.series_noise import estimate_series_noise, slices_apart
+from monai_stcnnt.engines.series_frames import (
+    AcquiredFrames,
+    SeriesFrames,
+    estimate_series_noise,
+    slices_apart,
+    typical_value,
+)
 from monai_stcnnt.errors import NoiseLevelError
 from monai_stcnnt.inferers import FrameSlidingWindowInferer
 from monai_stcnnt.mri.noise_model import NoiseModel
@@ -167,7 +172,7 @@ class StreamedDenoiser(SupervisedEvaluator):
         inferer: what cuts the windows.
         reader: what opens the images.
         noise_sigma: noise standard deviation per component of all series, see
-            :class:`~monai_stcnnt.engines.series_noise.NoiseOptions`.
+            :class:`~monai_stcnnt.engines.series_frames.NoiseOptions`.
         noise_spectrum: see there.
         acquired_matrix: see there.
         strength: factor on the noise level that the network is told.

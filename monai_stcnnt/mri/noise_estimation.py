@@ -89,14 +89,9 @@ def bring_image(image: Tensor, model: NoiseModel, dims: Sequence[int] = (-2, -1)
     """
     spectra = model.spectrum[-len(dims) :]
     if model.kind != "complex":
-        return to_acquired(image, [bare(axis) for axis in spectra], dims)
+        return to_acquired(image, [axis.bare() for axis in spectra], dims)
     turned = demodulate(channels_to_complex(image, -4), model.echo_shift)
     return complex_to_channels(to_acquired(turned, spectra, dims), -4)
-
-
-def bare(axis: AxisSpectrum) -> AxisSpectrum:
-    """The support of a spectrum without its taper."""
-    return AxisSpectrum(axis.size, axis.start, axis.stop)
 
 
 def estimate_noise_model(image: Tensor, known: KnownNoise | None = None, is_volume: bool = False) -> NoiseModel:

@@ -88,7 +88,9 @@ def estimate_noise_field(
     over_frames = image.shape[2] >= 3 and _frames_differ(image)
     distances = (2, 4) if coarse else (1, 2)
     details = [_detail(image, n, over_frames).abs() for n in distances]
-    gains = [_gains(spectra, n) for n in distances]
+    weights = [axis.weights().numpy().astype(np.float64) for axis in spectra]
+    powers = [(np.square(w), _twice(np.square(w))) for w in weights]
+    gains = [_gains(spectra, powers, n) for n in distances]
     power = image.square().sum(1, keepdim=True)
     block = (size, depth)
     details = [detail / gain[0] ** 0.5 for detail, gain in zip(details, gains, strict=True)]
@@ -98,7 +100,7 @@ def estimate_noise_field(
         near = torch.from_numpy(uniform_filter(near.numpy(), (0, 0, 3 if is_volume else 0, 3, 3), mode="nearest"))
         ratios = [gain[1] / gain[0] for gain in gains]
         values, anatomy = _of_magnitudes(values, details, ratios, near, block, num_coils)
-        values = _with_air(values, image, power, spectra, block, num_coils)
+        values = _with_air(values, image, power, spectra, powers, block, num_coils)
     else:
         values, anatomy = _or_air(values, anatomy, power, block)
     square = _blockwise(power, *block, "mean")
@@ -165,13 +167,13 @@ def _with_air(
     image: Tensor,
     power: Tensor,
     spectra: Sequence[AxisSpectrum],
+    powers: Sequence[tuple[np.ndarray, np.ndarray]],
     block: tuple[int, int],
     num_coils: int,
 ) -> np.ndarray:
     """Fill in the levels of blocks whose magnitudes are distributed as in air, from their mean square."""
     kept = 1.0
-    for axis in spectra:
-        twice = _twice(axis)
+    for axis, (_, twice) in zip(spectra, powers, strict=True):
         kept *= float(twice[axis.start : axis.stop].sum() / twice.sum())
     bias, variance = (float(x) for x in rician_shape(np.zeros(()), num_coils))
     expected = bias**2 + variance * kept
@@ -230,23 +232,24 @@ def _detail(image: Tensor, distance: int, over_frames: bool) -> Tensor:
     return torch.nn.functional.pad(image, pads, mode="replicate")
 
 
-def _twice(axis: AxisSpectrum) -> np.ndarray:
+def _twice(power: np.ndarray) -> np.ndarray:
     """Power of noise along an axis convolved with itself: the spectrum of the square of its correlation."""
-    power = np.square(axis.weights().numpy().astype(np.float64))
-    return np.roll(np.fft.ifft(np.square(np.abs(np.fft.fft(power)))).real, axis.size // 2)
+    return np.roll(np.fft.ifft(np.square(np.abs(np.fft.fft(power)))).real, len(power) // 2)
 
 
-def _gains(spectra: Sequence[AxisSpectrum], distance: int) -> tuple[float, float]:
+def _gains(
+    spectra: Sequence[AxisSpectrum], powers: Sequence[tuple[np.ndarray, np.ndarray]], distance: int
+) -> tuple[float, float]:
     """Variance of the differences of noise with these spectra, and of noise with them convolved with themselves.
 
     Both are of an image on the acquired matrix whose noise has variance 1 on the matrix of the file.
     """
     gains = [1.0, 1.0]
-    for axis in spectra:
+    for axis, both in zip(spectra, powers, strict=True):
         inside = slice(axis.start, axis.stop)
         turn = 2 * np.pi * distance * (np.arange(axis.start, axis.stop) - axis.size // 2) / axis.acquired
         response = np.square(2 * np.cos(turn) - 2) / 6
-        for n, power in enumerate((np.square(axis.weights().numpy().astype(np.float64)), _twice(axis))):
+        for n, power in enumerate(both):
             gains[n] *= float((power[inside] * response).sum() / power.sum())
     return max(gains[0], 1e-3), max(gains[1], 1e-3)
 

@@ -107,6 +107,10 @@ class AxisSpectrum:
         start = size // 2 - acquired // 2
         return cls(size, start, start + acquired)
 
+    def bare(self) -> AxisSpectrum:
+        """The support without its taper."""
+        return AxisSpectrum(self.size, self.start, self.stop)
+
     def weights(self) -> Tensor:
         """Amplitude of the noise at every sample of the axis, ``(size,)``; 0 where there is none."""
         out = torch.zeros(self.size)

@@ -20,8 +20,7 @@ from monai_stcnnt.data.content import check_image
 from monai_stcnnt.data.record import SeriesRecord
 from monai_stcnnt.data.slabs import IN_MEMORY, MemorySlabs
 from monai_stcnnt.data.writer import SaveSeries
-from monai_stcnnt.engines.series_frames import SeriesFrames
-from monai_stcnnt.engines.series_noise import estimate_series_noise
+from monai_stcnnt.engines.series_frames import SeriesFrames, estimate_series_noise
 from monai_stcnnt.engines.streamed_denoising import StreamedDenoiser, denoise_series
 from monai_stcnnt.transforms import NoiseOptions
 

@@ -27,7 +27,7 @@ from torch import Tensor
 
 from monai_stcnnt.errors import NoiseLevelError, NoiseModelError
 from monai_stcnnt.mri.channels import channels_to_complex, complex_to_channels
-from monai_stcnnt.mri.noise_estimation import KnownNoise, bare, estimate_noise_model
+from monai_stcnnt.mri.noise_estimation import KnownNoise, estimate_noise_model
 from monai_stcnnt.mri.noise_model import (
     NoiseModel,
     demodulate,
@@ -291,14 +291,14 @@ class ToAcquiredMatrix(_AroundDenoiser):
     """
 
     def _there(self, image: Tensor, model: NoiseModel) -> Tensor:
-        axes = [bare(axis) for axis in model.spectrum]
+        axes = [axis.bare() for axis in model.spectrum]
         if image.shape[1] != 2:
             return to_acquired(image, axes, _DIMS)
         turned = demodulate(channels_to_complex(image, 1), model.echo_shift)
         return complex_to_channels(to_acquired(turned, axes, _DIMS), 1)
 
     def _back(self, changed: Tensor, image: Tensor, there: Tensor, model: NoiseModel) -> Tensor:
-        axes = [bare(axis) for axis in model.spectrum]
+        axes = [axis.bare() for axis in model.spectrum]
         if image.shape[1] == 2:
             change = from_acquired(channels_to_complex(changed - there, 1), axes, _DIMS)
             return image + complex_to_channels(demodulate(change, [-s for s in model.echo_shift]), 1)

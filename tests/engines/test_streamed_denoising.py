@@ -20,8 +20,7 @@ from monai.data.meta_tensor import MetaTensor
 from monai_stcnnt.apps import denoise
 from monai_stcnnt.apps.bundles import bundle_folder, expected_remarks, open_inference, windows_at_once
 from monai_stcnnt.data import SaveSeries, open_series, read_series
-from monai_stcnnt.engines.series_frames import SeriesFrames
-from monai_stcnnt.engines.series_noise import estimate_series_noise
+from monai_stcnnt.engines.series_frames import SeriesFrames, estimate_series_noise
 from monai_stcnnt.engines.streamed_denoising import denoise_series
 from monai_stcnnt.errors import ChangedFileError, GFactorMapError, NoiseLevelError
 from monai_stcnnt.inferers import FrameSlidingWindowInferer

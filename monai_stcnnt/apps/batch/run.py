@@ -137,7 +137,7 @@ def run_series(options: RunOptions) -> RunResult:
     options = options.absolute() if options.is_shared else options
     if not options.is_shared:
         check_device(options.device)
-    recipe = options.recipe()
+    recipe = options.recipe
     before = read_manifest(options.folder)
     tasks = list_tasks(options, before)
     for folder in dict.fromkeys([options.folder, *(path.parent for path in options.written)]):

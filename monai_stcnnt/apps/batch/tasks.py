@@ -23,7 +23,7 @@ from monai_stcnnt.data.formats.registry import (
     OutputFormat,
     files_of,
     format_for,
-    format_of,
+    image_format,
     list_images,
     result_extension,
 )
@@ -129,6 +129,8 @@ class RunOptions(ABC):
     """What is added to the names of results."""
     has_recipe: ClassVar[tuple[str, ...]] = ("output_format", "force")
     """Options that change a result."""
+    writes: ClassVar[tuple[str, ...]] = ("report",)
+    """Options that name a file to write beside the results."""
     skips: ClassVar[frozenset[str]] = frozenset()
     """Images that are left out, by what this package did to make them."""
 
@@ -187,7 +189,7 @@ class RunOptions(ABC):
     @property
     def written(self) -> list[Path]:
         """Files that are written beside the results."""
-        return [path for path in (self.report,) if path is not None]
+        return [path for name in self.writes if (path := getattr(self, name)) is not None]
 
     def absolute(self) -> Self:
         """The same with paths that hold from any current folder."""
@@ -195,6 +197,7 @@ class RunOptions(ABC):
         paths: dict[str, Any] = {name: path.absolute() for name, path in values.items() if isinstance(path, Path)}
         return replace(self, **paths)
 
+    @property
     @abstractmethod
     def recipe(self) -> Recipe:
         """What results depend on beside their input."""
@@ -206,7 +209,8 @@ class RunOptions(ABC):
     def recipe_options(self) -> dict[str, Any]:
         """The options of a recipe, in JSON's types."""
         values = {name: getattr(self, name) for name in self.has_recipe}
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+        json_types = {tuple: list, type(Path()): str}
+        return {name: json_types.get(type(value), lambda same: same)(value) for name, value in values.items()}
 
 
 def list_tasks(options: RunOptions, manifest: Mapping[str, SeriesRow]) -> list[SeriesTask]:
@@ -235,7 +239,7 @@ def list_tasks(options: RunOptions, manifest: Mapping[str, SeriesRow]) -> list[S
     for row in manifest.values():
         known.setdefault(row.input, []).append(row)
     if options.series is not None:
-        tasks = [_aimed(_task(options.input, options, options.series), options)]
+        tasks = [_aimed(_task(options.input, options, files_of(options.input), options.series), options)]
     else:
         entries = [e for e in list_series(options.input) if not Path(os.path.realpath(e)).is_relative_to(output)]
         tasks = [task for entry in entries for task in _tasks_of(entry, options, known, is_only=len(entries) == 1)]
@@ -284,13 +288,13 @@ def _check_apart(tasks: Sequence[SeriesTask], options: RunOptions) -> None:
             raise OutputNotWritableError(f"{path} is the input {inputs[key]} itself. Choose another name or folder.")
 
 
-def _task(entry: Path, options: RunOptions, series: str = "") -> SeriesTask:
+def _task(entry: Path, options: RunOptions, files: Sequence[Path], series: str = "") -> SeriesTask:
     """The task of a path, without the place of its result."""
     name = entry.relative_to(options.root).as_posix() if entry != options.root else entry.resolve().name
     gmap = None if options.gmap is None else gfactor_map_of(entry, options.root, options.gmap)
-    task = SeriesTask(name, "", entry, series, gmap)
-    files = task.files
-    return replace(task, stamp=stamp_of(files), size=sum(file.stat().st_size for file in files))
+    files = files if gmap is None else [*files, *files_of(gmap)]
+    size = sum(file.stat().st_size for file in files)
+    return SeriesTask(name, "", entry, series, gmap, size=size, stamp=stamp_of(files))
 
 
 def _tasks_of(
@@ -298,12 +302,12 @@ def _tasks_of(
 ) -> list[SeriesTask]:
     """The tasks of one file or folder; one of several that cannot be looked into is known to fail."""
     try:
-        task = _task(entry, options)
-        before = [row for row in known.get(task.input, ()) if row.input_stamp == task.stamp and row.series]
-        if before and all(row.status in ("done", "refused") for row in before):
-            return [_aimed(_as_known(task, row), options) for row in before]
-        row = format_of(entry)
-        if row is not None and not row.holds_several:
+        row = image_format(entry)
+        task = _task(entry, options, row.files_of(entry))
+        before = [one for one in known.get(task.input, ()) if one.input_stamp == task.stamp and one.series]
+        if before and all(one.status in ("done", "refused") for one in before):
+            return [_aimed(_as_known(task, one), options) for one in before]
+        if not row.holds_several:
             return [] if _is_own(sidecar_action(entry), entry, options) else [_aimed(task, options)]
         listed = list_images(entry, check=False, stacks=options.stack)
         found = _in_stacks([one for one in listed if not _is_own(one.made, entry, options)])
@@ -357,10 +361,11 @@ def _without_collisions(tasks: Sequence[SeriesTask]) -> list[SeriesTask]:
     owners: dict[str, str] = {}
     result = []
     for task in tasks:
-        owner = owners.setdefault(task.target, task.name)
-        if owner != task.name:
+        name = task.name
+        owner = owners.setdefault(task.target, name)
+        if owner != name:
             message = f"OutputNotWritableError: {owner} becomes {task.target} as well. Rename one of them."
-            task = replace(task, target=f"{task.target} of {task.name}", status="failed", error=message)
+            task = replace(task, target=f"{task.target} of {name}", status="failed", error=message)
         result.append(task)
     return result
 

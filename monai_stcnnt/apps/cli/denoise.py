@@ -4,9 +4,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
@@ -27,7 +26,7 @@ from monai_stcnnt.apps.cli.common import (
     work,
 )
 
-__all__ = ["DENOISE_EXAMPLES", "denoise", "figure_columns"]
+__all__ = ["DENOISE_EXAMPLES", "denoise"]
 
 DENOISE_EXAMPLES = examples(
     "denoise scan.nii.gz denoised.nii.gz --report report.html",
@@ -100,6 +99,7 @@ def denoise(
     """
     set_up_logging(quiet=quiet, verbose=verbose)
     from monai_stcnnt.apps.denoising import DenoiseOptions, run_denoising
+    from monai_stcnnt.apps.review.figures import figure_columns
 
     options = DenoiseOptions(
         input=input, output=output, series=series, output_format="nifti" if nifti else "same", gmap=gmap,
@@ -118,29 +118,3 @@ def denoise(
         for target, found in figures.items()
     }
     tell(result, entries, figure_columns(figures), json=json, quiet=quiet)
-
-
-def figure_columns(figures: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, str]]:
-    """What the table says of each result.
-
-    Args:
-        figures: of quality control, by the target of the result.
-
-    Returns:
-        Heading, then the text by the target.
-    """
-    from monai_stcnnt.apps.review.figures import FIGURES
-
-    columns = {
-        figure.column: {
-            target: figure.text(found[figure.name]) for target, found in figures.items() if found.get(figure.name)
-        }
-        for figure in FIGURES
-        if figure.column
-    }
-    columns["flagged"] = {
-        target: ", ".join(flag["name"] for flag in found["flags"]) or "no"
-        for target, found in figures.items()
-        if "flags" in found
-    }
-    return columns

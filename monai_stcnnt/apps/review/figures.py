@@ -14,10 +14,10 @@ are made from it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -29,7 +29,17 @@ from monai_stcnnt.metrics import residual_whiteness
 from monai_stcnnt.mri.noise_level import wavelet_noise_level
 from monai_stcnnt.mri.rician import rician_shape
 
-__all__ = ["FIGURES", "Compared", "Figure", "Measured", "compare", "figure_table", "limits", "measure"]
+__all__ = [
+    "FIGURES",
+    "Compared",
+    "Figure",
+    "Measured",
+    "compare",
+    "figure_columns",
+    "figure_table",
+    "limits",
+    "measure",
+]
 
 _LARGE = 5.0  # standard deviations
 _EDGES, _FLAT, _MOVING = 90, 50, 90  # percentiles of the local contrast, and of the change over time
@@ -213,6 +223,30 @@ def figure_table() -> str:
     """The table of the figures in Markdown, for the documentation."""
     rows = [(f"`{figure.name}`", figure.meaning, figure.rule) for figure in FIGURES]
     return "\n".join(f"| {' | '.join(row)} |" for row in [("Figure", "What it is", "Flagged"), ("---",) * 3, *rows])
+
+
+def figure_columns(figures: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, str]]:
+    """What the table says of each result.
+
+    Args:
+        figures: of quality control, by the target of the result.
+
+    Returns:
+        Heading, then the text by the target.
+    """
+    columns = {
+        figure.column: {
+            target: figure.text(found[figure.name]) for target, found in figures.items() if found.get(figure.name)
+        }
+        for figure in FIGURES
+        if figure.column
+    }
+    columns["flagged"] = {
+        target: ", ".join(flag["name"] for flag in found["flags"]) or "no"
+        for target, found in figures.items()
+        if "flags" in found
+    }
+    return columns
 
 
 def _snr_before(series: Compared) -> float:

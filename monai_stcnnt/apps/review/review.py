@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -38,7 +39,6 @@ class Review:
     Attributes:
         before: the series as it was.
         after: the denoised series.
-        residual: what was removed ``(T, Z, Y, X)``, see :func:`~monai_stcnnt.apps.review.views.residual_signal`.
         sigma: noise standard deviation per component in the units of the series; None where unknown.
         figures: of quality control; none where the noise level is unknown.
         title: a heading, usually the scan's name.
@@ -47,11 +47,15 @@ class Review:
 
     before: SeriesRecord
     after: SeriesRecord
-    residual: np.ndarray
     sigma: float | None
     figures: tuple[Measured, ...]
     title: str = ""
     origin: Mapping[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def residual(self) -> np.ndarray:
+        """What was removed ``(T, Z, Y, X)``, see :func:`~monai_stcnnt.apps.review.views.residual_signal`."""
+        return residual_signal(self.before, self.after)
 
     @property
     def flags(self) -> tuple[Flag, ...]:
@@ -129,4 +133,4 @@ def review_series(
             f"The g-factor map has the size {gmap.shape}, and the image {shape}. Give a map of its size."
         )
     figures = () if sigma is None else measure(compare(before, after, sigma, gmap))
-    return Review(before, after, residual_signal(before, after), sigma, figures, title, origin or {})
+    return Review(before, after, sigma, figures, title, origin or {})

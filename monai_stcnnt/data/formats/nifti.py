@@ -5,30 +5,49 @@
 Read with nibabel: 2D, 3D and 4D images, real or complex, NIfTI-1 and NIfTI-2. A fifth axis of size 2 that the header
 does not call a vector holds real and imaginary part. The record keeps the header, so that what is written has the
 same number of axes, qform, sform, units and frame time as what was read.
+
+A large file is read a slab at a time, through nibabel's proxies. A compressed one has no places to jump to: it is
+unpacked once, to a file without a name that is gone when it is closed, whatever happens.
 """
 
 from __future__ import annotations
 
+import io
+import tempfile
+import weakref
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from typing import IO
+
+import numpy as np
+from nibabel.arrayproxy import ArrayProxy
 
 from monai_stcnnt.data.formats.base import NIFTI_EXTENSION, Format, SeriesSummary, WriteOptions, refuse_series
 from monai_stcnnt.data.formats.nifti_header import (
+    NIFTI_FAILURES,
     NIFTI_SUFFIXES,
+    NiftiFile,
+    check_nifti_size,
     description_in,
     header_file,
+    most_nifti_bytes,
     open_nifti,
+    opener_of,
+    unreadable_nifti,
     values_file,
 )
-from monai_stcnnt.data.formats.nifti_slabs import NiftiSlabs
 from monai_stcnnt.data.formats.nifti_writer import NiftiSink, write_nifti
 from monai_stcnnt.data.provenance import action_of
 from monai_stcnnt.data.record import SeriesRecord
 from monai_stcnnt.data.sinks import SeriesSink
 from monai_stcnnt.data.slabs import IN_MEMORY, SeriesSlabs
+from monai_stcnnt.errors import OutputNotWritableError, StcnntError
 
-__all__ = ["Nifti", "read_nifti"]
+__all__ = ["Nifti", "NiftiSlabs", "read_nifti"]
+
+_CHUNK = 1 << 22
 
 
 def read_nifti(path: str | Path) -> SeriesRecord:
@@ -106,3 +125,90 @@ class Nifti(Format):
         if how.dtype in ("float32", "float64"):
             return NiftiSink(outline, path, how.dtype)
         return super().sink(outline, path, how, memory)
+
+
+class NiftiSlabs(SeriesSlabs):
+    """A NIfTI file that is read a slab at a time.
+
+    Args:
+        file: the file, its header read.
+        scratch: folder to unpack a compressed file in; by default the system's own for such files.
+        in_memory: unpack it in memory.
+
+    Raises:
+        UnreadableFileError: if it is damaged.
+        OutputNotWritableError: if there is no room to unpack it.
+    """
+
+    def __init__(self, file: NiftiFile, scratch: str | Path | None = None, *, in_memory: bool = False) -> None:
+        super().__init__(file.outline, [file.path, file.values_path])
+        self.file = file
+        content, size = _unpack(file, scratch, in_memory) if file.is_packed else _open(file)
+        self._content = content
+        weakref.finalize(self, content.close)
+        try:
+            check_nifti_size(file, size)
+        except Exception:
+            content.close()
+            raise
+        proxy = file.image.dataobj
+        spec = (proxy.shape, proxy.dtype, proxy.offset, proxy.slope, proxy.inter)  # type: ignore[attr-defined]
+        self._proxy = ArrayProxy(content, spec, mmap=False)
+
+    def _read(self, frames: slice, slices: slice) -> np.ndarray:
+        """Read some frames of some slices as they are in the files."""
+        ndim = len(self._proxy.shape)
+        where = (slice(None), slice(None), slices, frames, slice(None))[:ndim] + (slice(None),) * (ndim - 5)
+        try:
+            values = np.asarray(self._proxy[where])
+        except NIFTI_FAILURES as error:
+            self.watch.check()
+            raise unreadable_nifti(self.file.path, error) from error
+        self.watch.check()
+        return self.file.channels(values)
+
+    def release(self) -> None:
+        """Close the file."""
+        self._content.close()
+
+
+def _open(file: NiftiFile) -> tuple[IO[bytes], int]:
+    try:
+        return open(file.values_path, "rb"), file.values_path.stat().st_size
+    except OSError as error:
+        raise unreadable_nifti(file.path, error) from error
+
+
+def _unpack(file: NiftiFile, scratch: str | Path | None, in_memory: bool) -> tuple[IO[bytes], int]:
+    """Unpack a file and tell its size; the checksum at its end is looked at on the way."""
+    size, most = 0, most_nifti_bytes(file.image)
+    with ExitStack() as stack:
+        try:
+            unpacked: IO[bytes] = io.BytesIO() if in_memory else tempfile.TemporaryFile(dir=scratch)  # noqa: SIM115
+            content = stack.enter_context(unpacked)
+            packed = stack.enter_context(opener_of(file.path)(file.path, "rb"))
+            while size <= most and (block := _read_block(file, packed)):
+                size += len(block)
+                content.write(block)
+            content.flush()
+        except StcnntError:
+            raise
+        except OSError as error:
+            raise _no_room(file, scratch, error) from error
+        packed.close()
+        stack.pop_all()
+    return content, size
+
+
+def _read_block(file: NiftiFile, packed: IO[bytes]) -> bytes:
+    try:
+        return packed.read(_CHUNK)
+    except NIFTI_FAILURES as error:
+        raise unreadable_nifti(file.path, error) from error
+
+
+def _no_room(file: NiftiFile, scratch: str | Path | None, error: OSError) -> OutputNotWritableError:
+    where = scratch if scratch is not None else tempfile.gettempdir()
+    return OutputNotWritableError(
+        f"{file.path} cannot be unpacked in {where}: {error.strerror or error}. Make room there, or unpack it yourself."
+    )

@@ -11,6 +11,7 @@ import math
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +110,7 @@ class NiftiFile:
         """Whether the file is compressed, whatever its name says."""
         return opener_of(self.path) is not open
 
-    @property
+    @cached_property
     def outline(self) -> SeriesRecord:
         """The record without its values."""
         return outline_of(self.shape, self.affine, self.frame_times, self.metadata)

@@ -136,7 +136,7 @@ class NiftiSink(SeriesSink):
         _, times, places, *_ = self.outline.array.shape
         if self.background is not None:
             values = np.where(self.background[slices], np.float32(np.nan), values)
-        if self.outline.kind == "magnitude" or self.is_pair:
+        if self.file_dtype.kind == "f":
             parts = values.astype(self.file_dtype)
         else:
             parts = (values[:1] + 1j * values[1:]).astype(self.file_dtype)

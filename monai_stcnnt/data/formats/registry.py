@@ -169,7 +169,7 @@ def open_series(
         StcnntError: the other errors of :func:`read_series`.
     """
     path = check_exists(path)
-    slabs = image_format(path).open(path, series=series, memory=memory, scratch=scratch)
+    slabs = _row_of(path).open(path, series=series, memory=memory, scratch=scratch)
     if check:
         try:
             slabs.check_values()
@@ -199,7 +199,7 @@ def list_images(
         EmptyImageError: if a folder holds no image.
     """
     path = check_exists(path)
-    return image_format(path).list(path, check=check, progress=progress, stacks=stacks)
+    return _row_of(path).list(path, check=check, progress=progress, stacks=stacks)
 
 
 def files_of(path: str | Path) -> list[Path]:
@@ -251,7 +251,11 @@ def image_format(path: str | Path) -> Format:
         NotAnImageError: if a file is of a kind that is not read.
         EmptyImageError: if a folder holds no image of its own.
     """
-    path = check_exists(path)
+    return _row_of(check_exists(path))
+
+
+def _row_of(path: Path) -> Format:
+    """The row of a path that is there."""
     found = format_of(path)
     if found is not None:
         return found

@@ -12,9 +12,8 @@ import pytest
 import torch
 from scipy import ndimage
 
-from monai_stcnnt.apps.cli.denoise import figure_columns
 from monai_stcnnt.apps.review import figures
-from monai_stcnnt.apps.review.figures import FIGURES, Figure, figure_table, limits
+from monai_stcnnt.apps.review.figures import FIGURES, Figure, figure_columns, figure_table, limits
 from monai_stcnnt.apps.review.html import html_page
 from monai_stcnnt.apps.review.reports import write_qc
 from monai_stcnnt.apps.review.review import review_series
