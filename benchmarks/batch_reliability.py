@@ -260,8 +260,7 @@ def kill_one(source: Path, output: Path, expected: Digests, cluster: LocalCluste
     shutil.rmtree(output, ignore_errors=True)
     address = cluster.scheduler_address
     with Client(address) as client:
-        client.wait_for_workers(WORKERS_KILLED, timeout=600)  # what replaces a killed one has to start first
-        workers = list(client.run(os.getpid).values())
+        workers = processes_of(client)
     with _watched(output, expected) as seen:
         process = submit(source, output, address)
         time.sleep(moment)
@@ -279,6 +278,16 @@ def kill_one(source: Path, output: Path, expected: Digests, cluster: LocalCluste
     same = process.exitcode == 0 and digests_of(output) == expected
     shutil.rmtree(output)
     return Trial(victim, round(moment, 2), before, same, looks, faults[:5], hidden)
+
+
+def processes_of(client: Client) -> list[int]:
+    """Numbers of the workers' processes, when as many answer as there have to be: what replaces one has to start."""
+    found: list[int] = []
+    while len(found) < WORKERS_KILLED:
+        client.wait_for_workers(WORKERS_KILLED, timeout=600)
+        answers = client.run(os.getpid, on_error="return").values()
+        found = [answer for answer in answers if isinstance(answer, int)]
+    return found
 
 
 def kill_often(source: Path, work: Path, expected: Digests, times: int, seed: int) -> list[Trial]:

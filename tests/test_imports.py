@@ -21,23 +21,23 @@ HEADER = ["# Copyright (c) monai_stcnnt contributors", "# SPDX-License-Identifie
 
 # What each part may import. A part that is not in the table is refused: its place has to be decided first.
 LOWER = {
-    "errors", "indices", "phase_units", "mri", "transforms", "losses", "metrics", "networks", "checkpoints", "data",
+    "errors", "tensors", "phase_units", "mri", "transforms", "losses", "metrics", "networks", "checkpoints", "data",
     "inferers",
 }  # fmt: skip
 MAY_IMPORT: dict[str, set[str]] = {
     "": set(),
     "__main__": {"apps"},
     "errors": set(),
-    "indices": set(),
+    "tensors": {"errors"},
     "phase_units": {"errors"},
     "mri": {"errors", "phase_units"},
-    "transforms": {"errors", "indices", "mri"},
+    "transforms": {"errors", "tensors", "mri"},
     "losses": {"errors", "mri"},
     "metrics": {"errors", "mri"},
-    "networks": {"errors", "indices"},
+    "networks": {"errors", "tensors"},
     "checkpoints": {"errors", "networks"},
     "data": {"errors", "phase_units", "mri"},
-    "inferers": {"errors", "indices", "mri"},
+    "inferers": {"errors", "tensors", "mri"},
     "engines": LOWER,
     "handlers": LOWER | {"engines"},
     "apps": LOWER | {"engines", "handlers"},
@@ -47,7 +47,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 MAY_NOT_USE: dict[str, set[str]] = {
     "": {"monai", "torch"},
     "errors": {"monai", "torch"},
-    "indices": {"monai"},
+    "tensors": {"monai"},
     "phase_units": {"monai", "torch"},
     "mri": {"monai"},
 }

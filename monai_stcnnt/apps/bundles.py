@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-import json
 import logging
 import sys
 import warnings
@@ -15,16 +14,12 @@ from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from monai.bundle import ConfigWorkflow
 
-from monai_stcnnt.data.provenance import Provenance
 from monai_stcnnt.errors import MissingFileError, OptionError, StcnntError
-
-if TYPE_CHECKING:
-    from monai_stcnnt.apps.batch.manifest import Recipe
 
 __all__ = [
     "bundle_checksum",
@@ -34,7 +29,6 @@ __all__ = [
     "expected_remarks",
     "open_inference",
     "plain_errors",
-    "provenance_of",
     "show_causes",
     "windows_at_once",
 ]
@@ -70,24 +64,6 @@ def bundle_checksum(folder: Path) -> str:
             with file.open("rb") as content:
                 digest.update(f"{file.name} {hashlib.file_digest(content, 'sha256').hexdigest()}\n".encode())
     return digest.hexdigest()
-
-
-def provenance_of(action: str, bundle: Path, recipe: Recipe) -> Provenance:
-    """Describe how a bundle makes results.
-
-    Args:
-        action: what it does, a past participle such as ``denoised``.
-        bundle: its folder.
-        recipe: what results depend on beside their input.
-
-    Returns:
-        The description; options that were left at the bundle's own choice are not in it.
-    """
-    metadata = bundle / "configs" / "metadata.json"
-    described: dict[str, Any] = json.loads(metadata.read_text(encoding="utf-8")) if metadata.is_file() else {}
-    chosen = {name: value for name, value in recipe.options.items() if value not in (None, False, "same", "auto")}
-    version = str(described.get("version", ""))
-    return Provenance(action, recipe.version, bundle.resolve().name, version, recipe.bundle, chosen)
 
 
 def check_device(name: str) -> None:

@@ -21,7 +21,7 @@ from monai_stcnnt.apps.batch.manifest import Recipe, SeriesRow
 from monai_stcnnt.apps.batch.publish import UNFINISHED
 from monai_stcnnt.apps.batch.run import RunResult, run_series
 from monai_stcnnt.apps.batch.tasks import RunOptions, SeriesEngine, SeriesTask
-from monai_stcnnt.apps.bundles import bundle_checksum, bundle_folder, expected_remarks, open_inference, provenance_of
+from monai_stcnnt.apps.bundles import bundle_checksum, bundle_folder, expected_remarks, open_inference
 from monai_stcnnt.apps.denoising import DenoiseOptions
 from monai_stcnnt.apps.heart_figures import HeartEvidence
 from monai_stcnnt.apps.review.bulls_eye import bulls_eye_plot
@@ -214,7 +214,7 @@ class Segmenter(SeriesEngine):
         self.evaluator.interrupt_resume_enabled = False  # after a failure, the next run is another series
         self.evaluator.logger.setLevel(logging.CRITICAL)  # what goes wrong is raised, and said once
         self.device = str(self.evaluator.state.device)
-        self.provenance = provenance_of("segmented", folder, options.recipe)
+        self.provenance = options.recipe.provenance("segmented", folder)
         self.names = _class_names(workflow.parser, folder)
         self.denoiser = options.denoising.open_engine() if options.denoise else None
 

@@ -140,5 +140,6 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever has the name
     """Import a name of :data:`_LATE`."""
     for module, names in _LATE.items():
         if name in names:
-            return getattr(importlib.import_module(f"{__name__}.{module}"), name)
+            globals()[name] = getattr(importlib.import_module(f"{__name__}.{module}"), name)
+            return globals()[name]
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -15,8 +15,8 @@ from monai.inferers import SlidingWindowInferer
 from monai.utils import BlendMode
 from tqdm import tqdm
 
-from monai_stcnnt.errors import DeviceMemoryError, LayoutError, NetworkOutputError, OptionError
-from monai_stcnnt.indices import reflect_index
+from monai_stcnnt.errors import DeviceMemoryError, LayoutError, OptionError
+from monai_stcnnt.tensors import check_network_output, reflect_index
 
 __all__ = ["FrameSlidingWindowInferer", "pad_to_window"]
 
@@ -242,11 +242,8 @@ class FrameSlidingWindowInferer(SlidingWindowInferer):
                 raise LayoutError(
                     f"The network made {list(out.shape)} of windows {list(batch.shape)}; their size must stay."
                 )
-            if not torch.isfinite(out).all() and torch.isfinite(batch).all():
-                raise NetworkOutputError(
-                    "The network made NaN or infinite values of an image without any. Its weights may be damaged; "
-                    "or compute without amp, or on another device."
-                )
+            if bool(batch.isfinite().all()):
+                check_network_output(out)
             return out
         self.sw_batch_size = len(batch) // 2
         logger.warning(

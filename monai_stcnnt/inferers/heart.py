@@ -14,8 +14,9 @@ from monai.inferers import Inferer
 from torch import Tensor
 from tqdm import tqdm
 
-from monai_stcnnt.errors import LayoutError, NetworkOutputError, OptionError
+from monai_stcnnt.errors import LayoutError, OptionError
 from monai_stcnnt.mri.hearts import VIEW_AREAS, crop_heart, heart_scale, uncrop_heart
+from monai_stcnnt.tensors import check_network_output
 
 __all__ = ["HeartInferer", "motion_map"]
 
@@ -146,8 +147,7 @@ class HeartInferer(Inferer):
 
         def run(clips: Tensor) -> Tensor:
             logits = network(clips, *args, **kwargs).float()
-            if not bool(logits.isfinite().all()):
-                raise NetworkOutputError("The network makes NaN or infinite values of finite ones. Check its weights.")
+            check_network_output(logits)
             return logits.softmax(1)
 
         center = self.find(series, spacing, run)

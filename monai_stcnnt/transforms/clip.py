@@ -14,8 +14,8 @@ from monai.transforms import MapTransform, Randomizable, RandomizableTransform, 
 from monai.utils import convert_to_dst_type, convert_to_tensor
 
 from monai_stcnnt.errors import LayoutError
-from monai_stcnnt.indices import reflect_index
 from monai_stcnnt.mri.snr import foreground_mean
+from monai_stcnnt.tensors import reflect_index
 
 __all__ = [
     "ForegroundReferenced",

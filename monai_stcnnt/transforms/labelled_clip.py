@@ -18,7 +18,7 @@ from monai.transforms.transform import MapTransform, Randomizable
 from monai.utils.type_conversion import convert_to_dst_type, convert_to_tensor
 
 from monai_stcnnt.errors import LayoutError
-from monai_stcnnt.indices import reflect_index
+from monai_stcnnt.tensors import reflect_index
 
 __all__ = [
     "LabelledFramesd",

@@ -9,26 +9,11 @@ from typing import Annotated, Literal
 
 import typer
 
-from monai_stcnnt.apps.cli.common import (
-    DeviceOption,
-    ForceOption,
-    JsonOption,
-    NiftiOption,
-    QuietOption,
-    RedoOption,
-    SchedulerOption,
-    SeriesOption,
-    VerboseOption,
-    WorkersOption,
-    examples,
-    set_up_logging,
-    tell,
-    work,
-)
+from monai_stcnnt.apps.cli import common
 
 __all__ = ["DENOISE_EXAMPLES", "denoise"]
 
-DENOISE_EXAMPLES = examples(
+DENOISE_EXAMPLES = common.examples(
     "denoise scan.nii.gz denoised.nii.gz --report report.html",
     "denoise dicom_folder results --qc qc.json",
     "denoise study results --report pages/report.html   (every series; run it again to resume)",
@@ -40,9 +25,9 @@ DENOISE_EXAMPLES = examples(
 def denoise(
     input: Annotated[Path, typer.Argument(help="File or folder of MR images.")],
     output: Annotated[Path, typer.Argument(help="Folder for the results, or for one series a name (.nii, .nii.gz).")],
-    series: SeriesOption = None,
+    series: common.SeriesOption = None,
     stack: Annotated[bool, typer.Option("--stack", help="Take cine series of one slice each as one stack.")] = False,
-    nifti: NiftiOption = False,
+    nifti: common.NiftiOption = False,
     noise_sigma: Annotated[
         float | None, typer.Option(help="Noise standard deviation per component; estimated if not given.")
     ] = None,
@@ -80,16 +65,16 @@ def denoise(
     ] = None,
     qc: Annotated[Path | None, typer.Option(help="Write figures of quality control (.json).")] = None,
     bundle: Annotated[Path | None, typer.Option(help="Folder of another denoising bundle.")] = None,
-    device: DeviceOption = "auto",
+    device: common.DeviceOption = "auto",
     amp: Annotated[bool, typer.Option("--amp", help="Compute in bfloat16 where that is safe; for GPUs.")] = False,
     compile: Annotated[bool, typer.Option("--compile", help="Compile the network first; for long runs.")] = False,
-    redo: RedoOption = False,
-    force: ForceOption = False,
-    workers: WorkersOption = 0,
-    scheduler: SchedulerOption = None,
-    json: JsonOption = False,
-    quiet: QuietOption = False,
-    verbose: VerboseOption = False,
+    redo: common.RedoOption = False,
+    force: common.ForceOption = False,
+    workers: common.WorkersOption = 0,
+    scheduler: common.SchedulerOption = None,
+    json: common.JsonOption = False,
+    quiet: common.QuietOption = False,
+    verbose: common.VerboseOption = False,
 ) -> None:
     """Denoise a file, or every series of a folder. DICOM gives a derived DICOM series.
 
@@ -97,7 +82,7 @@ def denoise(
     A folder is resumed by the same command: what is done is skipped. A series that fails does not stop the others; a
     table at the end says what became of each. Exit codes: 0 all done, 2 wrong input or options, 3 some series failed.
     """
-    set_up_logging(quiet=quiet, verbose=verbose)
+    common.set_up_logging(quiet=quiet, verbose=verbose)
     from monai_stcnnt.apps.denoising import DenoiseOptions, run_denoising
     from monai_stcnnt.apps.review.figures import figure_columns
 
@@ -110,11 +95,11 @@ def denoise(
         roi_size=roi_size, overlap=overlap, sw_batch_size=sw_batch_size, frame_axis=frame_axis, amp=amp,
         compile=compile, qc=qc,
     )  # fmt: skip
-    with work():
+    with common.work():
         result = run_denoising(options)
     figures = {row.target: row.figures for row in result.done}
     entries = {
         target: {"noise_sigma": found["sigma"], "qc": dict(found) if "flags" in found else None}
         for target, found in figures.items()
     }
-    tell(result, entries, figure_columns(figures), json=json, quiet=quiet)
+    common.tell(result, entries, figure_columns(figures), json=json, quiet=quiet)

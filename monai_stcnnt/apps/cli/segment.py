@@ -9,26 +9,11 @@ from typing import Annotated
 
 import typer
 
-from monai_stcnnt.apps.cli.common import (
-    DeviceOption,
-    ForceOption,
-    JsonOption,
-    NiftiOption,
-    QuietOption,
-    RedoOption,
-    SchedulerOption,
-    SeriesOption,
-    VerboseOption,
-    WorkersOption,
-    examples,
-    set_up_logging,
-    tell,
-    work,
-)
+from monai_stcnnt.apps.cli import common
 
 __all__ = ["SEGMENT_EXAMPLES", "segment"]
 
-SEGMENT_EXAMPLES = examples(
+SEGMENT_EXAMPLES = common.examples(
     "segment cine.nii.gz masks --csv volumes.csv --report report.png",
     "segment dicom_folder masks --denoise --json",
 )
@@ -43,28 +28,28 @@ def segment(
     report: Annotated[Path | None, typer.Option(help="Write a picture of the masks on the images (.png).")] = None,
     denoise: Annotated[bool, typer.Option("--denoise", help="Denoise first, and segment the result.")] = False,
     gmap: Annotated[Path | None, typer.Option(help="With --denoise: g-factor map, or a folder of maps.")] = None,
-    series: SeriesOption = None,
+    series: common.SeriesOption = None,
     stack: Annotated[
         bool, typer.Option("--stack/--no-stack", help="Take cine series of one slice each as one stack.")
     ] = True,
-    nifti: NiftiOption = False,
+    nifti: common.NiftiOption = False,
     architecture: Annotated[str | None, typer.Option(help="Another network, for which the bundle has weights.")] = None,
     bundle: Annotated[Path | None, typer.Option(help="Folder of another segmentation bundle.")] = None,
-    device: DeviceOption = "auto",
-    redo: RedoOption = False,
-    force: ForceOption = False,
-    workers: WorkersOption = 0,
-    scheduler: SchedulerOption = None,
-    json: JsonOption = False,
-    quiet: QuietOption = False,
-    verbose: VerboseOption = False,
+    device: common.DeviceOption = "auto",
+    redo: common.RedoOption = False,
+    force: common.ForceOption = False,
+    workers: common.WorkersOption = 0,
+    scheduler: common.SchedulerOption = None,
+    json: common.JsonOption = False,
+    quiet: common.QuietOption = False,
+    verbose: common.VerboseOption = False,
 ) -> None:
     """Segment the ventricles of a cine, or of every series of a folder. DICOM gives DICOM segmentations.
 
     A folder is resumed by the same command: what is done is skipped. A series that fails does not stop the others; a
     table at the end says what became of each. Exit codes: 0 all done, 2 wrong input or options, 3 some series failed.
     """
-    set_up_logging(quiet=quiet, verbose=verbose)
+    common.set_up_logging(quiet=quiet, verbose=verbose)
     from monai_stcnnt.apps.segmenting import SegmentOptions, run_segmentation, segmented
 
     options = SegmentOptions(
@@ -72,7 +57,7 @@ def segment(
         bundle=bundle, device=device, report=report, redo=redo, force=force, workers=workers, scheduler=scheduler,
         progress=not quiet, stack=stack, csv=csv, denoise=denoise, architecture=architecture,
     )  # fmt: skip
-    with work():
+    with common.work():
         result = run_segmentation(options)
     measures = {row.target: one.measures for row, one in zip(result.done, segmented(result), strict=True)}
     ventricles = sorted({name for one in measures.values() for name in one.functions})
@@ -88,4 +73,4 @@ def segment(
         for one in measures.values():
             for sentence in one.sentences:
                 typer.echo(f"{one.scan}: {sentence}", err=True)
-    tell(result, {target: one.summary for target, one in measures.items()}, columns, json=json, quiet=quiet)
+    common.tell(result, {target: one.summary for target, one in measures.items()}, columns, json=json, quiet=quiet)

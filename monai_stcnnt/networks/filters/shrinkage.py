@@ -9,7 +9,7 @@ import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from torch import nn
 
 from monai_stcnnt.errors import NetworkConfigError
-from monai_stcnnt.indices import reflect_index
+from monai_stcnnt.tensors import reflect_index
 
 __all__ = [
     "BlockShrinkage",

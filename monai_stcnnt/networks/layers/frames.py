@@ -11,8 +11,8 @@ from torch import nn
 from torch.fx.experimental.symbolic_shapes import statically_known_true
 
 from monai_stcnnt.errors import LayoutError, NetworkConfigError
-from monai_stcnnt.indices import reflect_index
 from monai_stcnnt.networks.checks import check_choice
+from monai_stcnnt.tensors import reflect_index
 
 __all__ = [
     "FrameConv",

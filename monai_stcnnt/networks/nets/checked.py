@@ -7,7 +7,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from monai_stcnnt.errors import NetworkOutputError
+from monai_stcnnt.tensors import check_network_output
 
 __all__ = ["CheckedDenoiser"]
 
@@ -38,9 +38,5 @@ class CheckedDenoiser(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Run the network and check what it gives."""
         out: torch.Tensor = self.network(x)
-        if not bool(torch.isfinite(out).all()):
-            raise NetworkOutputError(
-                "The network gave values that are NaN or infinite, so nothing is written. Check its weights; with amp, "
-                "compute without it."
-            )
+        check_network_output(out)
         return out.maximum(x[:, :1].clamp(max=0)) if out.shape[1] == 1 else out

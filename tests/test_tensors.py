@@ -1,6 +1,6 @@
 # Copyright (c) monai_stcnnt contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Reflection of positions."""
+"""Reflection of positions, and results that are no numbers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 
-from monai_stcnnt.indices import reflect_index
+from monai_stcnnt.errors import NetworkOutputError
+from monai_stcnnt.tensors import check_network_output, reflect_index
 
 __all__: list[str] = []
 
@@ -29,3 +30,12 @@ def test_margins_are_those_of_torch(before: int, after: int) -> None:
     x = torch.randn(1, 5)
     index = reflect_index(5, before + 5 + after, CPU, -before)
     torch.testing.assert_close(x[:, index], F.pad(x, [before, after], mode="reflect"), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_a_network_that_makes_no_numbers_is_refused(value: float) -> None:
+    out = torch.ones(2, 3)
+    check_network_output(out)
+    out[1, 2] = value
+    with pytest.raises(NetworkOutputError, match="weights"):
+        check_network_output(out)
