@@ -19,6 +19,7 @@ def reflect_index(extent: int, target: int, device: torch.device, start: int = 0
     return torch.minimum(index, period - index)
 
 
+@torch.compiler.disable  # a compiled network cannot look at its values
 def check_network_output(out: torch.Tensor) -> None:
     """Refuse what a network made if it is not finite, before anything is made of it.
 

@@ -6,10 +6,11 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import io
 import json
 import logging
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import IO, Any, Literal
 
 import torch
 from monai.bundle import ConfigParser
@@ -25,11 +26,16 @@ from monai_stcnnt.apps.converted_bundle import (
     converted_readme,
 )
 from monai_stcnnt.checkpoints import export_network, load_adapters, load_hrnet, load_weights
-from monai_stcnnt.checkpoints.exports import ExportFormat
+from monai_stcnnt.checkpoints.exports import ExportFormat, check_export_format
 from monai_stcnnt.checkpoints.hrnet import hrnet_options
 from monai_stcnnt.checkpoints.snraware import build_snraware
-from monai_stcnnt.data import write_aside
-from monai_stcnnt.errors import MissingFileError, NetworkConfigError, OutputNotWritableError
+from monai_stcnnt.data import check_exists, write_aside
+from monai_stcnnt.errors import (
+    MissingFileError,
+    NetworkConfigError,
+    OutputNotWritableError,
+    ResultExistsError,
+)
 from monai_stcnnt.networks import merge_adapters
 from monai_stcnnt.networks.backbones import FrameBackbone
 from monai_stcnnt.networks.blocks import CellBlock
@@ -64,6 +70,7 @@ def convert(
     net_id: str | None = None,
     merge: str | Path | None = None,
     export: ExportFormat | None = None,
+    redo: bool = False,
 ) -> list[Path]:
     """Convert a published checkpoint to plain weights and the config that builds their network.
 
@@ -85,6 +92,7 @@ def convert(
         merge: (snraware, network) adapters of :func:`~monai_stcnnt.checkpoints.save_adapters` to add to the weights.
         export: also write the network as a file that runs without this package, beside the weights: ``pt2``, ``onnx``
             or ``ts``, see :mod:`monai_stcnnt.checkpoints.exports`.
+        redo: replace files that are in the way; the same files, made again, are never in the way.
 
     Returns:
         The weights, the config and the exported file that were written, or the folder of the bundle.
@@ -95,7 +103,9 @@ def convert(
         PickledCodeError: for weights that hold code and are not trusted.
         CheckpointMismatchError: if names or shapes do not fit the network, or adapters are those of another one.
         ExportMismatchError: if the exported file does not give the network's results.
+        MissingPackageError: if ONNX is asked for, and what makes and checks it is not installed.
         NetworkConfigError: for options that do not belong to this kind, or do not fit together.
+        ResultExistsError: if another file has the name of one that is to be written.
         OutputNotWritableError: if the output cannot be written, or would replace what it is made from.
     """
     given: dict[str, Any] = {"config": config, "trust": trust, "bundle": bundle}
@@ -103,19 +113,22 @@ def convert(
     given |= {"net_id": net_id, "merge": merge, "export": export}
     chosen = {name: value for name, value in given.items() if value is not None and value is not False}
     _check_options(kind, chosen)
-    weights, output = Path(weights), Path(output)
+    weights, output = check_exists(weights), Path(output).expanduser()
     sources = [Path(file) for file in (weights, config, merge) if file is not None]
     target = _new_folder(output) if bundle else _weights_file(output, sources)
+    _check_export(target, export, redo=redo)
     if kind == "hrnet":
         net, _ = load_hrnet(weights, **{name: value for name, value in chosen.items() if name != "export"})
         options = _defaults(HRNetV2) | hrnet_options(net.state_dict())
-        return _write_model(net, _definition(net, options), target) + _exported(net, target, export, net.in_channels)
+        return _write_model(net, _definition(net, options), target, redo=redo) + _exported(
+            net, target, export, net.in_channels
+        )
     assert config is not None  # _check_options refuses these without it
     if kind == "network":
         plain, definition = _built(Path(config), net_id or "network_def")
         load_weights(plain, weights)
         plain = plain if merge is None else merge_adapters(load_adapters(plain, merge))
-        return _write_model(plain, definition, target) + _exported(
+        return _write_model(plain, definition, target, redo=redo) + _exported(
             plain, target, export, int(getattr(plain, "in_channels", 1))
         )
     denoiser, chosen_options = build_snraware(weights, config, trust=trust, in_channels=in_channels)
@@ -127,7 +140,9 @@ def convert(
     definition = _definition(denoiser, options)
     if bundle:
         return [_write_bundle(denoiser, definition, target, _provenance(weights, Path(config)))]
-    return _write_model(denoiser, definition, target) + _exported(denoiser, target, export, denoiser.in_channels)
+    return _write_model(denoiser, definition, target, redo=redo) + _exported(
+        denoiser, target, export, denoiser.in_channels
+    )
 
 
 def _built(config: Path, net_id: str) -> tuple[Any, dict[str, Any]]:
@@ -146,13 +161,19 @@ def _built(config: Path, net_id: str) -> tuple[Any, dict[str, Any]]:
     return network, json.loads(json.dumps({"_target_": entry["_target_"], **resolved}))
 
 
+def _check_export(weights: Path, form: ExportFormat | None, *, redo: bool) -> None:
+    """Refuse, before the work, what cannot be exported, or would replace another file."""
+    if form is None:
+        return
+    check_export_format(form)
+    file = weights.with_suffix(f".{form}")
+    if file.exists() and not redo:
+        raise ResultExistsError(f"{file} exists already. Choose another name or folder, or replace it with --redo.")
+
+
 def _exported(net: nn.Module, weights: Path, form: ExportFormat | None, in_channels: int) -> list[Path]:
     """Write the exported file beside the weights, if one is asked for."""
-    if form is None:
-        return []
-    if form not in get_args(ExportFormat):
-        raise NetworkConfigError(f"export must be one of {', '.join(get_args(ExportFormat))}, got {form!r}.")
-    return [export_network(net, weights.with_suffix(f".{form}"), form, in_channels)]
+    return [] if form is None else [export_network(net, weights.with_suffix(f".{form}"), form, in_channels)]
 
 
 def _check_options(kind: str, chosen: dict[str, Any]) -> None:
@@ -221,24 +242,28 @@ def _count(net: nn.Module) -> int:
     return sum(parameter.numel() for parameter in net.parameters())
 
 
-def _save_plain(net: nn.Module, path: Path) -> None:
+def _save_plain(net: nn.Module, file: IO[bytes]) -> None:
     """Save names and tensors, without the metadata that a state dict carries."""
-    state = {name: tensor.detach().cpu().clone() for name, tensor in net.state_dict().items()}
-    with path.open("wb") as file:
-        torch.save(state, file)
+    torch.save({name: tensor.detach().cpu().clone() for name, tensor in net.state_dict().items()}, file)
 
 
-def _write_json(content: dict[str, Any], path: Path) -> None:
-    path.write_text(json.dumps(content, indent=4) + "\n", encoding="utf-8")
+def _as_json(content: dict[str, Any]) -> str:
+    return json.dumps(content, indent=4) + "\n"
 
 
-def _write_model(net: nn.Module, definition: dict[str, Any], target: Path) -> list[Path]:
+def _write_model(net: nn.Module, definition: dict[str, Any], target: Path, *, redo: bool) -> list[Path]:
     """Write the weights, and the config that builds their network beside them."""
-    config = target.with_suffix(".json")
-    with write_aside(target) as weights_aside:
-        _save_plain(net, weights_aside)
-        with write_aside(config) as config_aside:
-            _write_json({"network_def": definition}, config_aside)
+    config, weights = target.with_suffix(".json"), io.BytesIO()
+    _save_plain(net, weights)
+    contents = {target: weights.getvalue(), config: _as_json({"network_def": definition}).encode()}
+    for file, content in contents.items():
+        if not redo and file.exists() and file.read_bytes() != content:
+            raise ResultExistsError(
+                f"{file} exists already, and is another one. Choose another name or folder, or replace it with --redo."
+            )
+    with write_aside(target) as weights_aside, write_aside(config) as config_aside:
+        weights_aside.write_bytes(contents[target])
+        config_aside.write_bytes(contents[config])
     return [target, config]
 
 
@@ -260,10 +285,11 @@ def _write_bundle(net: nn.Module, definition: dict[str, Any], folder: Path, orig
     with write_aside(folder) as aside:
         for name in ("configs", "docs", "models"):
             (aside / name).mkdir(parents=True)
-        _write_json(inference, aside / "configs" / "inference.json")
-        _write_json(metadata, aside / "configs" / "metadata.json")
+        for name, content in (("inference", inference), ("metadata", metadata)):
+            (aside / "configs" / f"{name}.json").write_text(_as_json(content), encoding="utf-8")
         (aside / "configs" / "logging.conf").write_text(logging_conf, encoding="utf-8")
         (aside / "docs" / "README.md").write_text(converted_readme(origin, size, _count(net)), encoding="utf-8")
         (aside / "LICENSE").write_text(MIT_LICENSE, encoding="utf-8")
-        _save_plain(net, aside / "models" / "model.pt")
+        with (aside / "models" / "model.pt").open("wb") as file:
+            _save_plain(net, file)
     return folder

@@ -17,7 +17,7 @@ import torch
 from monai.utils.module import optional_import
 
 from monai_stcnnt import __version__
-from monai_stcnnt.apps.batch.manifest import Recipe, SeriesRow
+from monai_stcnnt.apps.batch.manifest import Recipe, SeriesRow, sha256_of
 from monai_stcnnt.apps.batch.publish import UNFINISHED
 from monai_stcnnt.apps.batch.run import RunResult, run_series
 from monai_stcnnt.apps.batch.tasks import RunOptions, SeriesEngine, SeriesTask
@@ -27,7 +27,8 @@ from monai_stcnnt.apps.review.index import write_index
 from monai_stcnnt.apps.review.names import check_report_name
 from monai_stcnnt.apps.review.reports import write_qc, write_report
 from monai_stcnnt.apps.review.review import Review, review_series
-from monai_stcnnt.data import SaveSeries, SeriesRecord, read_series
+from monai_stcnnt.data import SaveSeries, SeriesRecord, check_exists, read_series
+from monai_stcnnt.data.formats.registry import format_for
 from monai_stcnnt.data.provenance import sidecar_path
 from monai_stcnnt.engines.series_frames import noise_map_record
 from monai_stcnnt.engines.streamed_denoising import StreamedDenoiser
@@ -76,7 +77,7 @@ class DenoiseOptions(RunOptions):
     skips: ClassVar[frozenset[str]] = frozenset({"denoised", "segmented"})
     has_recipe: ClassVar[tuple[str, ...]] = (
         "output_format", "force", "frame_axis", "noise_sigma", "noise_map", "noise_spectrum", "acquired_matrix",
-        "strength", "self_ensemble", "adapt", "roi_size", "overlap", "amp", "compile",
+        "strength", "self_ensemble", "adapt", "roi_size", "overlap", "amp", "compile", "save_noise_map",
     )  # fmt: skip
 
     noise_sigma: float | None = None
@@ -133,15 +134,25 @@ class DenoiseOptions(RunOptions):
                 raise OptionError(f"{name} is {value}. Give a positive number.")
         if self.noise_map is not None and (self.noise_sigma is not None or self.gmap is not None):
             raise OptionError("A noise_map is the level itself. Give neither noise_sigma nor gmap with it.")
+        for file in self._noise_files().values():
+            check_exists(file)
         try:
             NoiseOptions(self.noise_sigma, self.noise_spectrum, self.acquired_matrix)
         except NoiseModelError as error:
             raise OptionError(str(error)) from error
 
+    def _noise_files(self) -> dict[str, Path]:
+        """Files that tell the noise, by their options."""
+        spectrum = None if self.noise_spectrum in ("auto", "white") else Path(self.noise_spectrum).expanduser()
+        files = {"noise_map": self.noise_map, "noise_spectrum": spectrum}
+        return {name: file for name, file in files.items() if file is not None}
+
     @cached_property
     def recipe(self) -> Recipe:
-        """What results depend on beside their input."""
-        return Recipe(__version__, bundle_checksum(bundle_folder(BUNDLE, self.bundle)), self.recipe_options())
+        """What results depend on beside their input; files that tell the noise by their content, not their folder."""
+        files = {name: f"{file.name}, SHA-256 {sha256_of(file)[:16]}" for name, file in self._noise_files().items()}
+        options = self.recipe_options() | files
+        return Recipe(__version__, bundle_checksum(bundle_folder(BUNDLE, self.bundle)), options)
 
     def bundle_entries(self) -> dict[str, Any]:
         """Entries of the bundle's config for what is not its own choice."""
@@ -273,10 +284,8 @@ class Denoiser(SeriesEngine):
         engine.state.batch = engine.state.output = None
         before, after = image.outline, saved.record
         if self.options.save_noise_map:
-            place = self.options.folder / task.target
-            write_noise(
-                noise_map_record(before, saved.noise), saved.noise, place.with_name(place.name.split(".")[0] + "_noise")
-            )
+            stem = sidecar_path(target).stem if format_for(target).extensions else target.name
+            write_noise(noise_map_record(before, saved.noise), saved.noise, target.with_name(f"{stem}_noise"))
         wanted = task.report is not None or self.options.qc is not None
         if after is None and not wanted:
             return {"sigma": saved.noise_sigma}

@@ -36,7 +36,8 @@ def describe(path: str | Path, *, progress: bool = False) -> list[SeriesSummary]
         NotAnImageError: if it is a file of another kind.
         EmptyImageError: if the folder holds no image.
     """
-    entries = tqdm(list_series(path), desc="Reading", unit="image", delay=2, disable=not progress, leave=False)
+    shown = None if progress else True  # None: on a terminal
+    entries = tqdm(list_series(path), desc="Reading", unit="image", delay=2, disable=shown, leave=False)
     return [summary for entry in entries for summary in list_images(entry, progress=progress, stacks=True)]
 
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -79,6 +80,8 @@ class SegmentOptions(RunOptions):
             check_report_name(self.report, (".png",))
         if self.csv is not None:
             check_table_path(self.csv)
+        if self.architecture is not None:
+            _check_architecture(self.architecture, bundle_folder(BUNDLE, self.bundle))
 
     @property
     def denoising(self) -> DenoiseOptions:
@@ -286,6 +289,19 @@ class Segmenter(SeriesEngine):
         masks, evidence = record_from_metatensor(item["pred"]), HeartEvidence(**item.get("evidence", {}))
         self.evaluator.state.batch = self.evaluator.state.output = None
         return masks, evidence
+
+
+def _check_architecture(name: str, folder: Path) -> None:
+    """Refuse a network for which a bundle has no weights.
+
+    Raises:
+        OptionError: if it has none; the message lists those it has.
+    """
+    config = json.loads((folder / "configs" / "inference.json").read_text(encoding="utf-8"))
+    others = [file.stem.removeprefix("model_") for file in sorted(folder.glob("models/model_*.pt"))]
+    known = [str(one) for one in (config.get("architecture"), *others) if one]
+    if name not in known:
+        raise OptionError(f"The bundle has no weights of {name!r}. It has {', '.join(known) or 'one network only'}.")
 
 
 def _class_names(parser: ConfigParser, folder: Path) -> dict[int, str]:

@@ -12,14 +12,14 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from monai.utils import optional_import
 from torch import nn
 from torch.export import Dim
 
-from monai_stcnnt.errors import ExportMismatchError, NetworkConfigError
+from monai_stcnnt.errors import ExportMismatchError, MissingPackageError, NetworkConfigError
 from monai_stcnnt.networks.backbones import FrameBackbone
 from monai_stcnnt.networks.cells import PatchMixer
 from monai_stcnnt.networks.hrnetv2.net import HRNetV2
@@ -27,13 +27,34 @@ from monai_stcnnt.networks.layers.frames import round_up
 from monai_stcnnt.networks.layers.spatial_attention import SpatialAttention
 from monai_stcnnt.networks.nets import STCNNTGuidedDenoiser
 
-__all__ = ["ExportFormat", "check_export", "export_network", "size_unit"]
+__all__ = ["ExportFormat", "check_export", "check_export_format", "export_network", "size_unit"]
 
 ExportFormat = Literal["pt2", "onnx", "ts"]
 TOLERANCE = 1e-4
 HRNET_UNIT = 32
 
-onnxruntime, has_onnxruntime = optional_import("onnxruntime")
+ONNX_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
+
+onnxruntime, _ = optional_import("onnxruntime")
+
+
+def check_export_format(form: str) -> None:
+    """Make sure, before the work starts, that a network can be exported.
+
+    Args:
+        form: ``pt2``, ``onnx`` or ``ts``.
+
+    Raises:
+        MissingPackageError: if a package is not installed that makes or checks ONNX models.
+        NetworkConfigError: if there is no such form.
+    """
+    if form not in get_args(ExportFormat):
+        raise NetworkConfigError(f"export must be one of {', '.join(get_args(ExportFormat))}, got {form!r}.")
+    missing = [name for name in ONNX_PACKAGES if form == "onnx" and not optional_import(name)[1]]
+    if missing:
+        raise MissingPackageError(
+            f'ONNX models are made and checked by {", ".join(missing)}: pip install "monai-stcnnt[onnx]".'
+        )
 
 
 def size_unit(net: nn.Module, in_channels: int) -> tuple[int, int, int]:
@@ -97,8 +118,10 @@ def export_network(
 
     Raises:
         ExportMismatchError: if the file's results differ, with by how much; the file is removed.
-        NetworkConfigError: see :func:`size_unit`.
+        MissingPackageError: see :func:`check_export_format`.
+        NetworkConfigError: see there, and :func:`size_unit`.
     """
+    check_export_format(form)
     path, net = Path(path), net.eval()
     fixed = isinstance(net, STCNNTGuidedDenoiser)
     if form == "ts":
@@ -159,7 +182,5 @@ def _run(path: Path, form: ExportFormat, x: torch.Tensor) -> torch.Tensor:
         return result
     if form == "pt2":
         return torch.as_tensor(torch.export.load(path).module()(x))
-    if not has_onnxruntime:
-        raise NetworkConfigError("An ONNX model is checked by onnxruntime: pip install onnxruntime onnxscript.")
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     return torch.from_numpy(session.run(None, {session.get_inputs()[0].name: x.numpy()})[0])

@@ -12,7 +12,13 @@ from monai_stcnnt.data.formats.registry import can_read, format_of, known_format
 from monai_stcnnt.data.paths import check_exists, folders_below
 from monai_stcnnt.errors import EmptyImageError, GFactorMapError, NotAnImageError, OutputNotWritableError
 
-__all__ = ["gfactor_map_of", "list_series", "output_path", "series_datalist"]
+__all__ = ["check_result_name", "gfactor_map_of", "list_series", "output_path", "series_datalist"]
+
+_OTHER_FILES = (
+    ".csv", ".dcm", ".gif", ".gz", ".html", ".ima", ".img", ".jpeg", ".jpg", ".json", ".mat", ".pdf", ".png", ".pt",
+    ".rec", ".tif", ".tiff", ".txt", ".yaml", ".zip",
+)  # fmt: skip
+"""Endings of files that results are not, and that nobody means a folder by."""
 
 
 def list_series(path: str | Path) -> list[Path]:
@@ -118,6 +124,26 @@ def output_path(
     if os.path.realpath(target) == os.path.realpath(file):
         raise OutputNotWritableError(f"{target} is the input itself. Choose another output folder, or a suffix.")
     return target
+
+
+def check_result_name(path: str | Path) -> None:
+    """Make sure, before the work starts, that a result can have a name.
+
+    Args:
+        path: the file or folder to be; an existing folder may have any name.
+
+    Raises:
+        OutputNotWritableError: if its ending is that of a format that is only read, or of a file that is no image.
+    """
+    path = Path(path)
+    row = registry.format_for(path)
+    is_other = row is registry.FOLDERS and path.suffix.lower() in _OTHER_FILES
+    if path.is_dir() or (row.is_written and not is_other):
+        return
+    endings = ", ".join(ending for each in registry.FORMATS if each.is_written for ending in each.extensions)
+    raise OutputNotWritableError(
+        f"{path} is no name for a result. Give a folder, also for DICOM, or a name that ends in one of {endings}."
+    )
 
 
 def _split_name(name: str) -> tuple[str, str]:

@@ -135,7 +135,9 @@ class FrameSlidingWindowInferer(SlidingWindowInferer):
         device = self.device or inputs.device
         size = tuple(inputs.shape[2:])
         result = torch.empty(0)
-        with tqdm(total=self.count_windows(size) * len(plain), disable=not self.progress) as bar:
+        with tqdm(
+            total=self.count_windows(size) * len(plain), leave=False, disable=None if self.progress else True
+        ) as bar:
             blocks = self.stream(
                 lambda start, stop: plain[:, :, start:stop],
                 size,

@@ -176,7 +176,7 @@ class HeartInferer(Inferer):
         """Mean probabilities over the views, and the pixels (views, Z, K, T) of every class in each."""
         total, areas = torch.zeros(()), []
         batches = crops.split(self.batch_size)
-        with tqdm(total=self.views * len(batches), disable=not self.progress) as bar:
+        with tqdm(total=self.views * len(batches), leave=False, disable=None if self.progress else True) as bar:
             for view in range(self.views):
                 turned = []
                 for batch in batches:

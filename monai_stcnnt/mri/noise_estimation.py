@@ -20,6 +20,7 @@ import torch
 from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
+from monai_stcnnt.errors import NoiseLevelError
 from monai_stcnnt.mri.channels import channels_to_complex, complex_to_channels, image_magnitude
 from monai_stcnnt.mri.noise import complex_noise
 from monai_stcnnt.mri.noise_level import NoiseEstimate, background_noise_level, estimate_noise_level
@@ -51,6 +52,7 @@ _SAME, _SMALL = 0.08, 0.09
 _LEAST_SHARE = 0.35
 _SURE = {"complex": 0.5, "rician": 0.56, "chi": 0.56}
 _AIR_LOW, _AIR_HIGH = 0.75, 1.25
+_LEAST_TOLD = 1e-6  # of the largest value
 
 Spectra = tuple[AxisSpectrum, AxisSpectrum, AxisSpectrum]
 
@@ -106,7 +108,8 @@ def estimate_noise_model(image: Tensor, known: KnownNoise | None = None, is_volu
         The model. What is not sure is left at the simpler choice, which its origin says.
 
     Raises:
-        NoiseLevelError: when the image is empty, constant, or not finite, or has no noise to estimate.
+        NoiseLevelError: when the image is empty, constant, or not finite, or has no noise to estimate; or when a known
+            level cannot be in its units.
         NoiseModelError: when what is known does not fit the image.
     """
     known = known or KnownNoise()
@@ -115,6 +118,7 @@ def estimate_noise_model(image: Tensor, known: KnownNoise | None = None, is_volu
         if given is not None:
             check_noise_map(given, shape)
     image = image.float()
+    _check_told(image, known)
     simple = _simple_level(image, known)
     shift = exact = (0.0, 0.0)
     if image.shape[1] == 2:
@@ -145,6 +149,18 @@ def estimate_noise_model(image: Tensor, known: KnownNoise | None = None, is_volu
 
 
 _SOURCES: dict[str, NoiseOrigin] = {"background": "air", "wavelet": "details", "temporal": "frames", "floor": "floor"}
+
+
+def _check_told(image: Tensor, known: KnownNoise) -> None:
+    """Refuse a level in other units than the image: as large as its largest value, or nothing beside it."""
+    if known.level is None:
+        return
+    largest = float(image.abs().max())
+    if not _LEAST_TOLD * largest < known.level < largest:
+        raise NoiseLevelError(
+            f"The noise level is told as {known.level:g}, but the values of the image go up to {largest:g}. Give the "
+            "standard deviation per component in the units of the file."
+        )
 
 
 def _simple_level(image: Tensor, known: KnownNoise) -> NoiseEstimate:

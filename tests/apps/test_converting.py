@@ -28,7 +28,7 @@ from monai_stcnnt.apps import convert, denoise
 from monai_stcnnt.apps.bundles import expected_remarks, open_inference
 from monai_stcnnt.apps.cli.app import main
 from monai_stcnnt.checkpoints import load_hrnet, load_snraware, load_weights, save_adapters
-from monai_stcnnt.errors import LayoutError, StcnntError
+from monai_stcnnt.errors import LayoutError, MissingPackageError, ResultExistsError, StcnntError
 from monai_stcnnt.networks import inject_adapters
 from monai_stcnnt.networks.lora import adapted_layers
 from monai_stcnnt.networks.nets import HRNetV2, STCNNTDenoiser
@@ -451,3 +451,31 @@ def test_wrong_options_for_own_weights_are_refused(options: dict[str, Any], said
     given = {name: tmp_path / value if name == "config" else value for name, value in options.items()}
     with pytest.raises(StcnntError, match=said):
         convert(tmp_path / "model.pt", tmp_path / "out", kind="network", **given)
+
+
+def test_other_files_are_not_replaced(source: tuple[Path, Path], tmp_path: Path) -> None:
+    weights, config = source
+    options: dict[str, Any] = {"kind": "snraware", "config": config}
+    target = tmp_path / "out" / "model.pt"
+    target.parent.mkdir()
+    for name in ("model.pt", "model.json", "model.ts"):
+        mine = target.parent / name
+        mine.write_text("mine")
+        with pytest.raises(ResultExistsError, match=rf"{name} exists already.*--redo"):
+            convert(weights, target, **options, export="ts" if name == "model.ts" else None)
+        assert [(path.name, path.read_text()) for path in target.parent.iterdir()] == [(name, "mine")]
+        mine.unlink()
+    written = convert(weights, target, **options)
+    assert convert(weights, target, **options) == written  # the same files are not in the way
+    written[1].write_text("{}")
+    assert convert(weights, target, **options, redo=True) == written
+    assert "network_def" in written[1].read_text()
+
+
+def test_onnx_names_the_extra_before_the_work(
+    source: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    with pytest.raises(MissingPackageError, match=r"onnxscript: pip install .monai-stcnnt\[onnx\]"):
+        convert(source[0], tmp_path / "out", kind="snraware", config=source[1], export="onnx")
+    assert not (tmp_path / "out").exists()

@@ -20,12 +20,16 @@ from monai_stcnnt.apps import denoise, segment
 from monai_stcnnt.apps.bundles import bundle_folder
 from monai_stcnnt.apps.cli.app import main
 from monai_stcnnt.apps.denoising import Denoiser, holds_several_b_values
+from monai_stcnnt.apps.noise import find_noise
 from monai_stcnnt.data import write_aside
 from monai_stcnnt.errors import (
+    MissingFileError,
     NetworkOutputError,
+    NoiseLevelError,
     NotAnImageError,
     OptionError,
     OutputNotWritableError,
+    ResultExistsError,
 )
 from tests.apps.batches import files_of, run, write_nifti
 from tests.apps.dicom_files import moving_disc, write_series
@@ -73,7 +77,7 @@ def test_what_is_no_magnitude_is_refused_or_marked(tmp_path: Path, work: Work, k
         work(scan, tmp_path / "out", progress=False)
     assert files_of(tmp_path / "out") == {}
     if work is denoise:
-        denoise(scan, tmp_path / "out", noise_sigma=5.0, force=True, progress=False)
+        denoise(scan, tmp_path / "out", noise_sigma=3.0, force=True, progress=False)
         assert '"force": true' in (tmp_path / "out" / "scan_denoised.json").read_text()
 
 
@@ -189,3 +193,89 @@ def test_the_frame_axis_can_be_chosen(tmp_path: Path) -> None:
     assert np.abs(results[0] - results[1]).max() > 0.1
     with pytest.raises(OptionError, match="frame_axis"):
         denoise(scan, tmp_path / "none", frame_axis="x")
+
+
+@pytest.mark.parametrize("place", ["beside the file", "in a folder above"])
+def test_results_may_lie_around_the_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
+    scan = write_nifti(tmp_path / "scans" / "a.nii")
+    monkeypatch.chdir(tmp_path)
+    given, output = {
+        "beside the file": (scan, scan.parent), "in a folder above": (Path("scans"), Path()),
+    }[place]  # fmt: skip
+    [saved] = denoise(given, output, noise_sigma=20.0, progress=False)
+    assert saved.resolve() == output.resolve() / "a_denoised.nii"
+
+
+@pytest.mark.parametrize("name", ["out.dcm", "out.png", "out.mgz", "out.h5", "out.PAR", "out.gz"])
+def test_what_is_no_name_of_a_result_is_said_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    scan = write_nifti(tmp_path / "scan.nii")
+    monkeypatch.setattr(Denoiser, "run", lambda *_: pytest.fail("the work has started"))
+    for work in (denoise, segment):
+        with pytest.raises(OutputNotWritableError, match=r"is no name for a result.*\.nii\.gz"):
+            work(scan, tmp_path / name, progress=False)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["scan.nii"]
+    (tmp_path / "study.2.dcm").mkdir()
+    monkeypatch.undo()
+    assert denoise(scan, tmp_path / "study.2.dcm", noise_sigma=20.0, progress=False)[0].is_file()
+
+
+@pytest.mark.parametrize("sigma", [1e30, 5000.0, 1e-30])
+def test_a_noise_level_in_other_units_is_refused(tmp_path: Path, sigma: float) -> None:
+    scan = write_nifti(tmp_path / "scan.nii")
+    with pytest.raises(NoiseLevelError, match=r"values of the image go up to 1\d\d\d"):
+        denoise(scan, tmp_path / "out", noise_sigma=sigma, progress=False)
+    assert files_of(tmp_path / "out") == {}
+
+
+def test_files_that_tell_the_noise_are_looked_for_before_the_work_and_again_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scan = write_nifti(tmp_path / "scan.nii")
+    with monkeypatch.context() as patched:
+        patched.setattr(Denoiser, "run", lambda *_: pytest.fail("the work has started"))
+        for option in ("noise_map", "noise_spectrum"):
+            with pytest.raises(MissingFileError, match="absent"):
+                denoise(scan, tmp_path / "out", progress=False, **{option: str(tmp_path / "absent")})
+    level = save(tmp_path / "level.nii", np.full((16, 16, 1), 20, np.float32))
+    denoise(scan, tmp_path / "out", noise_map=level, progress=False)
+    save(level, np.full((16, 16, 1), 30, np.float32))
+    with pytest.raises(ResultExistsError, match="another noise_map"):
+        denoise(scan, tmp_path / "out", noise_map=level, progress=False)
+    assert str(tmp_path) not in (tmp_path / "out" / "scan_denoised.json").read_text()
+
+
+def test_noise_maps_beside_results_replace_nothing(tmp_path: Path) -> None:
+    scans = [write_nifti(tmp_path / "scans" / f"a.{n}.nii", n) for n in (1, 2)]
+    run(tmp_path / "scans", tmp_path / "out", save_noise_map=True)
+    for scan in scans:
+        assert (tmp_path / "out" / f"{scan.stem}_denoised_noise.nii.gz").is_file()
+    foreign = tmp_path / "other" / "a.1_denoised_noise.json"
+    foreign.parent.mkdir()
+    foreign.write_text("mine")
+    with pytest.raises(ResultExistsError, match="would be replaced"):
+        denoise(scans[0], foreign.parent, noise_sigma=20.0, save_noise_map=True, progress=False)
+    assert files_of(foreign.parent).keys() == {foreign.name}
+    assert foreign.read_text() == "mine"
+
+
+def test_the_noise_of_a_folder_is_told_although_one_file_is_broken(tmp_path: Path) -> None:
+    for name in ("one/a.nii", "two/a.nii"):
+        write_nifti(tmp_path / "scans" / name, frames=4)
+    (tmp_path / "scans" / "broken.nii").write_bytes(b"bad")
+    failed: list[Path] = []
+    found = find_noise(tmp_path / "scans", tmp_path / "out", on_failure=lambda path, _: failed.append(path))
+    assert [path.name for path in failed] == ["broken.nii"]
+    assert [one.map for one in found] == [tmp_path / "out" / name / "a_noise.nii.gz" for name in ("one", "two")]
+    with pytest.raises(NotAnImageError, match="negative"):
+        find_noise(save(tmp_path / "ct.nii.gz", foreign("negative")))
+    (tmp_path / "file").write_text("a file")
+    with pytest.raises(OutputNotWritableError, match="is a file"):
+        find_noise(tmp_path / "scans", tmp_path / "file")
+
+
+def test_a_network_without_weights_is_said_before_the_work(tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match=r"no weights of 'hrnetv2'. It has packed_unet"):
+        segment(write_nifti(tmp_path / "scan.nii"), tmp_path / "out", architecture="hrnetv2", progress=False)
+    assert not (tmp_path / "out").exists()

@@ -11,7 +11,7 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -204,13 +204,16 @@ def _result_of(order: Order, engine: SeriesEngine, made: Path) -> Outcome:
             _make_way(order, f"was made with another {', '.join(before.recipe.differences(row.recipe))}")
     elif (folder / task.target).exists() and (before is None or not before.outputs):
         _make_way(order, "exists already, and the manifest does not know it")
-    _check_sidecar(order)
+    target = Path(task.target)
+    if target.suffix:
+        _check_beside(order, [sidecar_path(target)])
     made.mkdir()
-    figures = engine.run(task, made / Path(task.target).name, _uid_seed(row, engine.device))
+    figures = engine.run(task, made / target.name, _uid_seed(row, engine.device))
     if stamp_of(files) != row.input_stamp:
         raise ChangedFileError(f"{task.path} changed while it was read. Run again when it is complete.")
-    place = Path(task.target).parent
+    place = target.parent
     paths = sorted(path for path in made.iterdir() if not path.name.startswith("."))
+    _check_beside(order, [place / path.name for path in paths if path.name != target.name])
     for path in paths:
         sync_files(path)
     entries = list(map(checksum_of, paths))
@@ -228,16 +231,16 @@ def _make_way(order: Order, why: str) -> None:
         raise ResultExistsError(f"{path} {why}. Choose another name or folder, or replace it with --redo.")
 
 
-def _check_sidecar(order: Order) -> None:
-    """Refuse to replace a file of somebody else by the facts about a result."""
-    target = Path(order.task.target)
-    sidecar = sidecar_path(target)
-    is_ours = order.before is not None and sidecar.as_posix() in {entry.path for entry in order.before.outputs}
-    if target.suffix and not (is_ours or order.options.redo) and (order.options.folder / sidecar).exists():
-        raise ResultExistsError(
-            f"{order.options.folder / sidecar} exists already, and would be replaced by the facts about the result. "
-            "Choose another name or folder, or replace it with --redo."
-        )
+def _check_beside(order: Order, names: Iterable[Path]) -> None:
+    """Refuse to replace files of somebody else by those that come beside a result."""
+    ours = set() if order.before is None else {entry.path for entry in order.before.outputs}
+    for name in names:
+        path = order.options.folder / name
+        if path.exists() and not (order.options.redo or name.as_posix() in ours):
+            raise ResultExistsError(
+                f"{path} exists already, and would be replaced by a file beside the result. Choose another name or "
+                "folder, or replace it with --redo."
+            )
 
 
 def publish(outcome: Outcome, folder: Path, journal: Journal, *, is_only: bool) -> SeriesRow:

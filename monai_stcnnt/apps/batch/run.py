@@ -162,10 +162,8 @@ def run_series(options: RunOptions) -> RunResult:
                 if outcome.error is not None:
                     errors[row.target] = outcome.error
                 bar.update()
-                how = row.error or ("skipped" if row.target in skipped else f"{row.status} in {row.seconds:.1f} s")
-                logger.info("%d of %d, %s: %s", number, len(orders), row.name, how)
-                for flag in row.figures.get("flags", ()):
-                    logger.warning("%s is flagged: %s", options.folder / row.target, flag["message"])
+                if not (outcome.error and len(tasks) == 1):  # that is raised, and said once
+                    _tell_outcome(row, f"{number} of {len(orders)}", options.folder, is_skipped=row.target in skipped)
                 if not outcome.has_room:
                     logger.error("%s has no room for more results", options.folder)
                     break
@@ -174,6 +172,13 @@ def run_series(options: RunOptions) -> RunResult:
     sources = {task.target: task.path for task in tasks}
     reports = {task.target: task.report for task in tasks if task.report is not None}
     return RunResult(options.folder, found, sources, frozenset(skipped), missing, errors, reports)
+
+
+def _tell_outcome(row: SeriesRow, number: str, folder: Path, *, is_skipped: bool) -> None:
+    how = row.error or ("skipped" if is_skipped else f"{row.status} in {row.seconds:.1f} s")
+    logger.info("%s, %s: %s", number, row.name, how)
+    for flag in row.figures.get("flags", ()):
+        logger.warning("%s is flagged: %s", folder / row.target, flag["message"])
 
 
 @contextmanager

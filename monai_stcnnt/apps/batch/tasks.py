@@ -27,7 +27,7 @@ from monai_stcnnt.data.formats.registry import (
     list_images,
     result_extension,
 )
-from monai_stcnnt.data.listing import gfactor_map_of
+from monai_stcnnt.data.listing import check_result_name, gfactor_map_of
 from monai_stcnnt.data.provenance import sidecar_action
 from monai_stcnnt.errors import NotAnImageError, OptionError, OutputNotWritableError, StcnntError
 
@@ -163,6 +163,7 @@ class RunOptions(ABC):
             raise OptionError(
                 f"output_format is {self.output_format!r}. Give one of {', '.join(get_args(OutputFormat))}."
             )
+        check_result_name(self.output)
         if self.workers < 0 or (self.workers and self.scheduler):
             raise OptionError("workers is a positive number, and not given together with a scheduler.")
 
@@ -241,7 +242,7 @@ def list_tasks(options: RunOptions, manifest: Mapping[str, SeriesRow]) -> list[S
     if options.series is not None:
         tasks = [_aimed(_task(options.input, options, files_of(options.input), options.series), options)]
     else:
-        entries = [e for e in list_series(options.input) if not Path(os.path.realpath(e)).is_relative_to(output)]
+        entries = _originals(options.input, output)
         tasks = [task for entry in entries for task in _tasks_of(entry, options, known, is_only=len(entries) == 1)]
     if options.is_file:
         usable = [task for task in tasks if task.status != "refused"]
@@ -261,6 +262,14 @@ def list_tasks(options: RunOptions, manifest: Mapping[str, SeriesRow]) -> list[S
         return tasks
     names = report_names([options.folder / task.target for task in tasks], options.report)
     return [replace(task, report=name) for task, name in zip(tasks, names, strict=True)]
+
+
+def _originals(path: Path, output: str) -> list[Path]:
+    """The images at a path, without those in the folder of the results where that lies below it."""
+    listed = list_series(path)
+    if not Path(output).is_relative_to(os.path.realpath(path)):
+        return listed
+    return [entry for entry in listed if not Path(os.path.realpath(entry)).is_relative_to(output)]
 
 
 def _is_own(action: str, what: object, options: RunOptions) -> bool:

@@ -95,8 +95,11 @@ def say(text: str) -> None:
 
 
 @contextmanager
-def work() -> Iterator[None]:
-    """Say after an interruption how to go on.
+def work(after: str = "Interrupted. The same command resumes: what is done is skipped.") -> Iterator[None]:
+    """Say something after an interruption, such as how to go on.
+
+    Args:
+        after: what to say.
 
     Raises:
         Exit: with 130.
@@ -104,7 +107,7 @@ def work() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        typer.echo("Interrupted. The same command resumes: what is done is skipped.", err=True)
+        typer.echo(after, err=True)
         raise typer.Exit(INTERRUPTED) from None
 
 

@@ -11,7 +11,15 @@ from typing import Annotated
 
 import typer
 
-from monai_stcnnt.apps.cli.common import JsonOption, QuietOption, VerboseOption, examples, say, set_up_logging
+from monai_stcnnt.apps.cli.common import (
+    JsonOption,
+    QuietOption,
+    RedoOption,
+    VerboseOption,
+    examples,
+    say,
+    set_up_logging,
+)
 
 __all__ = ["CONVERT_EXAMPLES", "Kind", "convert"]
 
@@ -57,6 +65,7 @@ def convert(
     net_id: Annotated[str | None, typer.Option(help="network: entry of the config, default network_def.")] = None,
     merge: Annotated[Path | None, typer.Option(help="Adapters to add to the weights.")] = None,
     export: Annotated[Form | None, typer.Option(help="Also write a file that runs without this package.")] = None,
+    redo: RedoOption = False,
     json: JsonOption = False,
     quiet: QuietOption = False,
     verbose: VerboseOption = False,
@@ -68,7 +77,7 @@ def convert(
     written = run(
         weights, output, kind=kind.value, config=config, trust=trust, bundle=bundle,
         out_channels=out_channels, in_channels=in_channels, spatial_dims=spatial_dims, net_id=net_id, merge=merge,
-        export=None if export is None else export.value,
+        export=None if export is None else export.value, redo=redo,
     )  # fmt: skip
     if json:
         say(json_text.dumps({"written": [str(path) for path in written]}, indent=2))

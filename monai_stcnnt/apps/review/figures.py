@@ -301,8 +301,8 @@ def _noise_left(series: Compared) -> float | None:
     values = series.noisy[dark]
     if values.size < 4 * _MIN_PIXELS:
         return None
-    shape = float(values.mean()) ** 2 / float(np.square(values).mean())
-    if not _AIR_SHAPE[0] < shape < _AIR_SHAPE[1]:
+    power = float(np.square(values).mean())
+    if not power or not _AIR_SHAPE[0] < float(values.mean()) ** 2 / power < _AIR_SHAPE[1]:
         return None
     before, after = (float((x - ndimage.uniform_filter(x, size))[dark].std()) for x in (series.noisy, series.image))
     return after / before if before else None

@@ -138,6 +138,11 @@ class Format(ABC):
     holds_geometry: bool = True
     holds_references: bool = False
 
+    @property
+    def is_written(self) -> bool:
+        """Whether results can have this format."""
+        return type(self).write is not Format.write
+
     def sniff(self, path: Path) -> bool:
         """Tell whether a file, or a folder that itself holds the files of images, is of this format.
 

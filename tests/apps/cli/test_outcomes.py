@@ -57,6 +57,23 @@ def test_an_interruption_says_how_to_resume(
     assert list((tmp_path / "out").iterdir()) == []
 
 
+def test_what_is_wrong_with_one_series_is_said_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a.nii").write_bytes(b"bad")
+    assert call(monkeypatch, "denoise", tmp_path / "a.nii", tmp_path / "out") == 2
+    said = capsys.readouterr().err
+    assert said.startswith("stcnnt: ")
+    assert len(said.splitlines()) == 1
+
+
+def test_segment_draws_no_bar_where_it_is_piped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(monkeypatch, "segment", write_nifti(tmp_path / "a.nii", frames=3), tmp_path / "out") == 0
+    assert not re.search(r"\r|it/s|%\|", capsys.readouterr().err)
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no full device")
 def test_a_full_standard_output_ends_quietly(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "monai_stcnnt.apps.cli.app", "info", str(write_nifti(tmp_path / "a.nii"))]

@@ -105,7 +105,8 @@ def list_dicom_series(path: str | Path, *, progress: bool = False) -> list[Dicom
             found.frames[frame.series_uid].append(frame)
             found.numbers[frame.series_uid] = frame.series_number
         return _grouped(path, found)
-    files = tqdm(files_below(path), desc="Headers", unit="file", delay=2, disable=not progress, leave=False)
+    shown = None if progress else True  # None: on a terminal
+    files = tqdm(files_below(path), desc="Headers", unit="file", delay=2, disable=shown, leave=False)
     with quiet_pydicom():
         for file in files:
             if file.name != "DICOMDIR":
