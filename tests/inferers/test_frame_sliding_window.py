@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 import torch
 from monai.data.meta_tensor import MetaTensor
@@ -91,11 +93,15 @@ def test_wrong_use_is_refused() -> None:
         FrameSlidingWindowInferer((8, 8, 8))(torch.ones(1, 4, 8, 8), lambda p: p)
 
 
-def test_the_bar_can_be_turned_on(capsys: pytest.CaptureFixture[str]) -> None:
-    FrameSlidingWindowInferer((4, 8, 8), progress=True)(torch.ones(1, 1, 4, 16, 8), lambda p: p + 0)
+def test_the_bar_can_be_turned_on_and_is_drawn_on_a_terminal_alone(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    inferer = FrameSlidingWindowInferer((4, 8, 8), progress=True)
+    inferer(torch.ones(1, 1, 4, 16, 8), lambda p: p + 0)
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    inferer(torch.ones(1, 1, 4, 16, 8), lambda p: p + 0)
     assert "%" in capsys.readouterr().err
-    FrameSlidingWindowInferer((4, 8, 8))(torch.ones(1, 1, 4, 16, 8), lambda p: p + 0)
-    assert not capsys.readouterr().err
 
 
 def test_metadata_stays_and_the_network_sees_plain_tensors() -> None:
