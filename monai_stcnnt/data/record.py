@@ -36,6 +36,9 @@ class SeriesRecord:
             ``file_shape``, ``file_dtype`` and ``units`` (of space and time in the file). Values are strings, numbers,
             or arrays of these.
 
+    Attributes:
+        kind: ``"complex"`` for two channels, else ``"magnitude"``.
+
     Raises:
         LayoutError: if the array or the frame times do not have these shapes.
         GeometryError: if the affine is not 4x4, finite and invertible, or voxels are impossibly small,
@@ -46,6 +49,7 @@ class SeriesRecord:
     affine: np.ndarray
     frame_times: np.ndarray
     metadata: dict[str, Any] = field(default_factory=dict)
+    kind: ImageKind = field(init=False)
 
     def __post_init__(self) -> None:
         """Check the shapes and settle the dtypes."""
@@ -62,7 +66,8 @@ class SeriesRecord:
                 f"{source}: {array.shape[1]} frames need as many frame times, not the shape {times.shape}"
             )
         self._check_affine(affine, str(source))
-        for name, value in (("array", array), ("affine", affine), ("frame_times", times)):
+        kind = "complex" if len(array) == 2 else "magnitude"
+        for name, value in (("array", array), ("affine", affine), ("frame_times", times), ("kind", kind)):
             object.__setattr__(self, name, value)
 
     @staticmethod
@@ -84,11 +89,6 @@ class SeriesRecord:
                 f"{source}: the first voxel at {affine[:3, 3].tolist()} mm is impossibly far away. Repair the position "
                 "in the file's header."
             )
-
-    @property
-    def kind(self) -> ImageKind:
-        """``"complex"`` for two channels, else ``"magnitude"``."""
-        return "complex" if self.array.shape[0] == 2 else "magnitude"
 
     @property
     def magnitude(self) -> np.ndarray:

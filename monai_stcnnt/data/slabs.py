@@ -99,22 +99,18 @@ class SeriesSlabs(ABC):
     Args:
         outline: what there is, from :func:`outline_of`, or a record with values.
         files: the files that must not change until the series is closed.
+
+    Attributes:
+        shape: ``(C, T, Z, Y, X)``.
+        meta: the record's metadata.
     """
 
     def __init__(self, outline: SeriesRecord, files: Sequence[str | Path]) -> None:
         self.outline = outline
         self.watch = Watch(files)
-
-    @property
-    def shape(self) -> tuple[int, int, int, int, int]:
-        """``(C, T, Z, Y, X)``."""
-        c, t, z, y, x = self.outline.array.shape
-        return c, t, z, y, x
-
-    @property
-    def meta(self) -> dict[str, Any]:
-        """The record's metadata."""
-        return self.outline.metadata
+        channels, times, places, rows, columns = outline.array.shape
+        self.shape = channels, times, places, rows, columns
+        self.meta = outline.metadata
 
     def read(self, frames: slice, slices: slice) -> np.ndarray:
         """Read some frames of some slices.

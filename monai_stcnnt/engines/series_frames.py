@@ -187,10 +187,9 @@ class AcquiredFrames:
             change = from_acquired(channels_to_complex(block - known, 1), self.axes, self.dims)
             return image + complex_to_channels(demodulate(change, [-s for s in self.model.echo_shift]), 1)
         axes = [axis.bare() for axis in self.axes]
-        result = from_acquired(block, axes, self.dims)
         if image.shape[1] == 2:
-            return result.clamp(min=0)
-        inside = from_acquired(known, axes, self.dims)
+            return from_acquired(block, axes, self.dims).clamp(min=0)
+        result, inside = from_acquired(torch.stack([block, known]), axes, self.dims)
         gmap = self._map(raw, start, image.shape[3:], image.shape[2])
         return without_leak(image, result, inside, gmap)
 

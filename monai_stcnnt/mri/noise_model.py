@@ -278,9 +278,11 @@ def _filtered(image: Tensor, spectra: Sequence[AxisSpectrum], dims: Sequence[int
         if turn and inward:
             kspace = torch.roll(kspace, turn, dim)
         if not inward:
-            sizes = [axis.start, axis.size - axis.stop]
-            pads = [kspace.new_zeros([n if d == dim else s for d, s in enumerate(kspace.shape)]) for n in sizes]
-            kspace = torch.cat((pads[0], kspace, pads[1]), dim)
+            shape = list(kspace.shape)
+            shape[dim] = axis.size
+            filled = kspace.new_zeros(shape)
+            filled.narrow(dim, axis.start, axis.acquired).copy_(kspace)
+            kspace = filled
     out = ifftc(kspace, axes) * scale
     return out if image.is_complex() else out.real
 

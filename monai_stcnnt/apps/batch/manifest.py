@@ -306,10 +306,10 @@ def checksum_of(path: Path) -> OutputEntry:
     Raises:
         UnreadableFileError: if a file is gone or cannot be read.
     """
+    if path.is_file():
+        return OutputEntry(path.name, 1, path.stat().st_size, sha256_of(path))
     files = files_below(path)
     size = sum(file.stat().st_size for file in files)
-    if path.is_file():
-        return OutputEntry(path.name, 1, size, sha256_of(path))
     listing = "".join(f"{sha256_of(file)}  {file.relative_to(path).as_posix()}\n" for file in files)
     digest = hashlib.sha256(listing.encode(errors="surrogateescape")).hexdigest()
     return OutputEntry(path.name, len(files), size, digest)

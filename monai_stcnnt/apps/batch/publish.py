@@ -248,8 +248,11 @@ def publish(outcome: Outcome, folder: Path, journal: Journal, *, is_only: bool) 
     row = outcome.row
     if outcome.made is not None:
         journal.append(row)
-        for entry in row.outputs:
-            _give_name(outcome.made / Path(entry.path).name, folder / entry.path)
+        targets = [folder / entry.path for entry in row.outputs]
+        for target in targets:
+            _give_name(outcome.made / target.name, target)
+        for place in {target.parent for target in targets}:
+            sync(place)
         shutil.rmtree(outcome.made, ignore_errors=True)
         row = replace(row, status="done")
     if outcome.is_recorded and not (is_only and outcome.error):
@@ -268,7 +271,6 @@ def _give_name(made: Path, target: Path) -> None:
     if target.is_dir():
         os.rename(target, made.with_name(f".{made.name}.before"))
     os.replace(made, target)
-    sync(target.parent)
 
 
 def _is_lack_of_room(error: BaseException) -> bool:

@@ -13,6 +13,7 @@ unpacked once, to a file without a name that is gone when it is closed, whatever
 from __future__ import annotations
 
 import io
+import math
 import tempfile
 import weakref
 from collections.abc import Sequence
@@ -21,6 +22,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
+import nibabel as nib
 import numpy as np
 from nibabel.arrayproxy import ArrayProxy
 
@@ -29,10 +31,8 @@ from monai_stcnnt.data.formats.nifti_header import (
     NIFTI_FAILURES,
     NIFTI_SUFFIXES,
     NiftiFile,
-    check_nifti_size,
     description_in,
     header_file,
-    most_nifti_bytes,
     open_nifti,
     opener_of,
     unreadable_nifti,
@@ -43,7 +43,7 @@ from monai_stcnnt.data.provenance import action_of
 from monai_stcnnt.data.record import SeriesRecord
 from monai_stcnnt.data.sinks import SeriesSink
 from monai_stcnnt.data.slabs import IN_MEMORY, SeriesSlabs
-from monai_stcnnt.errors import OutputNotWritableError, StcnntError
+from monai_stcnnt.errors import OutputNotWritableError, StcnntError, UnreadableFileError
 
 __all__ = ["Nifti", "NiftiSlabs", "read_nifti"]
 
@@ -147,7 +147,7 @@ class NiftiSlabs(SeriesSlabs):
         self._content = content
         weakref.finalize(self, content.close)
         try:
-            check_nifti_size(file, size)
+            _check_size(file, size)
         except Exception:
             content.close()
             raise
@@ -181,7 +181,7 @@ def _open(file: NiftiFile) -> tuple[IO[bytes], int]:
 
 def _unpack(file: NiftiFile, scratch: str | Path | None, in_memory: bool) -> tuple[IO[bytes], int]:
     """Unpack a file and tell its size; the checksum at its end is looked at on the way."""
-    size, most = 0, most_nifti_bytes(file.image)
+    size, most = 0, _most_bytes(file.image)
     with ExitStack() as stack:
         try:
             unpacked: IO[bytes] = io.BytesIO() if in_memory else tempfile.TemporaryFile(dir=scratch)  # noqa: SIM115
@@ -212,3 +212,29 @@ def _no_room(file: NiftiFile, scratch: str | Path | None, error: OSError) -> Out
     return OutputNotWritableError(
         f"{file.path} cannot be unpacked in {where}: {error.strerror or error}. Make room there, or unpack it yourself."
     )
+
+
+def _check_size(file: NiftiFile, size: int) -> None:
+    """Refuse a file that holds more than its header says, by a row of voxels or more: the header is damaged.
+
+    Args:
+        file: the file.
+        size: its bytes, unpacked.
+
+    Raises:
+        UnreadableFileError: if there are more.
+    """
+    shape, dtype = file.image.shape, file.image.get_data_dtype()
+    if size >= _most_bytes(file.image):
+        surplus = size - file.image.dataobj.offset - math.prod(shape) * dtype.itemsize  # type: ignore[attr-defined]
+        raise UnreadableFileError(
+            f"{file.path} holds at least {surplus} bytes more than the shape {shape} of {dtype} takes. Its header is "
+            "damaged; copy it anew."
+        )
+
+
+def _most_bytes(image: nib.Nifti1Pair) -> int:
+    """Bytes, unpacked, from which on there is a row of voxels more than the header says."""
+    itemsize = image.get_data_dtype().itemsize
+    row = max(image.shape[0] * itemsize, 16)
+    return int(image.dataobj.offset + math.prod(image.shape) * itemsize + row)  # type: ignore[attr-defined]

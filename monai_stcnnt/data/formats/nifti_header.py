@@ -35,11 +35,9 @@ __all__ = [
     "NIFTI_FAILURES",
     "NIFTI_SUFFIXES",
     "NiftiFile",
-    "check_nifti_size",
     "description_in",
     "header_file",
     "is_nifti_path",
-    "most_nifti_bytes",
     "open_nifti",
     "opener_of",
     "stored_header",
@@ -248,32 +246,6 @@ def _check_header(path: Path, image: nib.Nifti1Pair) -> None:
     if pair and ("VECTOR" in intent.upper() or "DISPVECT" in intent.upper()):
         raise NotAnImageError(f"{path} holds vectors ({intent}), not real and imaginary part. Give an image.")
     check_packing(values_file(path), math.prod(shape), dtype.itemsize, is_packed=opener_of(path) is not open)
-
-
-def check_nifti_size(file: NiftiFile, size: int) -> None:
-    """Refuse a file that holds more than its header says, by a row of voxels or more: the header is damaged.
-
-    Args:
-        file: the file.
-        size: its bytes, unpacked.
-
-    Raises:
-        UnreadableFileError: if there are more.
-    """
-    shape, dtype = file.image.shape, file.image.get_data_dtype()
-    if size >= most_nifti_bytes(file.image):
-        surplus = size - file.image.dataobj.offset - math.prod(shape) * dtype.itemsize  # type: ignore[attr-defined]
-        raise UnreadableFileError(
-            f"{file.path} holds at least {surplus} bytes more than the shape {shape} of {dtype} takes. Its header is "
-            "damaged; copy it anew."
-        )
-
-
-def most_nifti_bytes(image: nib.Nifti1Pair) -> int:
-    """Bytes, unpacked, from which on there is a row of voxels more than the header says."""
-    itemsize = image.get_data_dtype().itemsize
-    row = max(image.shape[0] * itemsize, 16)
-    return int(image.dataobj.offset + math.prod(image.shape) * itemsize + row)  # type: ignore[attr-defined]
 
 
 def _check_codes(path: Path) -> None:

@@ -71,7 +71,10 @@ def format_of(path: str | Path) -> Format | None:
         The row of its format, None where there is no reader for it.
     """
     path = Path(path)
-    return next((row for row in FORMATS if row.sniff(path)), None)
+    for row in FORMATS:
+        if row.sniff(path):
+            return row
+    return None
 
 
 def can_read(path: str | Path) -> bool:
@@ -107,7 +110,11 @@ def format_for(path: str | Path) -> Format:
     Returns:
         The row whose ending it has; DICOM, which is a folder, for a name without such an ending.
     """
-    return next((row for row in FORMATS if row.has_name(Path(path))), FOLDERS)
+    path = Path(path)
+    for row in FORMATS:
+        if row.has_name(path):
+            return row
+    return FOLDERS
 
 
 def read_series(path: str | Path, *, series: str | int | None = None, check: bool = True) -> SeriesRecord:

@@ -5,16 +5,14 @@
 from __future__ import annotations
 
 from monai_stcnnt.networks.hrnetv2.net import HRNetV2
-from monai_stcnnt.networks.nets.checked import CheckedDenoiser
 from monai_stcnnt.networks.nets.classifier import STCNNTClassifier
 from monai_stcnnt.networks.nets.denoiser import STCNNTDenoiser
-from monai_stcnnt.networks.nets.flip_ensemble import FlipEnsemble
 from monai_stcnnt.networks.nets.guided_denoiser import STCNNTGuidedDenoiser
 from monai_stcnnt.networks.nets.packed_segmenter import STCNNTPackedSegmenter
 from monai_stcnnt.networks.nets.packed_unet import PackedUNet
-from monai_stcnnt.networks.nets.router import ChannelRouter
 from monai_stcnnt.networks.nets.segmenter import STCNNTSegmenter
 from monai_stcnnt.networks.nets.variants import VARIANTS, build_variant
+from monai_stcnnt.networks.nets.wrappers import ChannelRouter, CheckedDenoiser, FlipEnsemble
 
 __all__ = [
     "VARIANTS",

@@ -1,0 +1,118 @@
+# Copyright (c) monai_stcnnt contributors
+# SPDX-License-Identifier: Apache-2.0
+"""What stands around networks: several as one by their channels, mirror images, and a look at what they give."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import chain, combinations
+
+import torch
+from torch import nn
+
+from monai_stcnnt.errors import LayoutError, NetworkConfigError
+from monai_stcnnt.networks.nets.base import FrameNet
+from monai_stcnnt.tensors import check_network_output
+
+__all__ = ["ChannelRouter", "CheckedDenoiser", "FlipEnsemble"]
+
+KINDS = {2: "magnitude images", 3: "complex images"}
+"""What images in SNR units are by their channels, the g-factor map among them."""
+
+
+class ChannelRouter(nn.Module):
+    """Send an input to the network that takes its number of channels.
+
+    A folder may hold magnitude and complex images; each goes through the network made for it.
+
+    Args:
+        networks: networks of the layout (B, C, T, H, W) with different ``in_channels``.
+
+    Shapes: (B, in_channels, T, H, W) of one of the networks to its output.
+
+    Raises:
+        NetworkConfigError: when two networks take the same number of channels.
+        LayoutError: in forward, for a number of channels that none takes.
+    """
+
+    def __init__(self, networks: Sequence[FrameNet]) -> None:
+        super().__init__()
+        self.networks = nn.ModuleList(networks)
+        self.channels = [net.in_channels for net in networks]
+        if len(set(self.channels)) < len(self.channels):
+            raise NetworkConfigError(f"The networks must differ in their input channels, got {self.channels}.")
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Run the network that fits (B, C, T, H, W)."""
+        if x.shape[1] not in self.channels:
+            taken = " or ".join(_describe(channels) for channels in self.channels)
+            raise LayoutError(
+                f"There is a network for {taken} only, not for {_describe(x.shape[1])}. Choose a bundle that has one."
+            )
+        out: torch.Tensor = self.networks[self.channels.index(x.shape[1])](x)
+        return out
+
+
+def _describe(channels: int) -> str:
+    return f"{KINDS.get(channels, 'images')} ({channels} channels with the g-factor map)"
+
+
+class FlipEnsemble(nn.Module):
+    """Average a network over mirror images of its input, each turned back.
+
+    The result is equivariant to these flips whatever the network is. It costs a run of the network for each of them:
+    2 to the number of axes.
+
+    Args:
+        network: takes and returns tensors whose axes ``flip_dims`` mean the same in both, such as (B, C, T, H, W).
+        flip_dims: axes to mirror along; without any, the network runs as it is.
+
+    Shapes: those of the network.
+
+    Example:
+        >>> FlipEnsemble(torch.nn.Conv3d(2, 1, 1))(torch.rand(1, 2, 5, 8, 6)).shape
+        torch.Size([1, 1, 5, 8, 6])
+    """
+
+    def __init__(self, network: nn.Module, flip_dims: Sequence[int] = (-2, -1)) -> None:
+        super().__init__()
+        self.network = network
+        sizes = range(len(flip_dims) + 1)
+        self.flips = list(chain.from_iterable(combinations(flip_dims, size) for size in sizes))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Run the network on every mirror image and return the mean."""
+        total: torch.Tensor = self.network(x)
+        for dims in self.flips[1:]:
+            total = total + self.network(x.flip(dims)).flip(dims)
+        return total / len(self.flips)
+
+
+class CheckedDenoiser(nn.Module):
+    """Refuse what a denoising network gives if it is not finite, and keep magnitudes from becoming negative.
+
+    A magnitude is raised to zero, or to the value of the input where that is below zero already, as in images that are
+    not magnitudes. Windows that overlap are averaged with positive weights, so that the whole image keeps the law.
+
+    Args:
+        network: takes (B, C + 1, T, H, W), the g-factor map last, and returns (B, C, T, H, W).
+
+    Shapes: those of the network.
+
+    Raises:
+        NetworkOutputError: in forward, for values that are NaN or infinite.
+
+    Example:
+        >>> CheckedDenoiser(torch.nn.Conv3d(2, 1, 1))(torch.rand(1, 2, 5, 8, 6)).shape
+        torch.Size([1, 1, 5, 8, 6])
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Run the network and check what it gives."""
+        out: torch.Tensor = self.network(x)
+        check_network_output(out)
+        return out.maximum(x[:, :1].clamp(max=0)) if out.shape[1] == 1 else out
