@@ -25,6 +25,8 @@ __all__ = ["HeartMasksd", "SliceDecision", "heart_masks"]
 RIGHT, WALL, CAVITY = 1, 2, 3
 JUDGED_AREA = 100.0
 """Square mm: the decision about a slice looks at the surest part of the cavity of this size."""
+WALL_REACH = 3.0
+"""Millimeters around the cavity in which the wall is looked for."""
 LASTING_SHARE = 0.1
 """Of the largest part of the right ventricle over slices and frames; smaller parts are taken for something else."""
 RIGHT_REACH = 12.0
@@ -49,8 +51,9 @@ def heart_masks(
 ) -> tuple[Tensor, list[SliceDecision]]:
     """Turn probabilities into masks of one heart.
 
-    In turn: probabilities may be averaged over neighboring frames; a slice is contoured where the surest part of
-    its cavity is more likely cavity than not in half of the frames, and contoured slices follow each other; of cavity
+    In turn: probabilities may be averaged over neighboring frames; a slice is contoured where in half of the frames the
+    surest part of its cavity is more likely cavity than not, and muscle is around half of the cavity at least, which is
+    where readers draw the line between ventricle and atrium [1]; contoured slices follow each other; of cavity
     and wall the largest part that hangs together over slices and frames is kept, and in every frame the largest part
     of that; holes are filled; the cavity is one part, and the wall is closed around it; of the right ventricle
     the largest part beside the left one is kept, without what shows in few slices and frames only.
@@ -66,15 +69,19 @@ def heart_masks(
     Raises:
         LayoutError: for other axes or classes.
         OptionError: for another smoothing.
+
+    References:
+        [1] Schulz-Menger et al., "Standardized image interpretation and post-processing in cardiovascular magnetic
+        resonance", 2020, https://doi.org/10.1186/s12968-020-00610-6
     """
     if probabilities.ndim != 5 or probabilities.shape[1] != CAVITY + 1:
         raise LayoutError(f"Probabilities of a heart are (Z, 4, T, H, W), not the shape {tuple(probabilities.shape)}.")
     if not 0 <= smoothing <= 1 / 3:
         raise OptionError(f"smoothing is a share from 0 to a third, not {smoothing}.")
     smooth = _over_time(probabilities.float(), smoothing)
-    decisions = _decide(smooth[:, CAVITY], float(np.prod(spacing)))
-    chosen = np.array([decision.contoured for decision in decisions])
     labels = smooth.argmax(1).cpu().numpy()
+    decisions = _decide(smooth[:, CAVITY], labels, spacing)
+    chosen = np.array([decision.contoured for decision in decisions])
     left = labels >= WALL
     left[~chosen] = False
     left, right = _largest(left), _lasting(labels == RIGHT)
@@ -96,10 +103,11 @@ def _over_time(probabilities: Tensor, share: float) -> Tensor:
     return (1 - 2 * share) * probabilities + share * (before + after)
 
 
-def _decide(cavity: Tensor, pixel_area: float) -> list[SliceDecision]:
-    """Which of the slices (Z, T, H, W) of probabilities show the cavity."""
-    count = min(max(round(JUDGED_AREA / pixel_area), 1), cavity[0, 0].numel())
+def _decide(cavity: Tensor, labels: np.ndarray, spacing: Sequence[float]) -> list[SliceDecision]:
+    """Which slices show the cavity, by its probability and the classes, (Z, T, H, W) each."""
+    count = min(max(round(JUDGED_AREA / float(np.prod(spacing))), 1), cavity[0, 0].numel())
     evidence = cavity.flatten(2).topk(count, dim=2).values.mean(2).median(1).values.cpu().numpy()
+    evidence = np.minimum(evidence, [_surrounded(one, spacing) for one in labels])
     shown = np.pad(evidence > 0.5, 1)
     shown = shown[1:-1] | (shown[:-2] & shown[2:])  # a gap of one slice is closed
     runs, _ = ndimage.label(shown)
@@ -108,6 +116,17 @@ def _decide(cavity: Tensor, pixel_area: float) -> list[SliceDecision]:
     sure = np.maximum(evidence, 1 - evidence)
     odd = kept != (evidence > 0.5)
     return [SliceDecision(bool(k), 0.5 if o else float(s)) for k, o, s in zip(kept, odd, sure, strict=True)]
+
+
+def _surrounded(labels: np.ndarray, spacing: Sequence[float]) -> float:
+    """Share of the cavity's surroundings that is wall, in the middle frame by it of (T, H, W); 1 without a cavity."""
+    shares = []
+    for frame in labels:
+        cavity = _largest(frame == CAVITY)
+        if cavity.any():
+            distance = ndimage.distance_transform_edt(~cavity, sampling=list(spacing))
+            shares.append((frame[(distance > 0) & (distance <= WALL_REACH)] == WALL).mean())
+    return float(np.median(shares)) if shares else 1.0
 
 
 def _largest(mask: np.ndarray) -> np.ndarray:
