@@ -78,7 +78,7 @@ class HeartFigures:
             )
         out = [str(n) for n, (shown, _) in enumerate(self.contoured, 1) if not shown]
         if out:
-            said.append(f"Not contoured, as above the base or below the apex: slices {', '.join(out)}.")
+            said.append(f"Not contoured, as above the base or below the apex: {_slices(out)}.")
         return [*said, *self.flags]
 
 
@@ -114,7 +114,7 @@ def heart_figures(
         thickness=thickness,
         outputs=rate if math.isfinite(heart_rate) else {},
         heart_rate=heart_rate,
-        spread=_spread(evidence),
+        spread=_spread(evidence) if functions else math.nan,
         contoured=contoured,
         flags=(*heart_flags(labels, volumes), *_uncertain(contoured)),
     )
@@ -131,4 +131,9 @@ def _spread(evidence: HeartEvidence) -> float:
 
 def _uncertain(contoured: Sequence[tuple[float, float]]) -> list[str]:
     doubtful = [str(n) for n, (_, sure) in enumerate(contoured, 1) if sure < LOW_CONFIDENCE]
-    return [f"Whether slices {', '.join(doubtful)} show the left ventricle is uncertain."] if doubtful else []
+    verb = "shows" if len(doubtful) == 1 else "show"
+    return [f"Whether {_slices(doubtful)} {verb} the left ventricle is uncertain."] if doubtful else []
+
+
+def _slices(numbers: Sequence[str]) -> str:
+    return f"slice{'s' * (len(numbers) > 1)} {', '.join(numbers)}"

@@ -32,7 +32,7 @@ from monai_stcnnt.apps.review.volume_plot import volume_plot
 from monai_stcnnt.apps.volumes import MaskMeasures, check_table_path, measure_masks, write_summary, write_table
 from monai_stcnnt.data import SaveImageSeriesd, SeriesRecord, read_series, record_from_metatensor, write_labels
 from monai_stcnnt.data.content import check_mr_content
-from monai_stcnnt.data.formats.registry import format_for, format_of, result_extension
+from monai_stcnnt.data.formats.registry import format_for, image_format, result_extension
 from monai_stcnnt.data.slabs import MemorySlabs
 from monai_stcnnt.errors import LabelValueError, LayoutError, OptionError, OutputNotWritableError
 
@@ -57,6 +57,7 @@ class SegmentOptions(RunOptions):
     suffix: ClassVar[str] = "seg"
     writes: ClassVar[tuple[str, ...]] = ("report", "csv")
     skips: ClassVar[frozenset[str]] = frozenset({"segmented"})
+    masks: ClassVar[str] = "_gt"  # as in ACDC and M&Ms
     has_recipe: ClassVar[tuple[str, ...]] = ("output_format", "force", "denoise", "architecture")
 
     stack: bool = True
@@ -74,7 +75,7 @@ class SegmentOptions(RunOptions):
         super().__post_init__()
         if self.gmap is not None and not self.denoise:
             raise OptionError("A g-factor map is for denoising. Denoise first (denoise), or leave the map out.")
-        if self.output_format == "dicom_seg" and self.is_file:
+        if self.output_format.startswith("dicom_seg") and self.is_file:
             raise OptionError(f"{self.output} is not a name for DICOM segmentations. Give a folder for them.")
         if self.report is not None:
             check_report_name(self.report, (".png",))
@@ -128,8 +129,8 @@ class SegmentedSeries:
 def segment(input: str | Path, output: str | Path, **options: Any) -> list[SegmentedSeries]:  # noqa: ANN401
     """Segment a file, or every series of a folder, with a segmentation bundle.
 
-    Masks lie on the input's grid. A folder of DICOM files becomes a folder of DICOM segmentation objects, one per
-    frame; where it holds several series, one folder for each that can be segmented. Other files become a mask of their
+    Masks lie on the input's grid. A folder of DICOM files becomes a folder with a DICOM segmentation
+    object; where it holds several series, one folder for each that can be segmented. Other files become a mask of their
     own format. What was done before with the same files, options and bundle is left as it is.
 
     Args:
@@ -241,7 +242,7 @@ class Segmenter(SeriesEngine):
         labels = replace(images, array=masks.array, metadata=metadata)
         write_labels(
             labels, target, class_names=self.names, algorithm_version=__version__, uid_seed=uid_seed or None,
-            provenance=self.provenance,
+            provenance=self.provenance, seg_per_frame=self.options.output_format == "dicom_seg_per_frame",
         )  # fmt: skip
         measures = measure_masks(labels, self.names, task.name, evidence)
         if task.report is not None:
@@ -263,11 +264,10 @@ class Segmenter(SeriesEngine):
 
     def _check_target(self, task: SeriesTask) -> None:
         """Refuse what cannot be written, before the work."""
-        source = format_of(task.path)
-        refers = bool(source and source.holds_references)
+        refers = image_format(task.path).holds_references
         if refers and result_extension(task.path, None, "magnitude", self.options.output_format):
             return
-        if self.options.output_format == "dicom_seg" and not refers:
+        if self.options.output_format.startswith("dicom_seg") and not refers:
             raise OutputNotWritableError(
                 f"{task.path} is not DICOM, so that a DICOM segmentation has nothing to refer to. Write NIfTI."
             )

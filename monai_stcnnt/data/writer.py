@@ -112,17 +112,19 @@ def write_labels(
     algorithm_version: str = "unspecified",
     uid_seed: str | None = None,
     provenance: Provenance | None = None,
+    seg_per_frame: bool = False,
 ) -> Path:
-    """Write a mask in the format that the name tells: NIfTI, NumPy, MHA or NRRD; DICOM segmentation objects elsewhere.
+    """Write a mask in the format that the name tells: NIfTI, NumPy, MHA or NRRD; a DICOM segmentation elsewhere.
 
     Args:
         record: the mask ``(1, T, Z, Y, X)`` of whole numbers, with the metadata of its images.
-        path: file name, or for DICOM the folder to make, with one object per frame.
+        path: file name, or for DICOM the folder to make.
         class_names: name of every value but 0.
         algorithm_version: version of what made the mask, for DICOM.
         uid_seed: makes DICOM's UIDs and dates the same every time, see
             :func:`~monai_stcnnt.data.formats.dicom.seg.write_dicom_seg`.
         provenance: how the mask came about, for a JSON file beside it.
+        seg_per_frame: for DICOM one object per frame, in place of one with time as a dimension.
 
     Returns:
         The path.
@@ -139,7 +141,8 @@ def write_labels(
             f"{', '.join(f'{value:g}' for value in unnamed[:8])}. Named are {', '.join(map(str, sorted(known)))}."
         )
     dtype: OutputDtype = "uint8" if max(known) < 256 else "uint16"
-    return _write(record, Path(path), WriteOptions(dtype, uid_seed, class_names, algorithm_version), provenance)
+    how = WriteOptions(dtype, uid_seed, class_names, algorithm_version, seg_per_frame)
+    return _write(record, Path(path), how, provenance)
 
 
 def _write(record: SeriesRecord, path: Path, how: WriteOptions, provenance: Provenance | None) -> Path:
@@ -171,7 +174,8 @@ class SaveSeries(Transform):
         dtype: type of the voxels in a NIfTI file.
         output_format: ``"same"`` as the image's own (a folder with a derived series for DICOM, ``.npy`` for a NumPy
             pair), or ``"nifti"``. A complex image from DICOM files becomes NIfTI in any case. A mask of DICOM images
-            becomes a folder of DICOM segmentation objects, one per frame, which ``"dicom_seg"`` insists on.
+            becomes a folder with a DICOM segmentation object, which ``"dicom_seg"`` insists on;
+            ``"dicom_seg_per_frame"`` makes one for each frame.
         uid_seed: makes the UIDs and dates of DICOM series the same in every run, and different for another text; by
             default every run makes new ones.
         class_names: makes the image a mask: the name of every value but 0, such as ``{"1": "RV"}``. Its voxels are
@@ -215,7 +219,7 @@ class SaveSeries(Transform):
         self.algorithm_version = algorithm_version
         self.output_file = None if output_file is None else Path(output_file).expanduser()
         self.provenance = provenance
-        if output_format == "dicom_seg" and not self.class_names:
+        if output_format.startswith("dicom_seg") and not self.class_names:
             raise OptionError("A DICOM segmentation needs the names of the classes. Give class_names.")
         self._sources: dict[Path, str] = {}
 
@@ -276,6 +280,7 @@ class SaveSeries(Transform):
         return write_labels(
             record, path, class_names=self.class_names, algorithm_version=self.algorithm_version,
             uid_seed=self.uid_seed, provenance=self.provenance,
+            seg_per_frame=self.output_format == "dicom_seg_per_frame",
         )  # fmt: skip
 
     def _target(self, record: SeriesRecord) -> Path:
@@ -309,7 +314,7 @@ class SaveImageSeriesd(SaveImaged):
         input_root: the file or folder that the images were listed from.
         suffix: what to add to the name, one for all keys or one per key.
         dtype: type of the voxels in a NIfTI file.
-        output_format: ``"same"``, ``"nifti"`` or ``"dicom_seg"``.
+        output_format: ``"same"``, ``"nifti"``, ``"dicom_seg"`` or ``"dicom_seg_per_frame"``.
         allow_missing_keys: pass over keys that are absent.
         uid_seed: see :class:`SaveSeries`.
         class_names: makes the images masks, see :class:`SaveSeries`.

@@ -70,7 +70,8 @@ def missing_slices(labels: np.ndarray) -> list[str]:
     said = []
     gaps = [int(z) + 1 for z in range(shown[0], shown[-1]) if areas[z] == 0]
     if gaps:
-        said.append(f"Slices {_listed(gaps)} between others show no left ventricle.")
+        verb = "shows" if len(gaps) == 1 else "show"
+        said.append(f"{_listed('Slice', gaps)} between others {verb} no left ventricle.")
     for z, name in ((0, "first"), (len(areas) - 1, "last")):
         if areas[z] > CUT_SHARE * areas.max():
             said.append(f"The {name} slice still shows a large cavity: the stack may end before the heart does.")
@@ -92,7 +93,7 @@ def _shape_flags(labels: np.ndarray) -> list[str]:
         (parts, "the left ventricle is in several parts"), (holes, "the left ventricle has holes"),
         (opened, "the wall is open"),
     )  # fmt: skip
-    return [f"In slices {_listed(sorted(set(found)))} {text}." for found, text in texts if found]
+    return [f"In {_listed('slice', sorted(set(found)))} {text}." for found, text in texts if found]
 
 
 def _jump_flags(cavity: np.ndarray) -> list[str]:
@@ -103,8 +104,9 @@ def _jump_flags(cavity: np.ndarray) -> list[str]:
     away[1:-1] = np.abs(cavity[1:-1] - (cavity[:-2] + cavity[2:]) / 2)
     worst = ndimage.maximum_filter1d(away, 3)  # a frame that jumps makes its neighbors look odd as well
     odd = [int(t) + 1 for t in np.flatnonzero((away > JUMP * cavity.max()) & (away == worst))]
-    return [f"The volume of the left ventricle jumps at frames {_listed(odd)}."] if odd else []
+    return [f"The volume of the left ventricle jumps at {_listed('frame', odd)}."] if odd else []
 
 
-def _listed(numbers: Sequence[int]) -> str:
-    return ", ".join(map(str, numbers))
+def _listed(noun: str, numbers: Sequence[int]) -> str:
+    """``slice 3``, or ``slices 3, 4``."""
+    return f"{noun}{'s' * (len(numbers) > 1)} {', '.join(map(str, numbers))}"

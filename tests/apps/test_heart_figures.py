@@ -62,7 +62,7 @@ def test_the_spread_is_that_of_contoured_slices() -> None:
     found = figures(evidence=HeartEvidence(areas, slices))
     assert found.spread == pytest.approx(float(np.std([40, 50], ddof=1)))
     assert list(found.contoured[0]) == [0, 0.6]
-    assert any("slices 1 show the left ventricle is uncertain" in flag for flag in found.flags)
+    assert any("slice 1 shows the left ventricle is uncertain" in flag for flag in found.flags)
     assert any("below the apex: slices 1, 7" in sentence for sentence in found.sentences)
 
 
@@ -76,6 +76,6 @@ def test_figures_survive_json() -> None:
 def test_faults_are_flagged() -> None:
     labels = beat()
     labels[3] = labels[0]
-    assert any("jumps at frames 4" in flag for flag in figures(labels=labels).flags)
+    assert any("jumps at frame 4" in flag for flag in figures(labels=labels).flags)
     labels[labels == 1] = 0
     assert figures(labels=labels).thickness == ()

@@ -100,7 +100,7 @@ def test_one_slice_of_dicom_becomes_segmentations_and_a_sentence(
     pytest.importorskip("highdicom")
     labels = beating_heart(4, 1)
     source = write_series(tmp_path / "scan", grainy(labels))
-    assert run(source, tmp_path / "out", "--bundle", bundle, "--quiet") == 0
+    assert run(source, tmp_path / "out", "--bundle", bundle, "--quiet", "--seg-per-frame") == 0
     files = sorted((tmp_path / "out" / "scan_seg").iterdir())
     assert [file.name for file in files] == [f"SEG{n:05d}.dcm" for n in (1, 2, 3, 4)]
     times = {file: file.stat().st_mtime_ns for file in files}
@@ -121,7 +121,9 @@ def test_one_slice_of_dicom_becomes_segmentations_and_a_sentence(
     after = read_series(tmp_path / "one" / "scan_seg.nii.gz", check=False)
     np.testing.assert_array_equal(after.array[0], labels)
     np.testing.assert_allclose(after.affine, read_series(source).affine, atol=1e-4)
-    assert run(source, tmp_path / "out", "--bundle", bundle, "--quiet") == 0  # it is done, and left as it is
+    assert (
+        run(source, tmp_path / "out", "--bundle", bundle, "--quiet", "--seg-per-frame") == 0
+    )  # it is done, and left as it is
     assert {file: file.stat().st_mtime_ns for file in files} == times
 
 

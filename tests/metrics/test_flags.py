@@ -34,12 +34,12 @@ def test_a_clean_heart_has_none() -> None:
 @pytest.mark.parametrize(
     ("fault", "said"),
     [
-        ("part", "slices 2 the left ventricle is in several parts"),
-        ("hole", "slices 3 the left ventricle has holes"),
-        ("open", "slices 2 the wall is open"),
-        ("jump", "jumps at frames 4"),
+        ("part", "slice 2 the left ventricle is in several parts"),
+        ("hole", "slice 3 the left ventricle has holes"),
+        ("open", "slice 2 the wall is open"),
+        ("jump", "jumps at frame 4"),
         ("still", "ejection fraction of 0 %"),
-        ("gap", "Slices 3 between others"),
+        ("gap", "Slice 3 between others"),
         ("cut", "last slice still shows a large cavity"),
         ("wall", "wall's volume changes"),
     ],

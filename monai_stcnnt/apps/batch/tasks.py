@@ -15,6 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Self, get_args
 
+from monai_stcnnt.apps.batch.entries import join_slices, leave_out
 from monai_stcnnt.apps.batch.manifest import Recipe, SeriesRow, Status, stamp_of
 from monai_stcnnt.apps.review.names import report_names
 from monai_stcnnt.data import check_exists, list_series, output_path
@@ -133,6 +134,8 @@ class RunOptions(ABC):
     """Options that name a file to write beside the results."""
     skips: ClassVar[frozenset[str]] = frozenset()
     """Images that are left out, by what this package did to make them."""
+    masks: ClassVar[str] = ""
+    """Files of a folder that are left out, by the ends of their names, see :func:`leave_out`."""
 
     input: Path
     output: Path
@@ -242,7 +245,9 @@ def list_tasks(options: RunOptions, manifest: Mapping[str, SeriesRow]) -> list[S
     if options.series is not None:
         tasks = [_aimed(_task(options.input, options, files_of(options.input), options.series), options)]
     else:
-        entries = _originals(options.input, output)
+        entries = leave_out(_originals(options.input, output), options.masks)
+        if options.stack:
+            entries = join_slices(entries, {options.root / name for name, rows in known.items() if rows[0].series})
         tasks = [task for entry in entries for task in _tasks_of(entry, options, known, is_only=len(entries) == 1)]
     if options.is_file:
         usable = [task for task in tasks if task.status != "refused"]

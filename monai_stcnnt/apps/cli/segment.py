@@ -33,6 +33,9 @@ def segment(
         bool, typer.Option("--stack/--no-stack", help="Take cine series of one slice each as one stack.")
     ] = True,
     nifti: common.NiftiOption = False,
+    seg_per_frame: Annotated[
+        bool, typer.Option("--seg-per-frame", help="A DICOM segmentation for every frame, for readers without time.")
+    ] = False,
     architecture: Annotated[str | None, typer.Option(help="Another network, for which the bundle has weights.")] = None,
     bundle: Annotated[Path | None, typer.Option(help="Folder of another segmentation bundle.")] = None,
     device: common.DeviceOption = "auto",
@@ -53,7 +56,8 @@ def segment(
     from monai_stcnnt.apps.segmenting import SegmentOptions, run_segmentation, segmented
 
     options = SegmentOptions(
-        input=input, output=output, series=series, output_format="nifti" if nifti else "same", gmap=gmap,
+        input=input, output=output, series=series, gmap=gmap,
+        output_format="nifti" if nifti else "dicom_seg_per_frame" if seg_per_frame else "same",
         bundle=bundle, device=device, report=report, redo=redo, force=force, workers=workers, scheduler=scheduler,
         progress=not quiet, stack=stack, csv=csv, denoise=denoise, architecture=architecture,
     )  # fmt: skip

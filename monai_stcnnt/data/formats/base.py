@@ -107,12 +107,14 @@ class WriteOptions:
             every time.
         class_names: makes the image a mask: the name of every value but 0.
         algorithm_version: version of what made a mask, for DICOM.
+        seg_per_frame: one DICOM segmentation object per frame in place of one with time as a dimension.
     """
 
     dtype: OutputDtype = "float32"
     uid_seed: str | None = None
     class_names: Mapping[int, str] | None = None
     algorithm_version: str = "unspecified"
+    seg_per_frame: bool = False
 
 
 class Format(ABC):

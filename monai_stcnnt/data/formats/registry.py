@@ -52,7 +52,7 @@ __all__ = [
     "result_extension",
 ]
 
-OutputFormat = Literal["same", "nifti", "dicom_seg"]
+OutputFormat = Literal["same", "nifti", "dicom_seg", "dicom_seg_per_frame"]
 
 FOLDERS = Dicom()
 """The format of folders without a format of their own, and of results without an ending."""
@@ -237,7 +237,7 @@ def result_extension(path: str | Path, file_format: object, kind: str, output_fo
     Returns:
         The ending, empty for a folder.
     """
-    if output_format == "dicom_seg":
+    if output_format.startswith("dicom_seg"):
         return ""
     row = format_named(file_format) or format_for(path)
     own = row.result_extension(Path(path), kind)

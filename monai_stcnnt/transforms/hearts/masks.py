@@ -151,8 +151,8 @@ def _closed(left: np.ndarray, cavity: np.ndarray) -> tuple[np.ndarray, np.ndarra
     """Wall and cavity of one frame: no holes, one cavity, and wall all around it."""
     left = ndimage.binary_fill_holes(left)
     inner = ndimage.binary_fill_holes(_largest(cavity & left))
-    wall = (left | ndimage.binary_dilation(inner)) & ~inner
-    return wall, inner
+    outer = ndimage.binary_fill_holes(left | ndimage.binary_dilation(inner))
+    return outer & ~inner, inner
 
 
 def _beside(right: np.ndarray, left: np.ndarray, spacing: Sequence[float]) -> np.ndarray:

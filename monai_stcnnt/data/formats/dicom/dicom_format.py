@@ -85,8 +85,9 @@ class Dicom(Format):
                 f"{path}: only images from DICOM files have DICOM segmentations. Choose a name that ends in .nii.gz."
             )
         return write_dicom_seg(
-            record, path, class_names=how.class_names, algorithm_version=how.algorithm_version, uid_seed=how.uid_seed
-        )
+            record, path, class_names=how.class_names, algorithm_version=how.algorithm_version, uid_seed=how.uid_seed,
+            per_frame=how.seg_per_frame,
+        )  # fmt: skip
 
     def result_extension(self, path: Path, kind: str) -> str:
         """A result is a folder with a derived series; a complex image becomes NIfTI."""

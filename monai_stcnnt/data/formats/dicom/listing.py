@@ -333,7 +333,7 @@ def stacks_of(found: Sequence[DicomSeries]) -> list[DicomSeries]:
 
     Returns:
         A series for each stack of at least three: one study, protocol, matrix, spacing, orientation and number of
-        frames, and slices at equal distances.
+        frames, and slices at equal distances. Of a slice that was imaged again, the last series counts.
     """
     groups: dict[tuple[object, ...], list[DicomSeries]] = defaultdict(list)
     for series in found:
@@ -343,10 +343,11 @@ def stacks_of(found: Sequence[DicomSeries]) -> list[DicomSeries]:
             geometry = (first.shape, *np.round(first.spacing[:2], 3), *np.round(first.orientation.ravel(), 2))
             groups[(*first.protocol[:2], protocol, len(series.frames), geometry)].append(series)
     stacks: list[DicomSeries] = []
-    for members in groups.values():
-        normal = members[0].frames[0].normal
-        places = np.sort([float(normal @ series.frames[0].position) for series in members])
-        gaps = np.diff(places)
+    for alike in groups.values():
+        normal = alike[0].frames[0].normal
+        by_place = {round(float(normal @ series.frames[0].position), 1): series for series in alike}
+        members = list(by_place.values())
+        gaps = np.diff(sorted(by_place))
         if len(members) < _FEWEST_SLICES or np.abs(gaps - np.median(gaps)).max() > _REGULAR * np.median(gaps):
             continue
         frames = tuple(frame for series in members for frame in series.frames)

@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """DICOM segmentation objects for masks, through highdicom: ``pip install "monai-stcnnt[dicom]"``.
 
-A segmentation object knows places, but no time: two frames of one segment may not lie in the same place. So a volume
-becomes one object, and a cine one object per phase, all in one series, each with references to the images of its
-phase and no others.
+A volume and a cine become one object each, the cine with time as a dimension, see
+:mod:`~monai_stcnnt.data.formats.dicom.seg_cine`. Readers that know places but no time can have one object per phase,
+all in one series. Every frame of an object refers to the image that it lies on.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from pydicom.dataset import Dataset
 from pydicom.valuerep import format_number_as_ds
 
 from monai_stcnnt.data.formats.dicom.frames import DicomFrame, frame_groups, quiet_pydicom
+from monai_stcnnt.data.formats.dicom.seg_cine import join_phases, refer_to_series
 from monai_stcnnt.data.formats.dicom.slabs import read_dicom
 from monai_stcnnt.data.formats.dicom.writer import new_uid, source_frames
 from monai_stcnnt.data.paths import write_aside
@@ -76,12 +77,13 @@ def write_dicom_seg(
     algorithm_version: str = "unspecified",
     description: str = "segmentation",
     uid_seed: str | None = None,
+    per_frame: bool = False,
 ) -> Path:
-    """Write a mask as DICOM segmentation objects, one per frame; the folder is complete or absent.
+    """Write a mask as a DICOM segmentation object, or one per frame; the folder is complete or absent.
 
-    Every object describes all classes, as binary segments in the order of their values, whether they occur in its
-    frame or not; planes without any class are left out. A frame without any class gets its object all the same, with
-    zeros on all planes, so that "nothing found" is not taken for "not looked at".
+    An object describes all classes, as binary segments in the order of their values, whether they occur or not; planes
+    without any class are left out. A frame without any class has zeros on all planes, so that "nothing found" is not
+    taken for "not looked at".
 
     Cardiac chambers and the myocardium get their SNOMED CT codes by their names (``"LV"``, ``"left ventricle"``,
     ``"LV myocardium"``, ...); SNOMED CT has none for the cavity of a ventricle alone, which gets that of the ventricle.
@@ -92,7 +94,7 @@ def write_dicom_seg(
     Args:
         labels: the mask ``(1, T, Z, Y, X)`` of whole numbers, 0 for the background: a record with the metadata of the
             images (``record.with_array(mask)``), or an array.
-        folder: the folder to make, with one file per frame (``SEG00001.dcm`` and so on); it must not exist.
+        folder: the folder to make, with the file ``SEG00001.dcm``, or one per frame; it must not exist.
         class_names: name of every value but 0, at most 64 characters each.
         source: the images that the mask belongs to: a record, or a path for
             :func:`~monai_stcnnt.data.formats.dicom.slabs.read_dicom`; not needed where ``labels`` is their record.
@@ -102,6 +104,7 @@ def write_dicom_seg(
         description: what to add to the series description.
         uid_seed: makes the UIDs, and the dates, a function of this text and the source, for the same files every
             time; by default every run makes new ones.
+        per_frame: write an object for every frame of a cine, since some readers know no time.
 
     Returns:
         The folder.
@@ -138,6 +141,7 @@ def write_dicom_seg(
     now = None if uid_seed is not None else datetime.datetime.now()
     with quiet_pydicom(), write_aside(folder) as aside:
         aside.mkdir()
+        objects = []
         for time, row in enumerate(grid):
             options = {
                 **common,
@@ -146,12 +150,18 @@ def write_dicom_seg(
                 "content_description": _phase_text(record.frame_times, time),
             }
             mask, headers = _planes(segments[time], row)
-            dataset = _segmentation(highdicom, mask, headers, options, folder)
-            _complete(dataset, row[0][0], description, now)
+            objects.append(_segmentation(highdicom, mask, headers, options, folder))
+        if len(objects) > 1 and not per_frame:
+            places = [[header.SOPInstanceUID for header, _ in row] for row in grid]
+            objects = [join_phases(objects, places)]
+            objects[0].ContentDescription = f"segmentation of {len(grid)} frames"
+        for number, dataset in enumerate(objects):
+            refer_to_series(dataset, [header for row in grid for header, _ in row])
+            _complete(dataset, grid[number][0][0], description, now)
             if uid_seed is not None:
                 _set_dimension_uid(dataset, new_uid(uid_seed, dataset.SOPInstanceUID, "dimensions"))
-            dataset.save_as(aside / f"SEG{time + 1:05d}.dcm", enforce_file_format=True)
-    logger.debug("wrote %d segmentation objects to %s", len(grid), folder)
+            dataset.save_as(aside / f"SEG{number + 1:05d}.dcm", enforce_file_format=True)
+    logger.debug("wrote %d segmentation objects to %s", len(objects), folder)
     return folder
 
 
@@ -284,8 +294,9 @@ def _planes(mask: np.ndarray, row: Sequence[tuple[Dataset, DicomFrame]]) -> tupl
         return mask[in_file], [_enhanced_header(row[0][0], [row[place][1] for place in in_file], step)]
     headers = [_impersonal(header) for header, _ in row]
     for plane in headers:
-        # Orientations agree up to rounding, but highdicom asks for the same digits; what a header calls the spacing may
-        # be a gap.
+        # Orientations agree up to rounding, but highdicom asks for the same digits, and for one series; what a header
+        # calls the spacing may be a gap.
+        plane.SeriesInstanceUID = headers[0].SeriesInstanceUID
         plane.ImageOrientationPatient = headers[0].ImageOrientationPatient
         plane.SliceThickness = plane.get("SliceThickness") or step
         plane.SpacingBetweenSlices = step

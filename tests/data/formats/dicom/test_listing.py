@@ -295,3 +295,23 @@ def test_slices_at_odd_distances_make_no_stack(make_dicom: MakeFiles) -> None:
     assert not any(summary.members for summary in list_images(folder, stacks=True))
     with pytest.raises(errors.SeriesSelectionError, match="stack"):
         read_series(folder, series="stack")
+
+
+def test_of_a_slice_that_was_imaged_again_the_last_series_counts(make_dicom: MakeFiles) -> None:
+    folder = slices_apart("in", make_dicom)
+
+    def again(time: int, _: int, dataset: Dataset) -> None:
+        dataset.SeriesInstanceUID, dataset.SeriesNumber = "1.2.3.9.7", 27
+        dataset.SOPInstanceUID = f"1.2.3.9.7.{time + 1}"
+        dataset.ImagePositionPatient = pydicom.dcmread(next((folder / "1").iterdir())).ImagePositionPatient
+        dataset.ProtocolName, dataset.TriggerTime = "sax 1", 40 * time
+
+    make_dicom("in/again", VALUES[:, :1] + 50, change=again)
+    stack = list_images(folder, stacks=True)[-1]
+    assert stack.members == ("17", "18", "20", "27")
+    np.testing.assert_array_equal(read_series(folder, series="stack").array[0, :, 1], VALUES[:, 0] + 50)
+
+
+def test_series_in_one_place_make_no_stack(make_dicom: MakeFiles) -> None:
+    folder = slices_apart("in", make_dicom, (0, 0, 0))
+    assert not any(summary.members for summary in list_images(folder, stacks=True))

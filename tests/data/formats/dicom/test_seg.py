@@ -61,6 +61,21 @@ def numbered(mask: np.ndarray, names: dict[int, str]) -> np.ndarray:
     return np.searchsorted(values, mask)
 
 
+def check_cine(folder: Path, record: SeriesRecord, mask: np.ndarray, names: dict[int, str]) -> Any:  # noqa: ANN401
+    """Compare the one object with all phases of the mask, by the images that its frames refer to and by time."""
+    (item,) = written(folder)
+    phases = [phase_uids(record, time) for time in range(mask.shape[1])]
+    assert referenced(item) == {uid for uids in phases for uid in uids}
+    for time, uids in enumerate(phases):
+        found = item.get_pixels_by_source_instance(uids, combine_segments=True, assert_missing_frames_are_empty=True)
+        np.testing.assert_array_equal(found, numbered(mask[0, time], names))
+    for frame, group in zip(item.pixel_array, item.PerFrameFunctionalGroupsSequence, strict=True):
+        segment, time, place = group.FrameContentSequence[0].DimensionIndexValues
+        assert group.FrameContentSequence[0].TemporalPositionIndex == time
+        np.testing.assert_array_equal(frame, numbered(mask[0, time - 1, place - 1], names) == segment)
+    return item
+
+
 def check_phases(folder: Path, record: SeriesRecord, mask: np.ndarray, names: dict[int, str]) -> None:
     """Compare every object with its phase of the mask: values, references, geometry."""
     objects = written(folder)
@@ -78,9 +93,31 @@ def check_phases(folder: Path, record: SeriesRecord, mask: np.ndarray, names: di
         assert set(np.unique(volume.array)) == set(np.unique(expected))
 
 
+def test_cine_becomes_one_object_with_time(make_dicom: MakeFiles, tmp_path: Path) -> None:
+    record = read_dicom(make_dicom("in", VALUES))
+    mask = MASK.copy()
+    mask[0, 1], mask[0, 2, 0] = 0, 0
+    folder = write_dicom_seg(record.with_array(mask), tmp_path / "out", class_names=NAMES)
+    assert [file.name for file in folder.iterdir()] == ["SEG00001.dcm"]
+    item = check_cine(folder, record, mask, NAMES)
+    assert [index.DimensionDescriptionLabel for index in item.DimensionIndexSequence][1] == "Temporal Position Index"
+    assert item.ContentDescription == "segmentation of 4 frames"
+
+
+def test_slices_with_a_series_each_are_referred_to_by_series(make_dicom: MakeFiles, tmp_path: Path) -> None:
+    def change(_: int, place: int, dataset: Dataset) -> None:
+        dataset.SeriesInstanceUID, dataset.SeriesNumber = f"1.2.3.9.{place}", 10 + place
+
+    record = read_series(make_dicom("in", VALUES, change=change), series="stack")
+    folder = write_dicom_seg(record.with_array(MASK), tmp_path / "out", class_names=NAMES)
+    item = check_cine(folder, record, MASK, NAMES)
+    series = {one.SeriesInstanceUID: len(one.ReferencedInstanceSequence) for one in item.ReferencedSeriesSequence}
+    assert series == {f"1.2.3.9.{place}": 4 for place in range(3)}
+
+
 def test_cine_becomes_one_object_per_phase(make_dicom: MakeFiles, tmp_path: Path) -> None:
     record = read_dicom(make_dicom("in", VALUES))
-    folder = write_dicom_seg(record.with_array(MASK), tmp_path / "out", class_names=NAMES)
+    folder = write_dicom_seg(record.with_array(MASK), tmp_path / "out", class_names=NAMES, per_frame=True)
     assert [file.name for file in sorted(folder.iterdir())] == [f"SEG{i:05d}.dcm" for i in (1, 2, 3, 4)]
     check_phases(folder, record, MASK, NAMES)
     objects = written(folder)
@@ -112,7 +149,7 @@ def test_frame_without_any_class_gets_an_empty_object(make_dicom: MakeFiles, tmp
     record = read_dicom(make_dicom("in", VALUES))
     mask = MASK.copy()
     mask[0, 1] = 0
-    folder = write_dicom_seg(record.with_array(mask), tmp_path / "out", class_names=NAMES)
+    folder = write_dicom_seg(record.with_array(mask), tmp_path / "out", class_names=NAMES, per_frame=True)
     check_phases(folder, record, mask, NAMES)
     empty = written(folder)[1]
     assert not empty.pixel_array.any()
@@ -181,7 +218,7 @@ def test_mask_of_another_file_takes_the_source(make_dicom: MakeFiles, tmp_path: 
     mask = read_nifti(write_nifti(record.with_array(MASK), tmp_path / "mask.nii.gz"))
     for name, labels in (("record", mask), ("array", MASK)):
         out = write_dicom_seg(labels, tmp_path / name, class_names=NAMES, source=folder)
-        check_phases(out, record, MASK, NAMES)
+        check_cine(out, record, MASK, NAMES)
 
 
 @pytest.mark.parametrize("per_frame", [False, True])
@@ -298,7 +335,7 @@ def test_folder_is_complete_or_absent(make_dicom: MakeFiles, tmp_path: Path, mon
     with monkeypatch.context() as patch:
         patch.setattr(Dataset, "save_as", fail_at_the_third)
         with pytest.raises(errors.OutputNotWritableError, match="No space left"):
-            write_dicom_seg(labels, out, class_names=NAMES)
+            write_dicom_seg(labels, out, class_names=NAMES, per_frame=True)
     assert not out.exists()
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
     write_dicom_seg(labels, out, class_names=NAMES)
@@ -324,7 +361,8 @@ def test_cine_of_the_sample_scans(shared_data: Path, tmp_path: Path) -> None:
     mask = np.zeros_like(record.array)
     mask[0, :, 0, :, start : start + 216] = labels[:, :, place].transpose(2, 1, 0)
     names = {1: "RV", 2: "MYO", 3: "LV"}
-    folder = write_dicom_seg(record.with_array(mask), tmp_path / "out", class_names=names)
+    check_cine(write_dicom_seg(record.with_array(mask), tmp_path / "one", class_names=names), record, mask, names)
+    folder = write_dicom_seg(record.with_array(mask), tmp_path / "out", class_names=names, per_frame=True)
     check_phases(folder, record, mask, names)
     volume = written(folder)[7].get_volume(combine_segments=True)
     np.testing.assert_allclose(_RAS @ volume.affine[:, [2, 1, 3]], record.affine[:, [0, 1, 3]], atol=1e-4)
