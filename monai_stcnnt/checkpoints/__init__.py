@@ -9,7 +9,7 @@ from monai_stcnnt.checkpoints.channels import fit_input_channels
 from monai_stcnnt.checkpoints.exports import export_network
 from monai_stcnnt.checkpoints.hrnet import HRNetReport, load_hrnet
 from monai_stcnnt.checkpoints.snraware import load_snraware
-from monai_stcnnt.checkpoints.weights import load_fitting, load_weights
+from monai_stcnnt.checkpoints.states import load_fitting, load_weights
 
 __all__ = [
     "HRNetReport",

@@ -1,9 +1,10 @@
 # Copyright (c) monai_stcnnt contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Reading state dicts from files without running code, and loading them into networks without leaving a gap."""
+"""Reading state dicts from files without running code, and loading all of them, or what fits, into networks."""
 
 from __future__ import annotations
 
+import logging
 import pickle
 import re
 import struct
@@ -16,9 +17,19 @@ import torch
 from monai.utils import optional_import
 from torch import nn
 
+from monai_stcnnt.checkpoints.channels import fit_input_channels
 from monai_stcnnt.errors import CheckpointMismatchError, MissingFileError, PickledCodeError, UnreadableFileError
 
-__all__ = ["list_mismatches", "load_strictly", "mismatch_error", "read_state_dict"]
+__all__ = [
+    "list_mismatches",
+    "load_fitting",
+    "load_strictly",
+    "load_weights",
+    "mismatch_error",
+    "read_state_dict",
+]
+
+logger = logging.getLogger(__name__)
 
 NESTS = ("state_dict", "model_state_dict", "model", "network", "net")
 """Names under which training programs keep the weights beside epochs and optimizers."""
@@ -134,3 +145,48 @@ def load_strictly(net: nn.Module, state_dict: Mapping[str, torch.Tensor], source
     if list_mismatches(net, state_dict):
         raise mismatch_error(net, state_dict, source)
     net.load_state_dict(dict(state_dict))
+
+
+def load_weights(network: nn.Module, path: str | Path) -> nn.Module:
+    """Load a state dict from a file into a network, all names and shapes.
+
+    Args:
+        network: the network.
+        path: file of ``torch.save`` or ``.safetensors``; nothing in it is run.
+
+    Returns:
+        The same network in eval mode.
+
+    Raises:
+        MissingFileError: if there is no such file.
+        UnreadableFileError: if it is not a checkpoint.
+        PickledCodeError: if it holds more than tensors and plain values.
+        CheckpointMismatchError: if it does not fit the network.
+    """
+    load_strictly(network, read_state_dict(path), str(path))
+    return network.eval()
+
+
+def load_fitting(network: nn.Module, path: str | Path) -> nn.Module:
+    """Load what fits by name and shape, to train on from there: a head for other classes keeps its own weights.
+
+    A denoiser with other input channels takes the first convolution as
+    :func:`~monai_stcnnt.checkpoints.channels.fit_input_channels` says.
+
+    Args:
+        network: the network.
+        path: file of ``torch.save`` or ``.safetensors``; nothing in it is run.
+
+    Returns:
+        The same network. The log tells how many of its entries were loaded.
+
+    Raises:
+        CheckpointMismatchError: if nothing fits; and the other errors of :func:`load_weights`.
+    """
+    own, found = network.state_dict(), fit_input_channels(read_state_dict(path), network)
+    fitting = {name: value for name, value in found.items() if name in own and value.shape == own[name].shape}
+    if not fitting:
+        raise mismatch_error(network, found, str(path))
+    network.load_state_dict(fitting, strict=False)
+    logger.info("%d of %d entries of the network were loaded from %s", len(fitting), len(own), path)
+    return network

@@ -14,6 +14,7 @@ import hashlib
 import json
 import logging
 import os
+import traceback
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +22,7 @@ from typing import Any, Literal, get_args
 
 from monai_stcnnt.data.paths import files_below, sync
 from monai_stcnnt.data.provenance import Provenance
-from monai_stcnnt.errors import OutputNotWritableError, UnreadableFileError
+from monai_stcnnt.errors import OutputNotWritableError, StcnntError, UnreadableFileError
 
 __all__ = [
     "MANIFEST",
@@ -31,9 +32,11 @@ __all__ = [
     "SeriesRow",
     "Status",
     "checksum_of",
+    "error_text",
     "read_manifest",
     "results_exist",
     "stamp_of",
+    "without_root",
 ]
 
 Status = Literal["writing", "done", "failed", "refused"]
@@ -313,3 +316,31 @@ def checksum_of(path: Path) -> OutputEntry:
     listing = "".join(f"{sha256_of(file)}  {file.relative_to(path).as_posix()}\n" for file in files)
     digest = hashlib.sha256(listing.encode(errors="surrogateescape")).hexdigest()
     return OutputEntry(path.name, len(files), size, digest)
+
+
+def error_text(error: BaseException, root: Path) -> str:
+    """Say what went wrong, for a manifest: no values of files, and no folder above the images.
+
+    Args:
+        error: what was raised. The message of an error of this package is taken; of any other, only its class and the
+            place in the code, since its message may quote from the file.
+        root: folder of the images.
+
+    Returns:
+        One line.
+    """
+    while error.__cause__ is not None and not isinstance(error, StcnntError):
+        error = error.__cause__
+    name = type(error).__name__
+    if isinstance(error, StcnntError):
+        return f"{name}: {without_root(' '.join(str(error).split()), root)}"
+    if isinstance(error, OSError) and error.strerror:
+        return f"{name}: {error.strerror}"
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" in {Path(frames[-1].filename).name}, line {frames[-1].lineno}" if frames else ""
+    return f"{name}{place}"
+
+
+def without_root(text: str, root: Path) -> str:
+    """A text without the path of a folder, and so without what its name may tell."""
+    return text.replace(f"{root}{os.sep}", "")

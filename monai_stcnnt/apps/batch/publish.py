@@ -24,11 +24,12 @@ from monai_stcnnt.apps.batch.manifest import (
     Recipe,
     SeriesRow,
     checksum_of,
+    error_text,
     results_exist,
     sha256_of,
     stamp_of,
 )
-from monai_stcnnt.apps.batch.tasks import RunOptions, SeriesEngine, SeriesTask, error_text
+from monai_stcnnt.apps.batch.tasks import RunOptions, SeriesEngine, SeriesTask
 from monai_stcnnt.apps.bundles import plain_errors
 from monai_stcnnt.apps.review.names import is_current
 from monai_stcnnt.data.paths import sync, sync_files

@@ -7,7 +7,6 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
-import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self, get_args
 
 from monai_stcnnt.apps.batch.entries import join_slices, leave_out
-from monai_stcnnt.apps.batch.manifest import Recipe, SeriesRow, Status, stamp_of
+from monai_stcnnt.apps.batch.manifest import Recipe, SeriesRow, Status, error_text, stamp_of, without_root
 from monai_stcnnt.apps.review.names import report_names
 from monai_stcnnt.data import check_exists, list_series, output_path
 from monai_stcnnt.data.formats.base import SeriesSummary
@@ -30,9 +29,9 @@ from monai_stcnnt.data.formats.registry import (
 )
 from monai_stcnnt.data.listing import check_result_name, gfactor_map_of
 from monai_stcnnt.data.provenance import sidecar_action
-from monai_stcnnt.errors import NotAnImageError, OptionError, OutputNotWritableError, StcnntError
+from monai_stcnnt.errors import NotAnImageError, OptionError, OutputNotWritableError
 
-__all__ = ["RunOptions", "SeriesEngine", "SeriesTask", "error_text", "list_tasks"]
+__all__ = ["RunOptions", "SeriesEngine", "SeriesTask", "list_tasks"]
 
 logger = logging.getLogger(__name__)
 
@@ -353,7 +352,7 @@ def _as_listed(task: SeriesTask, summary: SeriesSummary, root: Path) -> SeriesTa
     if not summary.refused:
         return task
     is_meant = summary.kind in ("magnitude", "complex", "unknown")
-    return replace(task, status="failed" if is_meant else "refused", error=_relative(summary.refused, root))
+    return replace(task, status="failed" if is_meant else "refused", error=without_root(summary.refused, root))
 
 
 def _as_known(task: SeriesTask, row: SeriesRow) -> SeriesTask:
@@ -382,30 +381,3 @@ def _without_collisions(tasks: Sequence[SeriesTask]) -> list[SeriesTask]:
             task = replace(task, target=f"{task.target} of {name}", status="failed", error=message)
         result.append(task)
     return result
-
-
-def error_text(error: BaseException, root: Path) -> str:
-    """Say what went wrong, for a manifest: no values of files, and no folder above the images.
-
-    Args:
-        error: what was raised. The message of an error of this package is taken; of any other, only its class and the
-            place in the code, since its message may quote from the file.
-        root: folder of the images.
-
-    Returns:
-        One line.
-    """
-    while error.__cause__ is not None and not isinstance(error, StcnntError):
-        error = error.__cause__
-    name = type(error).__name__
-    if isinstance(error, StcnntError):
-        return f"{name}: {_relative(' '.join(str(error).split()), root)}"
-    if isinstance(error, OSError) and error.strerror:
-        return f"{name}: {error.strerror}"
-    frames = traceback.extract_tb(error.__traceback__)
-    place = f" in {Path(frames[-1].filename).name}, line {frames[-1].lineno}" if frames else ""
-    return f"{name}{place}"
-
-
-def _relative(text: str, root: Path) -> str:
-    return text.replace(f"{root}{os.sep}", "")

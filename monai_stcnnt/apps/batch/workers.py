@@ -30,7 +30,7 @@ __all__ = ["SETTINGS", "local_cluster", "over_workers"]
 SETTINGS = {
     "distributed.scheduler.allowed-failures": 1,  # workers that may die of a series
     "distributed.scheduler.worker-saturation": 1.0,  # a worker gets no series in advance, so that none waits for it
-    "distributed.deploy.lost-worker-timeout": "10 minutes",  # until what replaces a dead worker has to be there
+    "distributed.deploy.lost-worker-timeout": "365 days",  # a worker that died is replaced, however long that takes
     "distributed.worker.memory.pause": False,
     "distributed.worker.memory.terminate": False,
 }

@@ -189,11 +189,11 @@ def compare(before: SeriesRecord, after: SeriesRecord, sigma: float, gmap: np.nd
         What the figures are computed from.
     """
     level = sigma if gmap is None else sigma * gmap
-    image = after.magnitude / level
+    noisy, image = before.magnitude / level, after.magnitude / level
     bias, variance = rician_shape(image) if before.kind == "magnitude" else (np.zeros(1), np.ones(1))
     return Compared(
         sigma,
-        before.magnitude / level,
+        noisy,
         image,
         residual_signal(before, after) / level,
         np.broadcast_to(bias, image.shape),
@@ -258,8 +258,8 @@ def _snr_after(series: Compared) -> float | None:
     removed = series.spread**2 / float(series.variance[series.inside].mean())
     if removed > 1:
         return None
-    masked = (torch.from_numpy(np.where(series.inside, x, 0)) for x in (series.noisy, series.image))
-    start, end = (wavelet_noise_level(x) for x in masked)
+    masked = [torch.from_numpy(np.where(series.inside, x, 0)) for x in (series.noisy, series.image)]
+    start, end = map(wavelet_noise_level, masked)
     details = min(end / start, 1.0) if start > 0 else 0.0
     return _snr_before(series) / max(float(np.sqrt(1 - removed)), details, _LEAST_LEFT)
 

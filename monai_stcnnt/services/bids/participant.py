@@ -18,7 +18,7 @@ import numpy as np
 from scipy.ndimage import uniform_filter
 
 from monai_stcnnt import __version__
-from monai_stcnnt.apps.batch.tasks import error_text
+from monai_stcnnt.apps.batch.manifest import error_text
 from monai_stcnnt.apps.review.figures import compare, measure
 from monai_stcnnt.apps.review.views import residual_signal
 from monai_stcnnt.data import SeriesRecord, check_output_folder, read_series, write_series

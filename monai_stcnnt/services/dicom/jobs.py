@@ -14,7 +14,7 @@ import pydicom
 from pydicom.errors import InvalidDicomError
 
 from monai_stcnnt.apps import segment
-from monai_stcnnt.apps.batch.tasks import error_text
+from monai_stcnnt.apps.batch.manifest import error_text
 from monai_stcnnt.apps.denoising import DenoiseOptions, run_denoising
 from monai_stcnnt.data.paths import sync_files
 from monai_stcnnt.errors import FailedSeriesError, StcnntError, UnreadableFileError

@@ -12,8 +12,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from monai_stcnnt.apps.batch.manifest import SeriesRow
-from monai_stcnnt.apps.batch.tasks import SeriesTask, error_text, list_tasks
+from monai_stcnnt.apps.batch.manifest import SeriesRow, error_text
+from monai_stcnnt.apps.batch.tasks import SeriesTask, list_tasks
 from monai_stcnnt.apps.denoising import DenoiseOptions
 from monai_stcnnt.errors import GFactorMapError, OptionError, OutputNotWritableError, UnreadableFileError
 from tests.apps.dicom_files import moving_disc, write_series
