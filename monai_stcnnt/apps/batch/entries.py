@@ -52,8 +52,7 @@ def join_slices(entries: Sequence[Path], known: Collection[Path]) -> list[Path]:
     """
     beside: dict[Path, list[Path]] = defaultdict(list)
     for entry in entries:
-        row = format_of(entry)
-        if entry.is_dir() and row is not None and row.holds_several:
+        if entry.is_dir() and (row := format_of(entry)) is not None and row.holds_several:
             beside[entry.parent].append(entry)
     joined = {
         entry: parent
