@@ -27,7 +27,7 @@ from monai_stcnnt.apps.denoising import DenoiseOptions
 from monai_stcnnt.apps.heart_figures import HeartEvidence
 from monai_stcnnt.apps.review.bulls_eye import bulls_eye_plot
 from monai_stcnnt.apps.review.names import check_report_name, report_names
-from monai_stcnnt.apps.review.segmentation import segmentation_report
+from monai_stcnnt.apps.review.segmentation import KINDS, segmentation_report
 from monai_stcnnt.apps.review.volume_plot import volume_plot
 from monai_stcnnt.apps.volumes import MaskMeasures, check_table_path, measure_masks, write_summary, write_table
 from monai_stcnnt.data import SaveImageSeriesd, SeriesRecord, read_series, record_from_metatensor, write_labels
@@ -37,6 +37,8 @@ from monai_stcnnt.data.slabs import MemorySlabs
 from monai_stcnnt.errors import LabelValueError, LayoutError, OptionError, OutputNotWritableError
 
 __all__ = ["SegmentOptions", "SegmentedSeries", "Segmenter", "run_segmentation", "segment"]
+
+logger = logging.getLogger(__name__)
 
 BUNDLE = "cine_segmentation"
 
@@ -78,7 +80,7 @@ class SegmentOptions(RunOptions):
         if self.output_format.startswith("dicom_seg") and self.is_file:
             raise OptionError(f"{self.output} is not a name for DICOM segmentations. Give a folder for them.")
         if self.report is not None:
-            check_report_name(self.report, (".png",))
+            check_report_name(self.report, KINDS)
         if self.csv is not None:
             check_table_path(self.csv)
         if self.architecture is not None:
@@ -220,6 +222,9 @@ class Segmenter(SeriesEngine):
         self.device = str(self.evaluator.state.device)
         self.provenance = options.recipe.provenance("segmented", folder)
         self.names = _class_names(workflow.parser, folder)
+        self.learned = str(workflow.parser.get("_meta_", {}).get("data_source", ""))
+        if self.learned:
+            logger.info("The network learned from: %s", self.learned)
         self.denoiser = options.denoising.open_engine() if options.denoise else None
 
     def run(self, task: SeriesTask, target: Path, uid_seed: str = "") -> dict[str, Any]:
@@ -260,7 +265,9 @@ class Segmenter(SeriesEngine):
         self, task: SeriesTask, report: Path, shown: SeriesRecord, labels: SeriesRecord, measures: MaskMeasures
     ) -> None:
         title = f"{task.name}, denoised" if self.options.denoise else task.name
-        segmentation_report(shown, labels, measures, report, class_values=sorted(self.names), title=title)
+        segmentation_report(
+            shown, labels, measures, report, class_values=sorted(self.names), title=title, learned=self.learned
+        )
 
     def _check_target(self, task: SeriesTask) -> None:
         """Refuse what cannot be written, before the work."""

@@ -14,7 +14,7 @@ from monai_stcnnt.apps.cli import common
 __all__ = ["SEGMENT_EXAMPLES", "segment"]
 
 SEGMENT_EXAMPLES = common.examples(
-    "segment cine.nii.gz masks --csv volumes.csv --report report.png",
+    "segment cine.nii.gz masks --csv volumes.csv --report report.html",
     "segment dicom_folder masks --denoise --json",
 )
 
@@ -25,7 +25,9 @@ def segment(
     csv: Annotated[
         Path | None, typer.Option(help="Write volumes and ejection fractions (.csv), with a plot over time beside it.")
     ] = None,
-    report: Annotated[Path | None, typer.Option(help="Write a picture of the masks on the images (.png).")] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Show the masks on the images: a page that plays (.html), or a picture (.png).")
+    ] = None,
     denoise: Annotated[bool, typer.Option("--denoise", help="Denoise first, and segment the result.")] = False,
     gmap: Annotated[Path | None, typer.Option(help="With --denoise: g-factor map, or a folder of maps.")] = None,
     series: common.SeriesOption = None,

@@ -16,10 +16,12 @@ from monai_stcnnt.apps.review.names import check_report_name
 from monai_stcnnt.apps.review.sheet import DARK, QUIET, Sheet
 from monai_stcnnt.errors import LayoutError
 
-__all__ = ["bulls_eye_plot", "draw_bulls_eye"]
+__all__ = ["LIMITS", "RINGS", "bulls_eye_plot", "draw_bulls_eye"]
 
-# Radii, number of segments, and the angle at which the anterior segment begins.
-_RINGS = ((0.7, 1.0, 6, 60.0), (0.4, 0.7, 6, 60.0), (0.1, 0.4, 4, 45.0))
+RINGS = ((0.7, 1.0, 6, 60.0), (0.4, 0.7, 6, 60.0), (0.1, 0.4, 4, 45.0))
+"""Radii, number of segments, and the angle at which the anterior segment begins."""
+LIMITS = (4.0, 16.0)
+"""Millimeters of wall thickness, ends of the color scale."""
 
 
 def draw_bulls_eye(axes: Axes, values: np.ndarray, limits: tuple[float, float]) -> None:
@@ -37,7 +39,7 @@ def draw_bulls_eye(axes: Axes, values: np.ndarray, limits: tuple[float, float]) 
         raise LayoutError(f"A bull's eye has 16 segments, not the shape {np.shape(values)}.")
     colors, scale = mpl.colormaps["viridis"], Normalize(*limits)
     number = 0
-    for inner, outer, count, first in _RINGS:
+    for inner, outer, count, first in RINGS:
         width = 360 / count
         for n in range(count):
             value, start = float(values[number]), first + n * width
@@ -80,6 +82,6 @@ def bulls_eye_plot(thickness: np.ndarray, title: str, path: str | Path) -> Path:
     path = check_report_name(path, (".png",))
     sheet = Sheet(5.2, 4.6)
     sheet.title(0.3, 4.2, title)
-    draw_bulls_eye(sheet.axes(0.2, 0.35, 4.8, 3.8), thickness, (4.0, 16.0))
+    draw_bulls_eye(sheet.axes(0.2, 0.35, 4.8, 3.8), thickness, LIMITS)
     sheet.text(0.3, 0.15, "Wall thickness in mm, seen from the apex", color=QUIET)
     return sheet.save(path)

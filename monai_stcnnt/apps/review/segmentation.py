@@ -1,6 +1,6 @@
 # Copyright (c) monai_stcnnt contributors
 # SPDX-License-Identifier: Apache-2.0
-"""The report of a segmentation: one picture of masks on the images, and of the volumes over time.
+"""The report of a segmentation: a page, or one picture of masks on the images and of the volumes over time.
 
 A cine shows its slices at end diastole and end systole, a cine of one slice frames through the heart beat, a volume its
 slices. Images stand as radiologists expect them (see :mod:`monai_stcnnt.apps.review.views`), cut to the surroundings of
@@ -17,6 +17,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
+from monai_stcnnt.apps.review.heart_page import SURROUNDINGS_MM, heart_page, surroundings
 from monai_stcnnt.apps.review.names import check_report_name
 from monai_stcnnt.apps.review.sheet import QUIET, Sheet, mark_directions, show_image
 from monai_stcnnt.apps.review.views import display_window, plane_view
@@ -25,12 +26,14 @@ from monai_stcnnt.apps.volumes import MaskMeasures, kind_of_structure
 from monai_stcnnt.data import SeriesRecord
 from monai_stcnnt.errors import LayoutError
 
-__all__ = ["chosen_planes", "segmentation_report"]
+__all__ = ["KINDS", "chosen_planes", "segmentation_report"]
+
+KINDS = (".html", ".png")
+"""Endings of reports of a segmentation: a page, a picture."""
 
 MOST_COLUMNS = 8
 FEWEST_FOR_A_CURVE = 3
 
-_SURROUNDINGS_MM = 25.0
 # Lengths in inches.
 _ALL_IMAGES = 13.0  # width of all images together
 _WIDEST = 3.4  # of an image
@@ -53,29 +56,35 @@ def segmentation_report(
     *,
     class_values: Sequence[int],
     title: str = "",
+    learned: str = "",
 ) -> Path:
-    """Draw masks on images, with the volumes over time where there are three frames at least.
+    """Show masks on images, with the volumes over time where there are three frames at least.
 
     Args:
         images: what was segmented, complex or magnitude.
         labels: the mask ``(1, T, Z, Y, X)`` of the same size.
         measures: what it measures.
-        path: the picture to write, ``.png``; missing folders are made, and an existing picture is replaced.
+        path: the page (``.html``) or picture (``.png``); missing folders are made, and an existing file is replaced.
         class_values: values of the classes in the order of ``measures.names``.
         title: a heading, usually the scan's name.
+        learned: what the network learned from, a sentence for the page.
 
     Returns:
         The path.
 
     Raises:
         LayoutError: if the mask is not of the images' size.
-        OutputNotWritableError: if the name does not end in ``.png`` or the picture cannot be written.
+        OutputNotWritableError: if the name has another ending, or the report cannot be written.
     """
-    path = check_report_name(path, (".png",))
+    path = check_report_name(path, KINDS)
     if labels.array.shape != (1, *images.array.shape[1:]):
         raise LayoutError(
             f"The mask has (1, T, Z, Y, X) = {labels.array.shape}, and the images {images.array.shape}. "
             "Give two of one size."
+        )
+    if path.suffix.lower() == ".html":
+        return heart_page(
+            images, labels.array[0], measures, path, class_values=class_values, title=title, learned=learned
         )
     return _draw(images, labels.array[0], measures, class_values, title).save(path)
 
@@ -127,7 +136,7 @@ def _draw(
     has_names = slices > 1 and frames > 1
     names = _ROW_NAMES if has_names else 0.0
     height, width = view.pixel_size(images.spacing)
-    crop = _surroundings(view.apply(mask.max(axis=(0, 1)) > 0), _SURROUNDINGS_MM / height, _SURROUNDINGS_MM / width)
+    crop = surroundings(view.apply(mask.max(axis=(0, 1)) > 0), SURROUNDINGS_MM / height, SURROUNDINGS_MM / width)
     shape = (crop[0].stop - crop[0].start) * height / ((crop[1].stop - crop[1].start) * width)
     wide = min(_WIDEST, (_ALL_IMAGES - names) / len(rows[0]))
     high = wide * shape
@@ -156,14 +165,6 @@ def _draw(
     _write_heading(sheet, measures, title)
     _draw_lower(sheet, measures, has_curve, lower)
     return sheet
-
-
-def _surroundings(present: np.ndarray, rows: float, columns: float) -> tuple[slice, slice]:
-    """The part of the screen to show: all that ever holds a class, and as many pixels around; all if there is none."""
-    found = np.argwhere(present) if present.any() else np.argwhere(np.ones_like(present))
-    margin = np.round([rows, columns]).astype(int)
-    low, high = np.maximum(found.min(axis=0) - margin, 0), np.minimum(found.max(axis=0) + 1 + margin, present.shape)
-    return slice(int(low[0]), int(high[0])), slice(int(low[1]), int(high[1]))
 
 
 def _overlay(
