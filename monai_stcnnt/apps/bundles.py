@@ -6,10 +6,11 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import json
 import logging
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
@@ -19,11 +20,14 @@ from typing import Any
 import torch
 from monai.bundle import ConfigWorkflow
 
+from monai_stcnnt import __version__
+from monai_stcnnt.data.provenance import Provenance
 from monai_stcnnt.errors import MissingFileError, OptionError, StcnntError
 
 __all__ = [
     "bundle_checksum",
     "bundle_folder",
+    "bundle_provenance",
     "bundle_root",
     "check_device",
     "expected_remarks",
@@ -64,6 +68,30 @@ def bundle_checksum(folder: Path) -> str:
             with file.open("rb") as content:
                 digest.update(f"{file.name} {hashlib.file_digest(content, 'sha256').hexdigest()}\n".encode())
     return digest.hexdigest()
+
+
+def bundle_provenance(
+    action: str, folder: str | Path, options: Mapping[str, Any], checksum: str | None = None
+) -> Provenance:
+    """Describe how a bundle makes results.
+
+    Args:
+        action: what it does, a past participle such as ``denoised``.
+        folder: the bundle.
+        options: what was asked for and changes a result.
+        checksum: see :func:`bundle_checksum`, where it is known.
+
+    Returns:
+        The description; options that leave the choice to the bundle are not in it.
+    """
+    folder = Path(folder)
+    metadata = folder / "configs" / "metadata.json"
+    described: dict[str, Any] = json.loads(metadata.read_text(encoding="utf-8")) if metadata.is_file() else {}
+    chosen = {name: value for name, value in options.items() if value not in (None, False, "same", "auto")}
+    return Provenance(
+        action, __version__, folder.resolve().name, str(described.get("version", "")),
+        checksum or bundle_checksum(folder), chosen,
+    )  # fmt: skip
 
 
 def check_device(name: str) -> None:

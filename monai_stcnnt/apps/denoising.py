@@ -21,7 +21,13 @@ from monai_stcnnt.apps.batch.manifest import Recipe, SeriesRow, sha256_of
 from monai_stcnnt.apps.batch.publish import UNFINISHED
 from monai_stcnnt.apps.batch.run import RunResult, run_series
 from monai_stcnnt.apps.batch.tasks import RunOptions, SeriesEngine, SeriesTask
-from monai_stcnnt.apps.bundles import bundle_checksum, bundle_folder, expected_remarks, open_inference
+from monai_stcnnt.apps.bundles import (
+    bundle_checksum,
+    bundle_folder,
+    bundle_provenance,
+    expected_remarks,
+    open_inference,
+)
 from monai_stcnnt.apps.noise import write_noise
 from monai_stcnnt.apps.review.index import write_index
 from monai_stcnnt.apps.review.names import check_report_name
@@ -264,7 +270,9 @@ class Denoiser(SeriesEngine):
         self.engine.logger.setLevel(logging.CRITICAL)  # what goes wrong is raised, and said once
         self.device = str(self.engine.state.device)
         self.frame_axis = self.engine.frame_axis if options.frame_axis == "auto" else options.frame_axis
-        self.provenance = options.recipe.provenance(options.suffix, bundle_folder(BUNDLE, options.bundle))
+        self.provenance = bundle_provenance(
+            options.suffix, bundle_folder(BUNDLE, options.bundle), options.recipe.options, options.recipe.bundle
+        )
 
     def run(self, task: SeriesTask, target: Path, uid_seed: str = "") -> dict[str, Any]:
         """Denoise one series; see :meth:`SeriesEngine.run`."""

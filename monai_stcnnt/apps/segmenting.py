@@ -22,7 +22,13 @@ from monai_stcnnt.apps.batch.manifest import Recipe, SeriesRow
 from monai_stcnnt.apps.batch.publish import UNFINISHED
 from monai_stcnnt.apps.batch.run import RunResult, run_series
 from monai_stcnnt.apps.batch.tasks import RunOptions, SeriesEngine, SeriesTask
-from monai_stcnnt.apps.bundles import bundle_checksum, bundle_folder, expected_remarks, open_inference
+from monai_stcnnt.apps.bundles import (
+    bundle_checksum,
+    bundle_folder,
+    bundle_provenance,
+    expected_remarks,
+    open_inference,
+)
 from monai_stcnnt.apps.denoising import DenoiseOptions
 from monai_stcnnt.apps.heart_figures import HeartEvidence
 from monai_stcnnt.apps.review.bulls_eye import bulls_eye_plot
@@ -205,7 +211,7 @@ class Segmenter(SeriesEngine):
         self.options = options
         folder = bundle_folder(BUNDLE, options.bundle)
         chosen: dict[str, Any] = {
-            "architecture": options.architecture, "progress": options.progress,
+            "architecture": options.architecture, "progress": options.progress, "force": options.force,
             "device": None if options.device == "auto" else torch.device(options.device),
         }  # fmt: skip
         overrides = {name: value for name, value in chosen.items() if value is not None}
@@ -220,7 +226,7 @@ class Segmenter(SeriesEngine):
         self.evaluator.interrupt_resume_enabled = False  # after a failure, the next run is another series
         self.evaluator.logger.setLevel(logging.CRITICAL)  # what goes wrong is raised, and said once
         self.device = str(self.evaluator.state.device)
-        self.provenance = options.recipe.provenance("segmented", folder)
+        self.provenance = bundle_provenance("segmented", folder, options.recipe.options, options.recipe.bundle)
         self.names = _class_names(workflow.parser, folder)
         self.learned = str(workflow.parser.get("_meta_", {}).get("data_source", ""))
         if self.learned:

@@ -34,6 +34,7 @@ from monai_stcnnt.data.sinks import SeriesSink
 from monai_stcnnt.data.slabs import SeriesSlabs
 
 if TYPE_CHECKING:
+    from monai_stcnnt.data.content_transform import CheckMRContentd
     from monai_stcnnt.data.reader import SeriesReader
     from monai_stcnnt.data.training.clips import PrepareClips, split_datalist
     from monai_stcnnt.data.training.draws import (
@@ -67,6 +68,7 @@ if TYPE_CHECKING:
 __all__ = [
     "MNMS_TO_ACDC",
     "UNLABELLED",
+    "CheckMRContentd",
     "DicomSeries",
     "Draw",
     "Format",
@@ -124,6 +126,7 @@ __all__ = [
 ]
 
 _LATE = {
+    "content_transform": ("CheckMRContentd",),
     "reader": ("SeriesReader",),
     "training.clips": ("PrepareClips", "split_datalist"),
     "training.draws": ("Draw", "NumberedDataset", "NumberedLoader", "NumberedSampler", "RankLoader", "draw_seed"),

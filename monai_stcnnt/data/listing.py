@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+from collections.abc import Collection
 from pathlib import Path
 
 from monai_stcnnt.data.formats import registry
@@ -13,6 +15,8 @@ from monai_stcnnt.data.paths import check_exists, folders_below
 from monai_stcnnt.errors import EmptyImageError, GFactorMapError, NotAnImageError, OutputNotWritableError
 
 __all__ = ["check_result_name", "gfactor_map_of", "list_series", "output_path", "series_datalist"]
+
+logger = logging.getLogger(__name__)
 
 _OTHER_FILES = (
     ".csv", ".dcm", ".gif", ".gz", ".html", ".ima", ".img", ".jpeg", ".jpg", ".json", ".mat", ".pdf", ".png", ".pt",
@@ -58,12 +62,16 @@ def list_series(path: str | Path) -> list[Path]:
     return sorted(found, key=lambda file: file.relative_to(path).parts)
 
 
-def series_datalist(path: str | Path, gmap: str | Path | None = None) -> list[dict[str, str]]:
+def series_datalist(
+    path: str | Path, gmap: str | Path | None = None, skip: Collection[str] = ()
+) -> list[dict[str, str]]:
     """Make the list of items that MONAI's data sets take.
 
     Args:
         path: a file or folder of images, see :func:`list_series`.
         gmap: the g-factor map of all images, or a folder with a map for each, under the image's own relative name.
+        skip: images of a folder to leave out, by what this package did to make them, such as ``denoised``; the log says
+            so.
 
     Returns:
         One ``{"image": path}`` per image, with ``"gmap": path`` where maps are given.
@@ -74,12 +82,26 @@ def series_datalist(path: str | Path, gmap: str | Path | None = None) -> list[di
     """
     root = check_exists(path)
     images = list_series(root)
+    if root.is_dir() and skip:
+        images = [image for image in images if not _is_made(image, skip)]
     items = [{"image": str(image)} for image in images]
     if gmap is None:
         return items
     for item, image in zip(items, images, strict=True):
         item["gmap"] = str(gfactor_map_of(image, root, gmap))
     return items
+
+
+def _is_made(image: Path, actions: Collection[str]) -> bool:
+    """Whether this package made all images at a path by one of these actions; the log says so."""
+    row = format_of(image)
+    if row is None:
+        return False
+    made = {one.made for one in row.list(image, check=False)} if row.holds_several else {row.made_by(image)}
+    if made <= {*actions}:
+        logger.info("%s is skipped: it was %s by this package.", image, " and ".join(sorted(made)))
+        return True
+    return False
 
 
 def output_path(

@@ -320,6 +320,7 @@ class SaveImageSeriesd(SaveImaged):
         class_names: makes the images masks, see :class:`SaveSeries`.
         algorithm_version: version of what made the masks.
         output_file: see :class:`SaveSeries`; for one key.
+        provenance: see :class:`SaveSeries`.
 
     Raises:
         OptionError: if an option is unknown, or several keys would go to one file.
@@ -342,6 +343,7 @@ class SaveImageSeriesd(SaveImaged):
         class_names: Mapping[int, str] | Mapping[str, str] | None = None,
         algorithm_version: str = "unspecified",
         output_file: str | Path | None = None,
+        provenance: Provenance | None = None,
     ) -> None:
         MapTransform.__init__(self, keys, allow_missing_keys)  # all that is of use of the base
         suffixes = (suffix,) if isinstance(suffix, str) else tuple(suffix)
@@ -360,6 +362,7 @@ class SaveImageSeriesd(SaveImaged):
                 class_names=class_names,
                 algorithm_version=algorithm_version,
                 output_file=output_file,
+                provenance=provenance,
             )
             for s in suffixes
         ]

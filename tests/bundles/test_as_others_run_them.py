@@ -22,7 +22,13 @@ from monai.transforms.compose import Compose
 from monai.transforms.io.dictionary import LoadImaged, SaveImaged
 
 from monai_stcnnt.apps.bundles import bundle_folder, bundle_root, expected_remarks
-from monai_stcnnt.errors import CheckpointMismatchError, MissingFileError, NetworkOutputError
+from monai_stcnnt.errors import (
+    CheckpointMismatchError,
+    MissingFileError,
+    NetworkOutputError,
+    NonFiniteValuesError,
+    NotAnImageError,
+)
 from tests.bundles.causes import cause_of
 
 __all__: list[str] = []
@@ -97,7 +103,7 @@ def test_results_go_below_the_current_folder_by_default(
     (tmp_path / "work").mkdir()
     monkeypatch.chdir(tmp_path / "work")
     run(bundle_folder(name), input_file=str(scan), **CHOICES[name])
-    assert len(list((tmp_path / "work" / "eval").iterdir())) == 1
+    assert len(list((tmp_path / "work" / "eval").glob("*.nii"))) == 1
     for kind in ("inference", "train"):
         config = json.loads((bundle_folder(name) / "configs" / f"{kind}.json").read_text())
         assert config["output_dir" if kind == "inference" else "ckpt_dir"].startswith("./")
@@ -135,7 +141,7 @@ def test_arrays_in_memory_give_what_the_run_gives(
     values = 100 + np.random.default_rng(0).normal(0, 10, shape).astype(np.float32)
     nib.save(nib.Nifti1Image(values, np.eye(4)), tmp_path / "scan.nii")
     done = run(bundle_folder(name), input_file=str(tmp_path / "scan.nii"), **CHOICES[name])
-    [saved] = (tmp_path / "eval").iterdir()
+    [saved] = (tmp_path / "eval").glob("*.nii")
     parser = ConfigParser()
     parser.read_config(str(bundle_folder(name) / "configs" / "inference.json"))
     parser.update({"bundle_root": str(bundle_folder(name)), "progress": False, **CHOICES[name]})
@@ -155,6 +161,69 @@ def test_arrays_in_memory_give_what_the_run_gives(
     expected = np.asarray(nib.nifti1.load(saved).dataobj)
     np.testing.assert_allclose(np.asarray(data["pred"])[0], expected, rtol=1e-5)
     assert tuple(data["pred"].shape) == (1, *shape)
+
+
+ENGINES = [("mri_denoising", "streamed"), ("mri_denoising", "evaluator"), ("cine_segmentation", "evaluator")]
+
+
+@pytest.mark.parametrize(("name", "engine"), ENGINES)
+def test_results_say_how_they_came_about_and_are_not_taken_for_images(
+    name: str, engine: str, scan: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    images, results = tmp_path / "images", tmp_path / "images" / "results"
+    images.mkdir()
+    scan = scan.rename(images / "scan.nii")
+    for _ in range(2):
+        with caplog.at_level("INFO", "monai_stcnnt"):
+            run(bundle_folder(name), dataset_dir=str(images), output_dir=str(results), run=[f"$@{engine}.run()"],
+                **CHOICES[name])  # fmt: skip
+        [saved] = results.glob("*.nii")
+        [made] = json.loads(saved.with_suffix(".json").read_text())["GeneratedBy"]
+        assert (made["Bundle"], len(made["BundleSHA256"])) == (name, 64)
+        saved.with_suffix(".json").unlink()  # the header alone tells as well
+    assert "results/scan_" in caplog.text.replace(os.sep, "/")
+    assert "is skipped: it was" in caplog.text
+
+
+@pytest.mark.parametrize(("name", "engine"), ENGINES)
+def test_what_is_no_mr_image_is_refused_also_in_memory(
+    name: str, engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    noise = rng.normal(100, 10, (24, 24, 2)).astype(np.float32)
+    cases = {
+        "negative": (noise - 100) * 30,
+        "label maps": np.kron(rng.integers(0, 5, (3, 3, 1)), np.ones((8, 8, 2))).astype(np.float32),
+        "a phase": rng.uniform(0, 4095, (24, 24, 2)).astype(np.float32),
+        "NaN": np.where(np.arange(noise.size).reshape(noise.shape) == 600, np.nan, noise).astype(np.float32),
+    }
+    parser = ConfigParser()
+    parser.read_config(str(bundle_folder(name) / "configs" / "inference.json"))
+    parser.update({"bundle_root": str(bundle_folder(name)), "progress": False})
+    steps = Compose(parser.get_parsed_content("preprocessing").transforms[2 if name == "mri_denoising" else 1 :])
+    for said, values in cases.items():
+        nib.save(nib.Nifti1Image(values, np.eye(4)), tmp_path / "scan.nii")
+        with pytest.raises(Exception) as caught:  # noqa: PT011 - the cause below it is compared
+            run(bundle_folder(name), input_file="scan.nii", run=[f"$@{engine}.run()"], **CHOICES[name])
+        assert isinstance(cause_of(caught.value), (NotAnImageError, NonFiniteValuesError))
+        assert said in str(cause_of(caught.value))
+        with pytest.raises(Exception) as caught:  # noqa: PT011
+            steps({"image": MetaTensor(values)})
+        assert said in str(cause_of(caught.value))
+    assert os.listdir(tmp_path / "eval") == []
+
+
+@pytest.mark.parametrize("engine", ["streamed", "evaluator"])
+def test_magnitudes_that_were_interpolated_below_zero_come_out_positive(
+    engine: str, scan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    values = np.asarray(nib.nifti1.load(scan).dataobj).copy()
+    values[2, 2:6] = -3
+    nib.save(nib.Nifti1Image(values, np.eye(4)), scan)
+    run(bundle_folder("mri_denoising"), input_file=str(scan), run=[f"$@{engine}.run()"], **CHOICES["mri_denoising"])
+    assert np.asarray(nib.nifti1.load("eval/scan_denoised.nii").dataobj).min() >= 0
 
 
 @pytest.mark.parametrize("name", BUNDLES)

@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from monai_stcnnt.data.paths import files_below, sync
-from monai_stcnnt.data.provenance import Provenance
 from monai_stcnnt.errors import OutputNotWritableError, StcnntError, UnreadableFileError
 
 __all__ = [
@@ -91,22 +90,6 @@ class Recipe:
         parts = [name for name in ("version", "bundle") if getattr(self, name) != getattr(other, name)]
         names = sorted({*self.options, *other.options})
         return parts + [name for name in names if self.options.get(name) != other.options.get(name)]
-
-    def provenance(self, action: str, bundle: Path) -> Provenance:
-        """Describe how a bundle makes results by this recipe.
-
-        Args:
-            action: what it does, a past participle such as ``denoised``.
-            bundle: its folder.
-
-        Returns:
-            The description; options that were left at the bundle's own choice are not in it.
-        """
-        metadata = bundle / "configs" / "metadata.json"
-        described: dict[str, Any] = json.loads(metadata.read_text(encoding="utf-8")) if metadata.is_file() else {}
-        chosen = {name: value for name, value in self.options.items() if value not in (None, False, "same", "auto")}
-        version = str(described.get("version", ""))
-        return Provenance(action, self.version, bundle.resolve().name, version, self.bundle, chosen)
 
 
 @dataclass(frozen=True)

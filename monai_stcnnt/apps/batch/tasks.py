@@ -28,7 +28,6 @@ from monai_stcnnt.data.formats.registry import (
     result_extension,
 )
 from monai_stcnnt.data.listing import check_result_name, gfactor_map_of
-from monai_stcnnt.data.provenance import sidecar_action
 from monai_stcnnt.errors import NotAnImageError, OptionError, OutputNotWritableError
 
 __all__ = ["RunOptions", "SeriesEngine", "SeriesTask", "list_tasks"]
@@ -321,7 +320,7 @@ def _tasks_of(
         if before and all(one.status in ("done", "refused") for one in before):
             return [_aimed(_as_known(task, one), options) for one in before]
         if not row.holds_several:
-            return [] if _is_own(sidecar_action(entry), entry, options) else [_aimed(task, options)]
+            return [] if _is_own(row.made_by(entry), entry, options) else [_aimed(task, options)]
         listed = list_images(entry, check=False, stacks=options.stack)
         found = _in_stacks([one for one in listed if not _is_own(one.made, entry, options)])
         if not found:

@@ -280,6 +280,10 @@ class Format(ABC):
         ending = next((e for e in self.extensions if path.name.lower().endswith(e)), "")
         return path.name[len(path.name) - len(ending) :]
 
+    def made_by(self, path: Path) -> str:
+        """Tell what this package did to make an image, empty where it did not; a look at headers alone."""
+        return sidecar_action(path) if self.extensions else ""
+
     def summary_of(self, record: SeriesRecord, files: int = 1) -> SeriesSummary:
         """Describe a record, or the outline of one."""
         return SeriesSummary(

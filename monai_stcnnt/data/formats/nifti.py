@@ -17,7 +17,7 @@ import math
 import tempfile
 import weakref
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import IO
@@ -98,6 +98,13 @@ class Nifti(Format):
         """A result keeps the ending of a single file that is written; others become ``.nii.gz``."""
         own = super().result_extension(path, kind)
         return own if own.lower() in NIFTI_SUFFIXES else NIFTI_EXTENSION
+
+    def made_by(self, path: Path) -> str:
+        """Tell so by the file beside it, or by its description."""
+        made = super().made_by(path)
+        with suppress(StcnntError):  # what is wrong with it is said when it is read
+            made = made or action_of(description_in(self.outline(path)))
+        return made
 
     def summary_of(self, record: SeriesRecord, files: int = 1) -> SeriesSummary:
         """Describe a record; its description tells whether this package made it, where no file beside it does."""
