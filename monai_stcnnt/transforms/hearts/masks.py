@@ -125,7 +125,8 @@ def _surrounded(labels: np.ndarray, spacing: Sequence[float]) -> float:
         cavity = _largest(frame == CAVITY)
         if cavity.any():
             distance = ndimage.distance_transform_edt(~cavity, sampling=list(spacing))
-            shares.append((frame[(distance > 0) & (distance <= WALL_REACH)] == WALL).mean())
+            around = frame[(distance > 0) & (distance <= WALL_REACH)] == WALL
+            shares.append(around.mean() if around.size else 0.0)
     return float(np.median(shares)) if shares else 1.0
 
 
