@@ -73,8 +73,24 @@ def set_up_logging(*, quiet: bool, verbose: bool = False) -> None:
         verbose: log everything, including where errors came from.
     """
     logging.basicConfig(level=logging.CRITICAL, format="%(message)s", stream=sys.stderr, force=True)
+    logging.getLogger().handlers[0].addFilter(_Once())
     level = logging.ERROR if quiet else logging.DEBUG if verbose else logging.INFO
     logging.getLogger("monai_stcnnt").setLevel(level)
+
+
+class _Once(logging.Filter):
+    """Lets what is remarked about a file through once, although the file is looked at for listing and for reading."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.said: set[str] = set()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the record is new, or not about a file."""
+        text = record.getMessage()
+        is_new = text not in self.said or not record.name.startswith("monai_stcnnt.data")
+        self.said.add(text)
+        return is_new
 
 
 def examples(*lines: str) -> str:

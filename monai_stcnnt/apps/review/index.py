@@ -51,7 +51,7 @@ def index_page(entries: Sequence[Mapping[str, Any]], folder: Path, title: str) -
         subtitle=f"{done} of {len(entries)} series done",
         verdict=", ".join(filter(None, (missing, f"{flagged} flagged" if flagged else "nothing flagged"))),
         verdict_class="warn" if flagged or done < len(entries) else "good",
-        head="".join(f'<th scope="col">{html.escape(name)}</th>' for name in columns),
+        head="".join(f'<th scope="col">{html.escape(name[0].upper() + name[1:])}</th>' for name in columns),
         rows="".join(_row(entry, folder) for entry in entries),
     )
 

@@ -9,6 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import nibabel as nib
+import numpy as np
 import pytest
 
 from monai_stcnnt.apps import denoising
@@ -65,6 +67,17 @@ def test_what_is_wrong_with_one_series_is_said_once(
     said = capsys.readouterr().err
     assert said.startswith("stcnnt: ")
     assert len(said.splitlines()) == 1
+
+
+def test_a_remark_about_a_file_is_made_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("a", "b"):
+        image = nib.Nifti1Image(moving_disc(2, 1, 16).transpose(3, 2, 1, 0).astype(np.float32), np.eye(4))
+        (tmp_path / "scans").mkdir(exist_ok=True)
+        nib.save(image, tmp_path / "scans" / f"{name}.nii")
+    assert call(monkeypatch, "denoise", tmp_path / "scans", tmp_path / "out", "--noise-sigma", 20) == 0
+    assert capsys.readouterr().err.count("has no unit of time") == 2
 
 
 def test_segment_draws_no_bar_where_it_is_piped(
