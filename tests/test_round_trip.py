@@ -18,7 +18,8 @@ from monai.transforms.utility.dictionary import EnsureChannelFirstd
 
 from monai_stcnnt.apps import describe
 from monai_stcnnt.data import SaveImageSeriesd, SeriesReader, read_series
-from monai_stcnnt.transforms.layout import FileToFramesd, Layout
+from monai_stcnnt.transforms.frames import FileToFramesd
+from monai_stcnnt.transforms.layout import Layout
 
 __all__: list[str] = []
 

@@ -39,7 +39,7 @@ class SeriesReader(ImageReader):
 
     ``LoadImage`` converts to float32 unless told otherwise, and so drops the imaginary part with no more than numpy's
     ``ComplexWarning``. Load with ``LoadImaged(keys, reader=SeriesReader(), dtype=None)``;
-    :class:`~monai_stcnnt.transforms.layout.FileToFrames` refuses a complex image that lost it.
+    :class:`~monai_stcnnt.transforms.frames.FileToFrames` refuses a complex image that lost it.
 
     ``LoadImage`` tries other readers, down to color pictures, after one whose ``read`` fails. Here the file is read in
     ``get_data``, so that a bad file raises its own error.

@@ -29,6 +29,7 @@ from monai_stcnnt.transforms.components import (
     KeepLargestPerFrame,
     KeepLargestPerFramed,
 )
+from monai_stcnnt.transforms.frames import FileToFrames, FileToFramesd, SwapFrameLayout, SwapFrameLayoutd
 from monai_stcnnt.transforms.gfactor import (
     AppendGFactor,
     AppendGFactord,
@@ -43,12 +44,8 @@ from monai_stcnnt.transforms.labelled_clip import (
     labelled_frames,
 )
 from monai_stcnnt.transforms.layout import (
-    FileToFrames,
-    FileToFramesd,
     FrameAxis,
     Layout,
-    SwapFrameLayout,
-    SwapFrameLayoutd,
     expand_to_sizes,
     file_to_frames,
     frames_to_file,

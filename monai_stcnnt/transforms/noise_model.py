@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The noise model of an image, and the image on the matrix that was acquired, with white noise, and back.
 
-They take inference items ``(Z, C, T, H, W)`` as :class:`~monai_stcnnt.transforms.layout.FileToFrames` makes them. The
+They take inference items ``(Z, C, T, H, W)`` as :class:`~monai_stcnnt.transforms.frames.FileToFrames` makes them. The
 order is ``EstimateNoiseModeld``, ``ToAcquiredMatrixd``, ``WhitenNoised``; the inverse puts what a denoiser changed back
 into the image as it was, and leaves alone what lies outside of the noise's band.
 """

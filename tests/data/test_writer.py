@@ -28,7 +28,7 @@ from monai_stcnnt.data.listing import series_datalist
 from monai_stcnnt.data.reader import SeriesReader
 from monai_stcnnt.data.writer import SaveImageSeriesd, SaveSeries, record_from_metatensor
 from monai_stcnnt.errors import LabelValueError, LayoutError, OptionError, OutputNotWritableError
-from monai_stcnnt.transforms.layout import FileToFramesd
+from monai_stcnnt.transforms.frames import FileToFramesd
 
 __all__: list[str] = []
 

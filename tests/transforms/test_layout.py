@@ -16,13 +16,10 @@ from monai.transforms.post.dictionary import Invertd
 from monai.transforms.utility.dictionary import EnsureTyped
 
 from monai_stcnnt.errors import LayoutError
+from monai_stcnnt.transforms.frames import FileToFrames, FileToFramesd, SwapFrameLayout, SwapFrameLayoutd
 from monai_stcnnt.transforms.layout import (
-    FileToFrames,
-    FileToFramesd,
     FrameAxis,
     Layout,
-    SwapFrameLayout,
-    SwapFrameLayoutd,
     expand_to_sizes,
     file_to_frames,
     frames_to_file,

@@ -25,7 +25,7 @@ from monai_stcnnt.data.reader import SeriesReader
 from monai_stcnnt.data.record import SeriesRecord
 from monai_stcnnt.data.writer import SaveImageSeriesd
 from monai_stcnnt.errors import OutputNotWritableError
-from monai_stcnnt.transforms.layout import FileToFramesd
+from monai_stcnnt.transforms.frames import FileToFramesd
 
 __all__: list[str] = []
 
