@@ -333,7 +333,8 @@ def main() -> None:
             output = work / f"workers{workers}"
             seconds[workers] = time_workers(source, output, workers)
             same[workers] = digests_of(output) == expected
-            _write({"workers": workers, "against_the_first": seconds[workers] / seconds[options.workers[0]]})
+            ratio = round(seconds[workers] / seconds[options.workers[0]], 2)
+            _write({"workers": workers, "identical": same[workers], "against_the_first": ratio})
         trials = kill_often(source, work, expected, options.kills, options.seed) if options.kills else []
     first = next(iter(seconds.values()))
     report = {

@@ -105,9 +105,7 @@ def unfinished(output: Path) -> Iterator[Path]:
         place.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire()
         place.mkdir()
-        for file in place.parent.glob("*.lock"):
-            if file.stem != place.name:
-                _remove_if_dead(file)
+        _remove_dead(place)
     except OSError as error:
         raise OutputNotWritableError(
             f"{output} cannot be written to: {error.strerror or error}. Choose a folder that you may write to."
@@ -117,14 +115,21 @@ def unfinished(output: Path) -> Iterator[Path]:
     finally:
         _remove(lock, place)
         with suppress(OSError):  # another run works in it
+            _remove_dead(place)
             place.parent.rmdir()
 
 
-def _remove_if_dead(file: Path) -> None:
-    lock = FileLock(file, timeout=0)
-    with suppress(Timeout, FileNotFoundError):
-        lock.acquire()
-        _remove(lock, file.with_suffix(""))
+def _remove_dead(place: Path) -> None:
+    """Remove folders beside a run's own that no living run holds; a worker may have outlived its run and made one."""
+    for file in place.parent.glob("*.lock"):
+        lock = FileLock(file, timeout=0)
+        if file.stem != place.name:
+            with suppress(Timeout, FileNotFoundError):
+                lock.acquire()
+                _remove(lock, file.with_suffix(""))
+    for folder in place.parent.iterdir():
+        if folder.is_dir() and not folder.with_suffix(".lock").exists():
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _remove(lock: FileLock, place: Path) -> None:

@@ -342,3 +342,10 @@ def test_the_reports_of_a_folder_have_an_index_and_only_what_is_new_is_made(scan
     assert counts(run(scans, output, report=report)) == (1, 2)
     changed = {page.name for page in pages if page.stat().st_mtime_ns != times[page]}
     assert changed == {"report_a_denoised.html", "report_b_denoised.html"}
+
+
+def test_what_a_worker_made_after_the_end_of_its_run_is_removed(scans: Path, tmp_path: Path) -> None:
+    stray = tmp_path / "out" / ".unfinished" / "run" / "result"
+    stray.mkdir(parents=True)
+    run(scans, tmp_path / "out")
+    assert not (tmp_path / "out" / ".unfinished").exists()
