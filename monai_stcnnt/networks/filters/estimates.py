@@ -23,14 +23,18 @@ class ShrinkageEstimates(nn.Module):
 
     There are no weights, and no gradient passes: the estimates are the input of a network, which knows from the noisy
     image beside them what is wrong with each (coloured noise, edges that move).
+
+    Args:
+        stride: distance of blocks of 8 x 8 pixels: 2, or 4 for estimates that are up to 0.2 dB worse in two thirds of
+            the time.
     """
 
     count: int
 
-    def __init__(self) -> None:
+    def __init__(self, stride: int = 2) -> None:
         super().__init__()
-        shapes = ((0, 8), (1, 8), (4, 4), (4, 8))
-        self.filters = nn.ModuleList(BlockShrinkage(frames, size, stride=2) for frames, size in shapes)
+        shapes = ((0, 8, stride), (1, 8, stride), (4, 4, 2), (4, 8, stride))
+        self.filters = nn.ModuleList(BlockShrinkage(frames, size, step) for frames, size, step in shapes)
         self.single = GroupedShrinkage(1, size=8, stride=4, count=16, radius=8)
         self.some = GroupedShrinkage(4)
         self.all = GroupedShrinkage(0)

@@ -92,10 +92,11 @@ class GroupedShrinkage(nn.Module):
         over_time = cosine_basis(index.shape[1], x.device)
         pieces = both.index_select(1, index.flatten()).unflatten(1, index.shape).flatten(0, 1)
         waves = torch.matmul(over_time, pieces.flatten(2)).view_as(pieces)  # (pieces, frames, 2C, H, W)
+        at_once = 1 if x.device.type == "cpu" else waves.shape[0]
         results: list[torch.Tensor] = []
-        for piece, found in zip(waves, places):
-            results.append(self.filtered(piece, found))
-        planes = torch.stack(results)
+        for some, found in zip(waves.split(at_once), places.split(at_once)):
+            results.append(self.filtered(some, found))
+        planes = torch.cat(results)
         images = torch.matmul(over_time.t(), planes[:, :-2].unflatten(1, (-1, c)).flatten(2)).unflatten(2, (c, -1))
         weights = planes[:, -2:].flatten(2).unsqueeze(1).expand(-1, index.shape[1], -1, -1)
         joined = torch.cat([images, weights], 2).unflatten(0, (x.shape[0], -1)).flatten(1, 2)
@@ -104,23 +105,27 @@ class GroupedShrinkage(nn.Module):
         return total[:, :, :c] / total[:, :, c : c + 1], total[:, :, c + 1 :] / total[:, :, c : c + 1]
 
     def filtered(self, waves: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
-        """Filter one piece, transformed along its frames.
+        """Filter pieces, transformed along their frames.
 
         Args:
-            waves: noisy and pilot channels of each temporal frequency (frames, 2C, H, W).
-            places: where the blocks of each group begin (groups, count), counting pixels where one can begin.
+            waves: noisy and pilot channels of each temporal frequency (pieces, frames, 2C, H, W).
+            places: where the blocks of each group begin (pieces, groups, count), counting pixels where one can begin.
 
         Returns:
-            Weighted sums of the filtered blocks (frames * C, H, W), of the weights, and of the weighted errors.
+            Weighted sums of the filtered blocks, of the weights, and of the weighted errors, (pieces, frames * C + 2,
+            H, W).
         """
-        frames, channels, area = waves.shape[0], waves.shape[1] // 2, self.size * self.size
-        extents, half = (waves.shape[2], waves.shape[3]), channels * frames * area
-        at_once = self.values_at_once if waves.device.type == "cpu" else 32 * self.values_at_once
-        images_at_once = max(at_once // (area * waves.shape[2] * waves.shape[3]), 1)
+        pieces, frames, channels, area = waves.shape[0], waves.shape[1], waves.shape[2] // 2, self.size * self.size
+        extents, half = (waves.shape[3], waves.shape[4]), channels * frames * area
+        at_once = self.values_at_once if waves.device.type == "cpu" else 128 * self.values_at_once
+        images_at_once = max(at_once // (pieces * area * waves.shape[3] * waves.shape[4]), 1)
         begun: list[torch.Tensor] = []
-        for images in waves.transpose(0, 1).flatten(0, 1).split(images_at_once):
-            begun.append(block_waves(images, self.wave, 1).flatten(0, 1).t().contiguous())
-        blocks = torch.cat(begun, 1)  # (places, 2C * frames * area)
+        for images in waves.transpose(1, 2).flatten(1, 2).split(images_at_once, 1):
+            found = block_waves(images.flatten(0, 1), self.wave, 1).unflatten(0, (pieces, -1))
+            begun.append(found.flatten(1, 2).transpose(1, 2).contiguous())
+        blocks = torch.cat(begun, 2)  # (pieces, places, 2C * frames * area)
+        first = blocks.shape[1] * torch.arange(pieces, device=waves.device)
+        blocks, places = blocks.flatten(0, 1), (places + first.view(-1, 1, 1)).flatten(0, 1)
         total = torch.zeros(blocks.shape[0], half, device=waves.device)
         weights = torch.zeros(blocks.shape[0], 2, device=waves.device)
         for part in places.t().split(max(at_once // (self.count * 2 * half), 1), 1):
@@ -135,10 +140,12 @@ class GroupedShrinkage(nn.Module):
             total.index_add_(0, where, torch.matmul(self.group, kept.flatten(1)).unflatten(1, (-1, half)).flatten(0, 1))
             weights.index_add_(0, where, both.expand(self.count, -1, -1).flatten(0, 1))
         planes: list[torch.Tensor] = []
-        for sums in total.split(images_at_once * area, 1):
-            planes.append(sum_waves(sums.t().unflatten(0, (-1, area)), self.wave, 1, extents))
-        images = torch.cat(planes).unflatten(0, (channels, frames)).transpose(0, 1).flatten(0, 1)
-        return torch.cat([images, sum_constants(weights.t(), self.size, 1, extents)])
+        for sums in total.unflatten(0, (pieces, -1)).split(images_at_once * area, 2):
+            values = sums.transpose(1, 2).unflatten(1, (-1, area)).flatten(0, 1)
+            planes.append(sum_waves(values, self.wave, 1, extents).unflatten(0, (pieces, -1)))
+        images = torch.cat(planes, 1).unflatten(1, (channels, frames)).transpose(1, 2).flatten(1, 2)
+        counted = weights.unflatten(0, (pieces, -1)).transpose(1, 2).flatten(0, 1)
+        return torch.cat([images, sum_constants(counted, self.size, 1, extents).unflatten(0, (pieces, 2))], 1)
 
     def places(self, distances: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
         """Where the blocks of every group begin: (B, pieces, groups, count), counting pixels where one can begin.

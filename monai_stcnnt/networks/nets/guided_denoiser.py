@@ -53,6 +53,7 @@ class STCNNTGuidedDenoiser(ResidualTrunk):
         out_channels: 2 for complex, 1 for magnitude images.
         channels: channels of the backbone at its highest resolution.
         pack: side of the squares of pixels that become channels; 1 works at full resolution.
+        block_stride: see :class:`~monai_stcnnt.networks.filters.estimates.ShrinkageEstimates`.
         backbone: ``hrnet``, ``unet``, or ``soanet`` (without downsampling); its ``img_size`` is that of the patches.
         layout: ``BCTHW`` takes and returns MONAI's layout (B, C, T, H, W), ``BTCHW`` frame layout.
         **backbone_options: keywords of the backbone.
@@ -76,6 +77,7 @@ class STCNNTGuidedDenoiser(ResidualTrunk):
         channels: int = 32,
         *,
         pack: int = 2,
+        block_stride: int = 2,
         backbone: BackboneName = "hrnet",
         layout: FrameLayout = "BCTHW",
         **backbone_options: Any,  # noqa: ANN401 - checked by the backbone's constructor
@@ -85,7 +87,7 @@ class STCNNTGuidedDenoiser(ResidualTrunk):
                 "A guided denoiser takes the image (in_channels = out_channels) and a g-factor map (one more); pack is "
                 f"at least 1, got in_channels={in_channels}, out_channels={out_channels}, pack={pack}."
             )
-        estimates = ShrinkageEstimates()
+        estimates = ShrinkageEstimates(block_stride)
         terms = estimates.count + 1
         features = out_channels * (terms + 1) + estimates.count + in_channels - out_channels
         super().__init__(
@@ -133,15 +135,25 @@ class STCNNTGuidedDenoiser(ResidualTrunk):
     def denoised(self, noisy: torch.Tensor, gmap: torch.Tensor) -> torch.Tensor:
         """Denoise frames (B, T, C, H, W) with noise of standard deviation 1 and no smooth phase; a map may be empty."""
         guess, differences, y = self.answered(noisy, gmap)
-        blended = (differences * y[:, :, : self.terms].unsqueeze(3)).sum(2)
-        return guess + blended + y[:, :, self.terms :]
+        return self.blended(guess, differences, y)
 
     def answered(self, noisy: torch.Tensor, gmap: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """First guess, differences from it, and the answer (B, T, terms + C, H, W): their weights, and a correction."""
+        """First guess, differences from it, and the answer to them."""
         guess, differences, errors = self.guided(noisy)
+        return guess, differences, self.answer(guess, differences, errors, gmap)
+
+    def answer(
+        self, guess: torch.Tensor, differences: torch.Tensor, errors: torch.Tensor, gmap: torch.Tensor
+    ) -> torch.Tensor:
+        """What the network says to what :meth:`guided` returns: (B, T, terms + C, H, W), weights and a correction."""
         features = torch.cat([differences.flatten(2, 3), torch.asinh(guess), errors, gmap], dim=2)
         y = self.trunk(fold_pixels(features, self.pack))
-        return guess, differences, unfold_pixels(y, self.pack, (noisy.shape[1], noisy.shape[3], noisy.shape[4]))
+        return unfold_pixels(y, self.pack, (guess.shape[1], guess.shape[3], guess.shape[4]))
+
+    def blended(self, guess: torch.Tensor, differences: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        """The guess with the differences by their weights and the correction, frames (B, T, C, H, W)."""
+        weighted = (differences * y[:, :, : self.terms].unsqueeze(3)).sum(2)
+        return guess + weighted + y[:, :, self.terms :]
 
     def guided(self, noisy: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """First guess, differences of the noisy image and all estimates from it, and what errors are expected.
