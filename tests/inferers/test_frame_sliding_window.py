@@ -8,10 +8,13 @@ import sys
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from monai.data.meta_tensor import MetaTensor
 
 from monai_stcnnt.errors import LayoutError, OptionError
-from monai_stcnnt.inferers import FrameSlidingWindowInferer, pad_to_window
+from monai_stcnnt.inferers import FrameSlidingWindowInferer
+from monai_stcnnt.inferers.frame_sliding_window import fitting_window, pad_to_window
 
 SHAPES = [(1, 2, 1, 5, 7), (2, 1, 3, 20, 31), (1, 1, 25, 33, 16), (1, 3, 16, 16, 16), (1, 1, 2, 1, 40)]
 
@@ -37,7 +40,9 @@ def test_windows_have_the_asked_size_unless_they_shrink(shape: tuple[int, ...]) 
     assert seen == {(8, 16, 16)}
     seen.clear()
     FrameSlidingWindowInferer((8, 16, 16), shrink_to_image=True)(torch.randn(shape), network)
-    assert seen == {tuple(min(a, b) for a, b in zip((8, 16, 16), shape[2:], strict=True))}
+    assert seen == {
+        tuple(fitting_window(n, r, 0.25, m) for n, r, m in zip(shape[2:], (8, 16, 16), (1, 4, 4), strict=True))
+    }
 
 
 def test_a_whole_extent_is_one_window() -> None:
@@ -131,3 +136,18 @@ def test_single_axes_can_shrink() -> None:
     assert seen == [(1, 16, 16)]
     with pytest.raises(OptionError, match="one flag"):
         FrameSlidingWindowInferer((8, 16, 16), shrink_to_image=(True, False))
+
+
+@given(
+    extent=st.integers(1, 400), largest=st.integers(8, 128), overlap=st.floats(0, 0.5), multiple=st.sampled_from([1, 4])
+)
+def test_fitting_windows_are_as_many_and_not_larger(extent: int, largest: int, overlap: float, multiple: int) -> None:
+    """They cover the image with the overlap that was asked for, and are as small as that allows."""
+    window = fitting_window(extent, largest, overlap, multiple)
+    shared = int(largest * overlap)
+    count = max(-(-(extent - shared) // (largest - shared)), 1)
+    assert window <= min(largest, extent)
+    assert count * window - (count - 1) * shared >= extent
+    assert window in (largest, extent) or (
+        window % multiple == 0 and count * (window - multiple) < extent + (count - 1) * shared
+    )

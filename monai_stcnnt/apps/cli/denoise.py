@@ -48,6 +48,7 @@ def denoise(
     self_ensemble: Annotated[
         bool, typer.Option("--self-ensemble", help="Average over mirror images: a little better, four times as long.")
     ] = False,
+    fast: Annotated[bool, typer.Option("--fast", help="Up to twice as fast, and up to 0.2 dB worse.")] = False,
     adapt: Annotated[
         bool, typer.Option("--adapt", help="Adapt the network to each complex scan first, where that is better.")
     ] = False,
@@ -91,7 +92,7 @@ def denoise(
         bundle=bundle, device=device, report=report, redo=redo, force=force, workers=workers, scheduler=scheduler,
         progress=not quiet, noise_sigma=noise_sigma, noise_map=noise_map, noise_spectrum=noise_spectrum,
         acquired_matrix=acquired_matrix, save_noise_map=save_noise_map, strength=strength,
-        self_ensemble=self_ensemble, adapt=adapt, stack=stack,
+        self_ensemble=self_ensemble, fast=fast, adapt=adapt, stack=stack,
         roi_size=roi_size, overlap=overlap, sw_batch_size=sw_batch_size, frame_axis=frame_axis, amp=amp,
         compile=compile, qc=qc,
     )  # fmt: skip
