@@ -6,6 +6,8 @@
 #   make notebooks run the notebooks       make notebooks-save  run them and keep their outputs
 #   make security  bandit, offline        make audit      pip-audit, which asks a database on the network
 #   make fuzz      damage 2000 copies of files and read them (FUZZ=10000 ARGS="--data DIR"), see docs/reliability.md
+#   make gpu       what is to be done on a GPU, in ten minutes: benchmarks, training, evaluation, in gpu_output/
+#                  (CLIPS=clips.npz of tools/pack_clips.py; ARGS=--rehearse tries it on the processor)
 #   make clean     remove what was built; .venv stays (make distclean removes it too)
 # Options: PYTHON=python3.12 (3.11 or later), JOBS=2 (test processes), ARGS="..." (more options for pytest or the demo).
 
@@ -14,6 +16,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3 python; do \
 JOBS ?= 2
 ARGS ?=
 FUZZ ?= 2000
+CLIPS ?= clips.npz
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -22,7 +25,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 # One thread for each test process: several threads in several processes slow each other down.
 PYTEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS)
 
-.PHONY: venv demo test test-all lint types docs notebooks notebooks-save security audit fuzz clean distclean
+.PHONY: venv demo test test-all lint types docs notebooks notebooks-save security audit fuzz gpu clean distclean
 .DELETE_ON_ERROR:
 
 venv: $(STAMP)
@@ -73,6 +76,12 @@ audit: $(STAMP)
 
 fuzz: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.fuzz_files $(FUZZ) --workers $(JOBS) $(ARGS)
+
+# A machine with a GPU has a PyTorch of its own: make gpu GPU_PYTHON=python3.
+GPU_PYTHON ?= $(BIN)/python
+gpu:
+	@test "$(GPU_PYTHON)" != "$(BIN)/python" || $(MAKE) venv
+	$(GPU_PYTHON) tools/gpu_run.py --clips $(CLIPS) --output gpu_output $(ARGS)
 
 clean:
 	rm -rf build dist site *.egg-info demo_output .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache

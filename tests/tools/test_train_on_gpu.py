@@ -1,0 +1,55 @@
+# Copyright (c) monai_stcnnt contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The training that a GPU runs unattended, in a few steps on the processor."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from monai_stcnnt.checkpoints import load_weights
+from monai_stcnnt.networks.nets import build_variant
+from tools import train_on_gpu
+
+__all__: list[str] = []
+
+
+@pytest.mark.parametrize("mode", ["complex", "magnitude"])
+def test_a_rehearsal_leaves_weights_and_figures(
+    mode: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Weights that fit the variant, moved by the training, and the error beside that of the estimates."""
+    disc = np.rint(200 * np.exp(-3 * np.add.outer(*[np.linspace(-1, 1, 20) ** 2] * 2))).astype(np.uint8)
+    clips = tmp_path / "clips.npz"
+    np.savez(clips, **{f"{part}/time/a_0": np.broadcast_to(disc, (4, 20, 20)) for part in ("train", "validation")})
+    monkeypatch.setattr(train_on_gpu, "SIZES", {(2, 16, 16): 0.5, (1, 16, 20): 0.5})
+    monkeypatch.setattr(train_on_gpu, "VALIDATION_SIZES", ((2, 16, 16),))
+    options = [str(clips), str(tmp_path / "out"), "--mode", mode, "--steps", "4", "--pixels", "600", "--device", "cpu"]
+    with caplog.at_level("INFO"):
+        train_on_gpu.main([*options, "--every", "0"])
+    name = f"light_{mode}"
+    assert f"{name}: " in caplog.text
+    figures = json.loads((tmp_path / "out" / f"{name}.json").read_text(encoding="utf-8"))
+    assert figures["steps"] == 4
+    assert set(figures["validation"]["SNR 5, (2, 16, 16)"]) == {"network", "estimates"}
+    network = build_variant("stcnnt_light" + ("_magnitude" if mode == "magnitude" else ""))
+    load_weights(network, tmp_path / "out" / f"{name}.pt")
+    assert network.head.conv.weight.detach().any()  # type: ignore[union-attr]
+
+
+def test_prepared_batches_are_what_the_network_works_on() -> None:
+    """Guess, differences, errors, map and label give the network's own result and error."""
+    torch.manual_seed(0)
+    network = build_variant("stcnnt_light").eval()
+    torch.nn.init.normal_(network.head.conv.weight, std=0.01)  # type: ignore[union-attr]
+    image = torch.cat([3 * torch.randn(1, 2, 4, 16, 16), 1 + torch.rand(1, 1, 4, 16, 16)], 1)
+    label = torch.randn(1, 2, 4, 16, 16)
+    guess, differences, errors, gmap, target = train_on_gpu.prepared(network, image, label)
+    with torch.no_grad():
+        result = network.blended(guess, differences, network.answer(guess, differences, errors, gmap)) * gmap
+        direct = network(image)
+    assert float((result - target).square().mean()) == pytest.approx(float((direct - label).square().mean()), rel=1e-4)
