@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -37,7 +37,6 @@ from monai_stcnnt.mri.noise_model import (
     to_acquired,
 )
 from monai_stcnnt.mri.noise_spectrum import AxisSpectrum, estimate_spectrum
-from monai_stcnnt.mri.snr import foreground_mean
 
 __all__ = ["KnownNoise", "bring_image", "estimate_noise_model"]
 
@@ -46,12 +45,10 @@ logger = logging.getLogger(__name__)
 _COILS = (2, 3, 4, 6, 8)
 _DARK_AIR = 0.4
 _CENTERED = 0.1
-_NOISY = 8.0
-_LEAST_SPREAD = 0.06
-_SAME, _SMALL = 0.08, 0.09
+_LEAST_SPREAD = 0.05
+_SCATTERED = 1.25
 _LEAST_SHARE = 0.35
-_SURE = {"complex": 0.5, "rician": 0.56, "chi": 0.56}
-_AIR_LOW, _AIR_HIGH = 0.75, 1.25
+_AIR_RANGE, _COILS_RANGE = (0.75, 1.1), (0.85, 1.15)
 _LEAST_TOLD = 1e-6  # of the largest value
 
 Spectra = tuple[AxisSpectrum, AxisSpectrum, AxisSpectrum]
@@ -125,27 +122,26 @@ def estimate_noise_model(image: Tensor, known: KnownNoise | None = None, is_volu
         exact = echo_shift(channels_to_complex(image, 1))
         shift = (float(round(exact[0])), float(round(exact[1])))
         image = complex_to_channels(demodulate(channels_to_complex(image, 1), shift), 1)
-    air, kind, coils = _air(image, known)
-    spectrum, spectrum_origin = _spectrum(image, known, air, is_volume)
+    air = _air(image, known)
+    spectrum, spectrum_origin = _spectrum(image, known, air.level, is_volume)
     if image.shape[1] == 2 and not _is_band_limited(spectrum):
         shift = exact if max(abs(exact[0]), abs(exact[1])) > _CENTERED else (0.0, 0.0)
-    model = NoiseModel(simple.sigma, kind, spectrum, coils, None, shift)
+    origins = {"spectrum": spectrum_origin, "map": Origin("told" if known.gmap is not None else "nothing found", 0.9)}
     noise_map, level = known.gmap, simple.sigma
-    origins = {"spectrum": spectrum_origin, "kind": Origin("air" if air else "assumed", 0.9 if air else 0.5)}
-    origins["level"] = Origin("told" if known.level is not None else _SOURCES[simple.method], 0.9 if air else 0.5)
-    origins["map"] = Origin("told" if known.gmap is not None else "nothing found", 0.9)
     if known.noise_map is not None:
         level = float(known.noise_map.median())
         noise_map, origins["level"], origins["map"] = known.noise_map / level, Origin("told"), Origin("told")
-    elif known.level is None and simple.method != "floor":
-        field = (
-            None
-            if known.gmap is not None and not _is_band_limited(spectrum)
-            else _field(image, known, model, is_volume, coarse=not air)
-        )
-        level, noise_map, found = _decide(field, known, simple, air, model)
+    elif known.level is not None or simple.method == "floor":
+        told = known.level is not None
+        origins["level"] = Origin("told") if told else Origin("floor", 0.5)
+        air = air if not told or _fits(air, level) else _Air()
+    else:
+        field, air = _field_and_air(image, known, NoiseModel(level, "complex", spectrum), air, is_volume)
+        level, noise_map, found = _decide(field, known, simple, air.level, spectrum)
         origins |= found
-    return NoiseModel(level, kind, spectrum, coils, noise_map, shift, origins)
+    kind: NoiseKind = "complex" if image.shape[1] == 2 else "chi" if air.num_coils > 1 else "rician"
+    origins["kind"] = Origin("air", 0.9) if air.level else Origin("assumed", 0.5)
+    return NoiseModel(level, kind, spectrum, air.num_coils, noise_map, shift, origins)
 
 
 _SOURCES: dict[str, NoiseOrigin] = {"background": "air", "wavelet": "details", "temporal": "frames", "floor": "floor"}
@@ -172,20 +168,50 @@ def _simple_level(image: Tensor, known: KnownNoise) -> NoiseEstimate:
     return estimate_noise_level(image, 1, None if known.gmap is None else known.gmap[:, None])
 
 
-def _air(image: Tensor, known: KnownNoise) -> tuple[float, NoiseKind, int]:
-    """Level by air, 0 where there is none, and kind of noise with its number of coils."""
+@dataclass(frozen=True)
+class _Air:
+    """Noise level by air, 0 where there is none, and the number of coils by the distribution of magnitudes there."""
+
+    level: float = 0.0
+    num_coils: int = 1
+
+
+def _air(image: Tensor, known: KnownNoise) -> _Air:
     magnitude = image_magnitude(image, 1)
     if known.gmap is not None:
         magnitude = magnitude / known.gmap[:, None]
     level, _ = background_noise_level(magnitude)
-    if image.shape[1] == 2:
-        return level, "complex", 1
-    if level > 0:
-        return level, "rician", 1
+    if image.shape[1] == 2 or level > 0:
+        return _Air(level)
     found = [(*background_noise_level(magnitude, coils), coils) for coils in _COILS]
     level, share, coils = max(found, key=lambda one: one[1])
     dark = level * (2 * coils) ** 0.5 < _DARK_AIR * float(np.quantile(magnitude.numpy(), 0.95))
-    return (level, "chi", coils) if share > 0.02 and dark else (0.0, "rician", 1)
+    return _Air(level, coils) if share > 0.02 and dark else _Air()
+
+
+def _fits(air: _Air, level: float) -> bool:
+    """Whether air has no more noise than the object; weak tissue, which can look like air, seems to have more.
+
+    Several coils are believed only where air and object say the same.
+    """
+    least, most = _AIR_RANGE if air.num_coils == 1 else _COILS_RANGE
+    return least < air.level / level < most
+
+
+def _field_and_air(
+    image: Tensor, known: KnownNoise, model: NoiseModel, air: _Air, is_volume: bool
+) -> tuple[NoiseField | None, _Air]:
+    """Noise levels over the image, and air as far as they leave it as an explanation."""
+    if image.shape[1] == 2:
+        return _field(image, known, model, is_volume), air
+    for one in (air, _Air()):
+        kind: NoiseKind = "chi" if one.num_coils > 1 else "rician"
+        field = _field(image, known, replace(model, kind=kind, num_coils=one.num_coils), is_volume)
+        if field is None or not one.level or _fits(one, field.level):
+            return field, one
+        if one.num_coils == 1:
+            break
+    return field, _Air()
 
 
 def _is_band_limited(spectrum: Sequence[AxisSpectrum]) -> bool:
@@ -209,50 +235,42 @@ def _spectrum(image: Tensor, known: KnownNoise, air: float, is_volume: bool) -> 
     return (found[0], found[1], found[2]), Origin(source, certainty, remark)
 
 
-def _field(
-    image: Tensor, known: KnownNoise, model: NoiseModel, is_volume: bool, *, coarse: bool = False
-) -> NoiseField | None:
+def _field(image: Tensor, known: KnownNoise, model: NoiseModel, is_volume: bool) -> NoiseField | None:
     """Noise levels over the image; those of magnitudes calibrated by simulation."""
     if known.gmap is not None:
+        if not _is_band_limited(model.spectrum):
+            return None
         image = image / known.gmap[:, None]
-    if coarse and model.kind != "complex" and _may_be_tapered(model.spectrum):
-        found = _calibrated(image, model, is_volume, coarse=True)
-        if (
-            found is not None
-            and found.share - 2 * found.error > _LEAST_SHARE
-            and foreground_mean(image) < _NOISY * found.level
-        ):
-            return found
-    return _calibrated(image, model, is_volume)
-
-
-def _may_be_tapered(spectrum: Sequence[AxisSpectrum]) -> bool:
-    return any(axis.acquired < axis.size and not axis.taper for axis in spectrum)
-
-
-def _calibrated(image: Tensor, model: NoiseModel, is_volume: bool, *, coarse: bool = False) -> NoiseField | None:
-    field = _raw_field(image, model, is_volume, coarse)
+    field = _raw_field(image, model, is_volume)
     if field is None or model.kind == "complex":
         return field
-    level = field.level
+    simulated = _simulated(image, field.level, model)
+    again = _raw_field(simulated, model, is_volume)
+    if again is None:
+        return field
+    if field.scatter > _SCATTERED * again.scatter:
+        field = _raw_field(image, model, is_volume, again.scatter) or field
+        simulated = _simulated(image, field.level, model)
+        again = _raw_field(simulated, model, is_volume, again.scatter) or again
+    factor = float(np.clip(field.level / again.level, 0.8, 1.8))
+    return replace(field, field=field.field * factor, level=field.level * factor)
+
+
+def _simulated(image: Tensor, level: float, model: NoiseModel) -> Tensor:
+    """An image like this one, but smooth, with noise of a level."""
     smooth = _smooth_signal(image[:, 0], level, model.num_coils)
     noise = _noise_like(smooth.shape, model.spectrum, model.num_coils) * level
     signal = torch.zeros_like(noise)
     signal[0] += smooth
-    simulated = torch.linalg.vector_norm((signal + noise).abs(), dim=0)[:, None]
-    again = _raw_field(simulated, model, is_volume, coarse)
-    if again is None:
-        return field
-    factor = float(np.clip(level / again.level, 0.8, 1.8))
-    return NoiseField(field.field * factor, level * factor, field.spread, field.error, field.share)
+    return torch.linalg.vector_norm((signal + noise).abs(), dim=0)[:, None]
 
 
-def _raw_field(image: Tensor, model: NoiseModel, is_volume: bool, coarse: bool = False) -> NoiseField | None:
+def _raw_field(image: Tensor, model: NoiseModel, is_volume: bool, scatter: float | None = None) -> NoiseField | None:
     rows, columns = model.spectrum[1:]
     flat = NoiseModel(model.level, model.kind, model.spectrum, model.num_coils)
     left = tuple(AxisSpectrum(a.acquired) for a in (rows, columns)) if model.kind == "complex" else (rows, columns)
     brought = bring_image(image, flat)
-    return estimate_noise_field(brought, (left[0], left[1]), is_volume, model.num_coils, coarse=coarse)
+    return estimate_noise_field(brought, (left[0], left[1]), is_volume, model.num_coils, scatter)
 
 
 def _smooth_signal(magnitude: Tensor, level: float, num_coils: int) -> Tensor:
@@ -269,25 +287,22 @@ def _noise_like(shape: Sequence[int], spectrum: Spectra, num_coils: int) -> Tens
 
 
 def _decide(
-    field: NoiseField | None, known: KnownNoise, simple: NoiseEstimate, air: float, model: NoiseModel
+    field: NoiseField | None, known: KnownNoise, simple: NoiseEstimate, air: float, spectrum: Spectra
 ) -> tuple[float, Tensor | None, dict[str, Origin]]:
     """Level and map, by levels over the image, that of air and that of white noise."""
     if field is None:
         level = air if air else simple.sigma
         return level, known.gmap, {"level": Origin("air" if air else _SOURCES[simple.method], 0.5)}
-    level = field.level
     details = Origin("details", float(np.clip(field.share - 2 * field.error, 0.1, 0.95)))
     if field.share < _LEAST_SHARE:
         remark = "anatomy hides the noise"
         seen = Origin("air", 0.6, remark) if air else Origin("details", 0.3, remark)
-        return air or min(level, simple.sigma), known.gmap, {"level": seen}
+        level = field.level if _is_band_limited(spectrum) else min(field.level, simple.sigma)
+        return air or level, known.gmap, {"level": seen}
     least = max(_LEAST_SPREAD, 2 * field.error)
-    sees = details.certainty >= _SURE[model.kind] and not (abs(air / level - 1) < _SAME and field.spread < _SMALL)
-    if sees and field.spread > least and not known.is_constant and known.gmap is None:
+    if field.spread > least and not known.is_constant and known.gmap is None:
         sure = float(np.clip(field.spread / (2 * least), 0.5, 0.95))
-        return level, field.field / level, {"level": details, "map": Origin("details", sure)}
-    if air and _AIR_LOW < air / level < _AIR_HIGH:
+        return field.level, field.field / field.level, {"level": details, "map": Origin("details", sure)}
+    if air:
         return air, known.gmap, {"level": Origin("air", 0.95)}
-    if air or _is_band_limited(model.spectrum):
-        return level, known.gmap, {"level": Origin("details", details.certainty, f"air says {air:.4g}" if air else "")}
-    return simple.sigma, known.gmap, {"level": Origin(_SOURCES[simple.method], 0.6)}
+    return field.level, known.gmap, {"level": details}

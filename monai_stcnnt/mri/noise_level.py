@@ -20,6 +20,7 @@ from typing import Literal
 
 import numpy as np
 import torch
+from scipy.special import gamma
 from torch import Tensor
 
 from monai_stcnnt.errors import NoiseLevelError
@@ -41,6 +42,7 @@ _BLOCK = 6
 _MIN_BLOCKS = 12
 _MAX_STRUCTURE = 1.2
 _MAX_DETAIL = 1.2
+_SHAPE_MEAN, _SHAPE_FOURTH = 0.015, 0.06
 _MAX_VOXELS = 1_500_000
 _FLOOR = 1e-3
 _SHARE_OF_FOREGROUND = 0.1
@@ -138,12 +140,24 @@ def _is_air(blocks: np.ndarray, group: np.ndarray, num_coils: int) -> bool:
     between = quarters.mean((2, 4)).var((1, 2), ddof=1) * half**2
     if np.median(between / quarters.var((2, 4), ddof=1).mean((1, 2))) > _MAX_STRUCTURE:
         return False
+    if num_coils > 1 and not _is_chi(blocks[group], num_coils):
+        return False
     rest = ~group & (blocks > 0).all((1, 2))
     if rest.sum() < _MIN_BLOCKS:
         return True
     in_group = wavelet_noise_level(torch.from_numpy(blocks[group]))
     detail = _chi_shape(num_coils, _BLOCK**2)[2]
     return in_group / detail < _MAX_DETAIL * wavelet_noise_level(torch.from_numpy(blocks[rest]), num_coils)
+
+
+def _is_chi(values: np.ndarray, num_coils: int) -> bool:
+    """Whether magnitudes as a whole are distributed like noise of several coils: mean and fourth moment fit."""
+    expected_mean = 2 * (gamma(num_coils + 0.5) / gamma(num_coils)) ** 2 / (2 * num_coils)
+    expected_fourth = 1 + 1 / num_coils
+    square = np.square(values)
+    mean = values.mean() ** 2 / square.mean() / expected_mean
+    fourth = np.square(square).mean() / square.mean() ** 2 / expected_fourth
+    return bool(abs(mean - 1) < _SHAPE_MEAN and abs(fourth - 1) < _SHAPE_FOURTH)
 
 
 @cache

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.ndimage import correlate1d, gaussian_filter, uniform_filter, zoom
+from scipy.ndimage import correlate1d, gaussian_filter, percentile_filter, uniform_filter, zoom
 from torch import Tensor
 
 from monai_stcnnt.mri.noise_spectrum import AxisSpectrum
@@ -36,6 +36,10 @@ _LOWEST = 0.6
 _MOST_ANATOMY = 0.2
 _FEWEST = 8
 _MAX_VOXELS = 4_000_000
+_SCALES = (5.2, 2.6, 1.3, 0.7)
+_DOUBT = 2.0
+_ROUNDS = 6
+_STANDS_OUT = 1.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,9 +49,10 @@ class NoiseField:
     Attributes:
         field: standard deviation per component of blocks of the image, ``(Z, frames, rows, columns)``, smooth.
         level: its median over the object.
-        spread: standard deviation of its logarithm over the object, beyond what the estimates scatter.
-        error: what they scatter, after smoothing.
+        spread: standard deviation of its logarithm over the object.
+        error: what is left in that of the scatter of the estimates.
         share: share of the blocks in the object that hold noise rather than anatomy.
+        scatter: standard deviation of the logarithm of a block's level around the field.
     """
 
     field: Tensor
@@ -55,6 +60,7 @@ class NoiseField:
     spread: float
     error: float
     share: float
+    scatter: float
 
 
 def estimate_noise_field(
@@ -62,8 +68,7 @@ def estimate_noise_field(
     spectra: tuple[AxisSpectrum, AxisSpectrum],
     is_volume: bool = False,
     num_coils: int = 1,
-    *,
-    coarse: bool = False,
+    scatter: float | None = None,
 ) -> NoiseField | None:
     """Estimate the noise level everywhere in an image on its acquired matrix.
 
@@ -73,24 +78,24 @@ def estimate_noise_field(
             taken off. Magnitudes need them, since noise in air leaks out of its band.
         is_volume: whether T is depth, along which the field varies; it is the same for all frames in time.
         num_coils: of a magnitude that is a sum of squares.
-        coarse: look at differences over twice the distance, which a taper that nobody knows of takes less from.
+        scatter: standard deviation of the logarithm of a block's level where there is noise alone; blocks scatter more
+            where anatomy adds to most of them, and the lowest then count. By default it is taken from the blocks.
 
     Returns:
         The field; None for an image too small, or where fewer than eight blocks have noise to be measured.
     """
     height, width = image.shape[3:]
-    if min(height, width) < (4 if coarse else 2) * _SMALLEST_BLOCK:
+    if min(height, width) < 2 * _SMALLEST_BLOCK:
         return None
     size = max(_SMALLEST_BLOCK, -(-max(height, width) // _CELLS))
     step = max(1, -(-image[:, :1].numel() // _MAX_VOXELS)) if not is_volume else 1
     image = image[:, :, : image.shape[2] // step * step : step] if step > 1 and image.shape[2] // step > 3 else image
     depth = max(1, round(image.shape[2] / 10)) if is_volume else image.shape[2]
     over_frames = image.shape[2] >= 3 and _frames_differ(image)
-    distances = (2, 4) if coarse else (1, 2)
-    details = [_detail(image, n, over_frames).abs() for n in distances]
     weights = [axis.weights().numpy().astype(np.float64) for axis in spectra]
     powers = [(np.square(w), _twice(np.square(w))) for w in weights]
-    gains = [_gains(spectra, powers, n) for n in distances]
+    details = [_detail(image, n, over_frames).abs() for n in (1, 2)]
+    gains = [_gains(spectra, powers, n) for n in (1, 2)]
     power = image.square().sum(1, keepdim=True)
     block = (size, depth)
     details = [detail / gain[0] ** 0.5 for detail, gain in zip(details, gains, strict=True)]
@@ -110,7 +115,7 @@ def estimate_noise_field(
     values = np.where(valid, values, 1.0)
     theta = np.sqrt(np.maximum(square / np.square(values) - 2 * num_coils, 0))
     doubt = np.where(np.isfinite(anatomy), anatomy, 0.0)
-    return _smoothed(values, theta, valid, 1 / (1 + np.exp(np.clip((doubt - _MOST_ANATOMY) / 0.04, -30, 30))))
+    return _smoothed(values, theta, valid, scatter, 1 / (1 + np.exp(np.clip((doubt - _MOST_ANATOMY) / 0.04, -30, 30))))
 
 
 def _level(details: list[Tensor], block: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
@@ -267,30 +272,71 @@ def _blockwise(values: Tensor, size: int, depth: int, what: str) -> np.ndarray:
     return np.where(enough.numpy(), flat.nanmedian(-1).values.numpy(), np.nan)
 
 
-def _smoothed(values: np.ndarray, theta: np.ndarray, valid: np.ndarray, trust: np.ndarray) -> NoiseField:
+def _smoothed(
+    values: np.ndarray, theta: np.ndarray, valid: np.ndarray, scatter: float | None, trust: np.ndarray
+) -> NoiseField:
     """Smooth the logarithms of the blocks' levels, with less weight for what stands out above its surroundings."""
     logs = np.log(np.maximum(values, 1e-30))
     weights = np.where(valid, np.where(theta < 1.5, 0.3, 1.0), 0.0) * np.maximum(trust, 0.02)
     logs = np.where(valid, logs, np.median(logs[valid]))
     width = (0, 0.8 if logs.shape[1] > 1 else 0, 1.3, 1.3)
     robust = weights
-    for _ in range(4):
+    if scatter is not None:
+        low = percentile_filter(logs, 20, size=(1, 3 if logs.shape[1] > 1 else 1, 5, 5), mode="nearest") + scatter
+        robust = weights / (1 + np.exp(np.clip((logs - low - scatter) / (0.5 * scatter), -30, 30)))
+    for _ in range(_ROUNDS):
         total = gaussian_filter(robust, width, mode="nearest")
         far = gaussian_filter(robust, [4 * w for w in width], mode="nearest")
         broad = gaussian_filter(robust * logs, [4 * w for w in width], mode="nearest") / np.maximum(far, 1e-9)
         fit = (gaussian_filter(robust * logs, width, mode="nearest") + 0.02 * broad) / (total + 0.02)
         residual = logs - fit
-        scatter = max(1.4826 * float(np.median(np.abs(residual[valid]))), 0.02)
-        robust = weights / (1 + np.exp(np.clip((residual - 2.5 * scatter) / (0.5 * scatter), -30, 30)))
+        found = max(1.4826 * float(np.median(np.abs(residual[valid]))), 0.02)
+        far_out = 2.5 * found if scatter is None else _STANDS_OUT * scatter
+        robust = weights / (1 + np.exp(np.clip((residual - far_out) / (0.2 * far_out), -30, 30)))
     inside = valid & ((theta > 2) | (trust > 0.9))
     inside = inside if inside.sum() >= _FEWEST else valid
-    samples = 4 * np.pi * width[2] ** 2 * (4 * np.pi * width[1] ** 2) ** 0.5 if width[1] else 4 * np.pi * width[2] ** 2
-    error = scatter / max(samples, 1.0) ** 0.5
-    level = float(np.exp(np.median(fit[inside])))
-    spread = float(np.sqrt(max(np.var(fit[inside]) - error**2, 0.0)))
-    return NoiseField(
-        torch.from_numpy(np.exp(fit).astype(np.float32)), level, spread, error, float(trust[inside].mean())
-    )
+    fit, error = _shrunk(logs, robust, inside, found if scatter is None else scatter)
+    level, spread = float(np.exp(np.median(fit[inside]))), float(np.std(fit[inside]))
+    share = float(trust[inside].mean())
+    return NoiseField(torch.from_numpy(np.exp(fit).astype(np.float32)), level, spread, error, share, found)
+
+
+def _shrunk(logs: np.ndarray, weights: np.ndarray, inside: np.ndarray, scatter: float) -> tuple[np.ndarray, float]:
+    """Smooth at several scales, and keep of each as much as varies more than the blocks scatter by themselves.
+
+    Returns:
+        The smooth logarithms, and the standard deviation of the error that is left in them.
+    """
+    deep = logs.shape[1] > 1
+    blocks = logs[0, 0].size * logs.shape[1]
+
+    def smooth(width: float, coarser: np.ndarray | float) -> np.ndarray:
+        axes = (0, width if deep else 0, width, width)
+        total = gaussian_filter(weights, axes, mode="nearest")
+        return np.asarray((gaussian_filter(weights * logs, axes, mode="nearest") + 0.02 * coarser) / (total + 0.02))
+
+    def shared(one: float, other: float) -> float:
+        """Covariance of two such means, in units of a block's variance."""
+        span = 2 * np.pi * (one**2 + other**2)
+        frames = min(span**0.5, logs.shape[1]) if deep else 1.0
+        return max(1 / (span * frames), 1 / blocks)
+
+    whole = float(np.average(logs[inside], weights=np.maximum(weights[inside], 1e-6)))
+    out, error = np.full_like(logs, whole), scatter**2 / blocks
+    coarser, last = out, None
+    for width in _SCALES:
+        fit = smooth(width, coarser)
+        expected = shared(width, width)
+        if last is not None:
+            expected += shared(last, last) - 2 * shared(width, last)
+        noise = max(expected, 0.0) * scatter**2
+        band = fit - coarser
+        offset = float(band[inside].mean())
+        kept = max(0.0, 1 - _DOUBT * noise / max(float(np.var(band[inside])), 1e-12))
+        out = out + offset + kept * (band - offset)
+        error += kept**2 * noise
+        coarser, last = fit, width
+    return out, float(error**0.5)
 
 
 def _expand(fit: np.ndarray, shape: Sequence[int]) -> np.ndarray:

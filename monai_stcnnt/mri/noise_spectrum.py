@@ -3,11 +3,11 @@
 r"""Which part of k-space an image's noise fills, axis by axis, found from the image alone.
 
 Scanners write images that are zero-filled (half to three quarters of each axis acquired), filtered, or partly sampled.
-The power spectrum of the noise tells: what is left of the image after the mean of its neighborhood (or, where there are
-frames, their second difference) is taken away is noise and some anatomy, and of its spectrum, along an axis, the
-median over all other lines is taken, since anatomy fills few of them. Two profiles are looked at: that of the whole
-image, in which an edge is sharp, and that of its bright part, in which the noise of magnitudes does not leak: in air a
-magnitude's spectrum is that of the complex noise convolved with itself, wide and without an edge.
+In complex images the power spectrum of the noise tells: what is left of the
+image after the mean of its neighborhood (or, where there are frames, their second difference) is taken away is noise
+and some anatomy, and of its spectrum, along an axis, the median over all other lines is taken, since anatomy fills few
+of them. Noise is seen best in air, where it is alone. Magnitudes are another matter:
+:mod:`~monai_stcnnt.mri.noise_band`.
 
 An edge is believed when the power falls by several decibels within a few samples, more than on either side, and when
 what lies beyond is less than white noise of the image's level would put there: anatomy that ends in white noise is no
@@ -27,6 +27,7 @@ from torch import Tensor
 
 from monai_stcnnt.errors import NoiseModelError
 from monai_stcnnt.mri.fft import fftc
+from monai_stcnnt.mri.noise_band import Band, depth_band, magnitude_bands
 
 __all__ = ["AxisSpectrum", "estimate_spectrum"]
 
@@ -35,9 +36,7 @@ _SHORTEST = 24
 _SMALLEST_WEIGHT = 0.2
 _JUMP = 2.6
 _JUMP_WITHOUT_AIR = 3.5
-_BEYOND = 0.5
 _NOTHING = 0.02
-_BRIGHT = 0.65
 _DARK = 0.4
 _RIM = 0.6
 _NOISE_LIKE = 1.2
@@ -141,43 +140,58 @@ def estimate_spectrum(
     white = (AxisSpectrum(frames), AxisSpectrum(height), AxisSpectrum(width))
     if min(height, width) < _SHORTEST:
         return white, 0.0
-    stacks = torch.complex(image[:, 0], image[:, 1]) if image.shape[1] == 2 else image[:, 0]
+    if image.shape[1] == 1:
+        return _of_magnitudes(image, is_volume, expected)
+    stacks = torch.complex(image[:, 0], image[:, 1])
     details, share = _details(stacks, has_air=sigma is not None)
-    level = None if sigma is None else sigma**2 * (2 if image.shape[1] == 2 else 1)
+    level = None if sigma is None else 2 * sigma**2
     found = _in_plane(details, share, level, expected)
-    depth = (white[0], 1.0)
-    if is_volume and frames >= _FEWEST_SLICES and stacks.is_complex() and sigma is not None:
-        depth = _depth_in_air(stacks), 1.0
+    depth = white[0]
+    if is_volume and frames >= _FEWEST_SLICES and sigma is not None:
+        depth = _depth_in_air(stacks)
     elif is_volume and frames >= _SHORTEST and image.shape[0] == 1:
         depth = _along_depth(stacks[0], (found[0][0], found[1][0]), level)
-    certainty = min(found[0][1], found[1][1], depth[1])
-    return (depth[0], found[0][0], found[1][0]), certainty
+    return (depth, found[0][0], found[1][0]), min(found[0][1], found[1][1])
+
+
+def _of_magnitudes(
+    image: Tensor, is_volume: bool, expected: Sequence[int | None]
+) -> tuple[tuple[AxisSpectrum, ...], float]:
+    frames, height, width = image.shape[2:]
+    rows, columns = magnitude_bands(image, expected)
+    plane = [_around_center(band, size) for band, size in zip((rows, columns), (height, width), strict=True)]
+    depth = Band(frames, (), 1.0)
+    if is_volume and frames >= _SHORTEST and image.shape[0] == 1:
+        depth = depth_band(image[0, 0], *(_ring(axis) for axis in plane))
+    certainty = min(band.certainty for band in (rows, columns, depth))
+    return (_around_center(depth, frames), *plane), certainty
+
+
+def _around_center(band: Band, size: int) -> AxisSpectrum:
+    start = size // 2 - band.acquired // 2
+    return AxisSpectrum(size, start, start + band.acquired, band.taper)
 
 
 def _details(stacks: Tensor, *, has_air: bool) -> tuple[list[Tensor], float]:
-    """Fine detail of frames ``(n, T, H, W)``: everywhere, and where noise is seen best; and the latter's share.
-
-    Noise is seen best in air for complex images, whose noise is the same everywhere and alone there, and in the bright
-    part for magnitudes.
-    """
+    """Fine detail of complex frames ``(n, T, H, W)``: everywhere, and in the dark part; and the latter's share."""
     smooth = uniform_filter(stacks.abs().numpy().mean(1), (0, 5, 5))
-    chosen = smooth < np.quantile(smooth, _DARK) if stacks.is_complex() else smooth > np.quantile(smooth, _BRIGHT)
+    chosen = smooth < np.quantile(smooth, _DARK)
     mask = torch.from_numpy(gaussian_filter(chosen.astype(np.float32), (0, 2, 2)))[:, None]
     if stacks.shape[1] >= 3:
         step = max(1, stacks.shape[0] * (stacks.shape[1] - 2) // _MAX_FRAMES)
         detail = stacks.diff(n=2, dim=1)[:, ::step] / 6**0.5
-        seen = stacks[:, 1:-1:step] if stacks.is_complex() and has_air else detail
+        seen = stacks[:, 1:-1:step] if has_air else detail
     else:
-        blur = [torch.from_numpy(uniform_filter(part.numpy(), (0, 0, 5, 5))) for part in _parts(stacks)]
-        detail = stacks - (torch.complex(*blur) if len(blur) == 2 else blur[0])
-        seen = stacks if stacks.is_complex() else detail
+        detail, seen = stacks - _mean(stacks, (0, 0, 5, 5)), stacks
     most = max(1, _MAX_FRAMES // detail.shape[1])
     detail, seen, mask = detail[:most], seen[:most], mask[:most]
     return [detail.flatten(0, 1), (seen * mask).flatten(0, 1)], float(mask.square().mean())
 
 
-def _parts(image: Tensor) -> tuple[Tensor, ...]:
-    return (image.real, image.imag) if image.is_complex() else (image,)
+def _mean(image: Tensor, window: tuple[int, ...]) -> Tensor:
+    """Mean of the neighborhood of a complex image."""
+    parts = [torch.from_numpy(uniform_filter(part.numpy(), window)) for part in (image.real, image.imag)]
+    return torch.complex(parts[0], parts[1])
 
 
 def _in_plane(
@@ -192,7 +206,7 @@ def _in_plane(
         edges = []
         for axis in (0, 1):
             profiles = [_profile(power, axis, lines[1 - axis]) for power in powers]
-            edges.append(_edge(profiles, details[0].is_complex(), share, level, expected[axis]))
+            edges.append(_edge(profiles, share, level, expected[axis]))
         for axis in (0, 1):
             (start, stop), _ = edges[axis]
             distance = np.abs(np.arange(sizes[axis]) - sizes[axis] // 2)
@@ -202,7 +216,7 @@ def _in_plane(
     for axis in (0, 1):
         (start, stop), _ = edges[axis]
         profile = _profile(powers[1], axis, lines[1 - axis])
-        weights, plateau = _taper(profile[0], start, stop, symmetric=not details[0].is_complex())
+        weights, plateau = _taper(profile[0], start, stop)
         tapers.append((weights, plateau / share, profile[1]))
         gain *= float(np.square(weights).sum() / sizes[axis])
         filled *= (stop - start) / sizes[axis]
@@ -213,8 +227,7 @@ def _in_plane(
         inner = likeness[start + (stop - start) // 4 : stop - (stop - start) // 4]
         if level is None:
             rims = np.r_[likeness[start + 2 : start + 8], likeness[stop - 8 : stop - 2]]
-            believed = details[0].is_complex() and weights.min() < _SURE_FALL
-            believed = believed and max(np.median(inner), np.median(rims)) < _NOISE_LIKE
+            believed = weights.min() < _SURE_FALL and max(np.median(inner), np.median(rims)) < _NOISE_LIKE
         else:
             believed = rim < _RIM * level / filled and 0.3 < plateau * gain / level < 3.5
             believed = believed and float(np.median(inner)) < _NOISE_LIKE
@@ -246,17 +259,14 @@ def _median_and_spread(power: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _edge(
     profiles: Sequence[tuple[np.ndarray, np.ndarray]],
-    is_complex: bool,
     share: float,
     level: float | None,
     expected: int | None = None,
 ) -> tuple[tuple[int, int], float]:
-    """First and last sample of the support, by the profiles of the whole image and of its bright part."""
+    """First and last sample of the support, by the profiles of the whole image and of its dark part."""
     size = len(profiles[0][0])
     center = size // 2
     sides = [[_side(p, center, sign) for sign in (-1, 1)] for p, _ in profiles]
-    if not is_complex:
-        sides = [[(a + b[: len(a)]) / 2 if len(a) <= len(b) else (a[: len(b)] + b) / 2] * 2 for a, b in sides]
     likeness = [_side(profiles[1][1], center, sign) for sign in (-1, 1)]
     widths, sure = [], []
     for n in range(2):
@@ -265,24 +275,23 @@ def _edge(
         if jump < enough:
             width, jump = _jump(sides[1][n])
             enough = _enough(width, expected)
-        bright = sides[1][n]
-        if jump < enough or width == len(bright):
-            widths.append(len(bright))
+        dark = sides[1][n]
+        if jump < enough or width == len(dark):
+            widths.append(len(dark))
             sure.append(1.0 if level is not None else 0.5)
             continue
-        beyond = _typical(bright[width:]) / share
+        beyond = _typical(dark[width:]) / share
         inside = _typical(sides[0][n][max(width - 6, 1) : max(width - 1, 2)])
         if level is not None:
-            believed = beyond < (_NOTHING if is_complex else _BEYOND) * level
+            believed = beyond < _NOTHING * level
         else:
             noisy = float(np.median(likeness[n][max(width - 6, 1) : width])) < _NOISE_LIKE
-            believed = (noisy and jump > _JUMP_WITHOUT_AIR) or (
-                is_complex and _typical(sides[0][n][width:]) < 0.02 * inside
-            )
-        widths.append(width if believed else len(bright))
+            empty = _typical(sides[0][n][width:]) < _NOTHING * inside
+            believed = (noisy and jump > _JUMP_WITHOUT_AIR) or empty
+        widths.append(width if believed else len(dark))
         sure.append(min(1.0, jump / 6) if believed else 0.5)
-    before, after = widths[0] - 1, widths[1] if is_complex else widths[1] - 1
-    if not is_complex or abs(before - after) > _ASYMMETRY * max(before, after):
+    before, after = widths[0] - 1, widths[1]
+    if abs(before - after) > _ASYMMETRY * max(before, after):
         before = after = max(before, after)
     start, stop = max(center - before, 0), min(center + after, size)
     return ((0, size) if start <= 1 and stop >= size - 1 else (start, stop)), min(sure)
@@ -329,7 +338,7 @@ def _around(falls: np.ndarray, e: int) -> float:
     return max(float(np.median(near)), 0.0) if len(near) else 0.0
 
 
-def _taper(profile: np.ndarray, start: int, stop: int, symmetric: bool) -> tuple[np.ndarray, float]:
+def _taper(profile: np.ndarray, start: int, stop: int) -> tuple[np.ndarray, float]:
     """Amplitudes over the support, at most 1 and falling outwards, and the power at 1."""
     center = len(profile) // 2
     half = max(center - start, stop - center)
@@ -340,14 +349,9 @@ def _taper(profile: np.ndarray, start: int, stop: int, symmetric: bool) -> tuple
         inside[:2], inside[-2:] = inside[2], inside[-3]
     power = np.minimum(median_filter(inside, 5, mode="nearest") / max(plateau, 1e-30), 1.0)
     middle = center - start
-    left, right = power[middle::-1], power[middle:]
-    if symmetric:
-        length = min(len(left), len(right))
-        left = right = np.r_[(left[:length] + right[:length]) / 2, (left if len(left) > length else right)[length:]]
-        left, right = left[: middle + 1], right[: stop - center]
     falling = [
         np.minimum.accumulate(np.exp(gaussian_filter(np.log(side + 1e-9), 1.5, mode="nearest")))
-        for side in (left, right)
+        for side in (power[middle::-1], power[middle:])
     ]
     weights = np.sqrt(np.r_[falling[0][:0:-1], falling[1]])
     return np.where(weights**2 < _EMPTY, 0.0, np.clip(weights, _SMALLEST_WEIGHT, 1.0)), plateau
@@ -370,21 +374,18 @@ def _depth_in_air(volumes: Tensor) -> AxisSpectrum:
     return AxisSpectrum(size, start, stop, taper)
 
 
-def _along_depth(
-    volume: Tensor, planes: tuple[AxisSpectrum, AxisSpectrum], level: float | None
-) -> tuple[AxisSpectrum, float]:
+def _along_depth(volume: Tensor, planes: tuple[AxisSpectrum, AxisSpectrum], level: float | None) -> AxisSpectrum:
     """Spectrum along the slices of ``(T, H, W)``, over the frequencies in plane that hold noise."""
-    blur = [torch.from_numpy(uniform_filter(part.numpy(), (0, 5, 5))) for part in _parts(volume)]
-    detail = volume - (torch.complex(*blur) if len(blur) == 2 else blur[0])
+    detail = volume - _mean(volume, (0, 5, 5))
     smooth = uniform_filter(volume.abs().numpy(), (3, 5, 5))
-    mask = torch.from_numpy(gaussian_filter((smooth > np.quantile(smooth, _BRIGHT)).astype(np.float32), (2, 2, 2)))
+    mask = torch.from_numpy(gaussian_filter((smooth < np.quantile(smooth, _DARK)).astype(np.float32), (2, 2, 2)))
     rows, columns = (_ring(plane) for plane in planes)
     profiles = []
     for part in (detail, detail * mask):
         power = fftc(part, (-3, -2, -1)).abs().square()[:, rows][:, :, columns].flatten(1).numpy()
         profiles.append(_median_and_spread(power))
-    (start, stop), certainty = _edge(profiles, volume.is_complex(), float(mask.square().mean()), level)
-    return AxisSpectrum(volume.shape[0], start, stop), certainty
+    (start, stop), _ = _edge(profiles, float(mask.square().mean()), level)
+    return AxisSpectrum(volume.shape[0], start, stop)
 
 
 def _ring(spectrum: AxisSpectrum) -> Tensor:
