@@ -238,8 +238,6 @@ def _spectrum(image: Tensor, known: KnownNoise, air: float, is_volume: bool) -> 
 def _field(image: Tensor, known: KnownNoise, model: NoiseModel, is_volume: bool) -> NoiseField | None:
     """Noise levels over the image; those of magnitudes calibrated by simulation."""
     if known.gmap is not None:
-        if not _is_band_limited(model.spectrum):
-            return None
         image = image / known.gmap[:, None]
     field = _raw_field(image, model, is_volume)
     if field is None or model.kind == "complex":

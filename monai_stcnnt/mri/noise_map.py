@@ -29,6 +29,7 @@ __all__ = ["NoiseField", "estimate_noise_field"]
 _MEDIAN_OF_NORMAL = 0.6744897501960817
 _CELLS = 20
 _SMALLEST_BLOCK = 6
+_FEWEST_ALONG = 4
 _STRUCTURE = 5.0
 _BRIGHT = 2.0
 _LIKE_AIR = 0.04
@@ -85,7 +86,7 @@ def estimate_noise_field(
         The field; None for an image too small, or where fewer than eight blocks have noise to be measured.
     """
     height, width = image.shape[3:]
-    if min(height, width) < 2 * _SMALLEST_BLOCK:
+    if min(height, width) < _FEWEST_ALONG * _SMALLEST_BLOCK:
         return None
     size = max(_SMALLEST_BLOCK, -(-max(height, width) // _CELLS))
     step = max(1, -(-image[:, :1].numel() // _MAX_VOXELS)) if not is_volume else 1
