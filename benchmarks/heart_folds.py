@@ -8,6 +8,8 @@ every patient on all the others, and measures it on this one, through the infere
 found, cropped, segmented and cleaned up. Only what an expert drew counts. Weights that are there already are measured
 and not trained again, so that an interrupted run continues with the next patient; ``--patients none`` trains on all.
 
+It also draws how ejection fractions agree with the experts' (Bland and Altman) as ``NETWORK_agreement.png``.
+
 ``unet`` and ``dynunet`` are MONAI's, with the same data, clips and number of steps. ``--pretrained`` starts all folds
 from weights; train these with ``--patients none --drawn 1``, on drawn hearts alone, and no patient is in them.
 """
@@ -26,6 +28,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from matplotlib.figure import Figure
 from monai.data import MetaTensor
 from monai.networks.nets import DynUNet, UNet
 from monai.transforms import Compose, LoadImaged
@@ -36,6 +39,7 @@ from monai_stcnnt.data import LoadFrameLabelsd, SeriesReader, labelled_datalist,
 from monai_stcnnt.engines.training import OneCycle, averaged_network, limit_gradients
 from monai_stcnnt.inferers.heart import HeartInferer
 from monai_stcnnt.losses.partial_labels import PartialLabelLoss
+from monai_stcnnt.metrics import bland_altman
 from monai_stcnnt.networks.blocks import CellBlock
 from monai_stcnnt.networks.nets import build_variant
 from monai_stcnnt.networks.nets.packed_unet import PackedUNet
@@ -47,6 +51,7 @@ from monai_stcnnt.transforms.hearts.masks import heart_masks
 
 __all__ = [
     "PatientScore",
+    "agreement_plot",
     "build_network",
     "load_patients",
     "main",
@@ -292,6 +297,31 @@ def table(results: dict[str, dict[str, PatientScore]]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def agreement_plot(scores: dict[str, PatientScore], path: Path) -> Path:
+    """Draw differences of ejection fractions against their means, with bias and limits of agreement.
+
+    Args:
+        scores: by patient, two at least.
+        path: the picture to write, ``.png``.
+    """
+    true, found = (np.array([getattr(s, name) for s in scores.values()]) for name in ("ef_true", "ef_found"))
+    agreement = bland_altman(found, true)
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.add_subplot()
+    for name, mean, difference in zip(scores, (true + found) / 2, found - true, strict=True):
+        axes.plot(mean, difference, "o", color="#e66100")
+        axes.annotate(name, (mean, difference), textcoords="offset points", xytext=(7, 4), fontsize=9)
+    for value, style in ((agreement.bias, "-"), *((limit, "--") for limit in agreement.limits)):
+        axes.axhline(value, linestyle=style, color="#59616b")
+        axes.annotate(f"{value:+.1f}", (1, value), xycoords=("axes fraction", "data"), va="center", fontsize=9)
+    axes.margins(x=0.15)
+    axes.set_xlabel("mean of network and labels: ejection fraction (%)")
+    axes.set_ylabel("network minus labels (points)")
+    axes.set_title("Bias and limits of agreement (95 %)", loc="left", fontsize=11)
+    figure.savefig(path, dpi=110)
+    return path
+
+
 def parser() -> argparse.ArgumentParser:
     """Options of the command line."""
     options = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -351,6 +381,10 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, dict[str, PatientS
                     segment_patient(network.eval(), patients[key], options), patients[key]
                 )
                 logger.info("%s", table({name: {key: results[name][key]}}).splitlines()[-1])
+    for name, scores in results.items():
+        known = {key: s for key, s in scores.items() if np.isfinite(s.ef_found)}
+        if len(known) > 1:
+            agreement_plot(known, options.output / f"{name}_agreement.png")
     with write_aside(options.output / "scores.json") as aside:
         content = {name: {key: asdict(s) for key, s in scores.items()} for name, scores in results.items()}
         aside.write_text(json.dumps(content), encoding="utf-8")

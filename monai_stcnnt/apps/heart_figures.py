@@ -19,6 +19,8 @@ __all__ = ["HeartEvidence", "HeartFigures", "heart_figures"]
 LEFT = 3
 LOW_CONFIDENCE = 0.7
 """Below it the decision about a slice is said to be uncertain."""
+SIZES = (20.0, 600.0)
+"""Milliliters that an adult's left ventricle may hold at end diastole."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,7 +118,7 @@ def heart_figures(
         heart_rate=heart_rate,
         spread=_spread(evidence) if functions else math.nan,
         contoured=contoured,
-        flags=(*heart_flags(labels, volumes), *_uncertain(contoured)),
+        flags=(*_size(float(volumes[:, LEFT].max())), *heart_flags(labels, volumes), *_uncertain(contoured)),
     )
 
 
@@ -127,6 +129,14 @@ def _spread(evidence: HeartEvidence) -> float:
         return math.nan
     kept = slice(None) if evidence.slices is None else evidence.slices[:, 0] > 0
     return ejection_fraction_spread(areas[:, kept, LEFT].sum(1))[1]
+
+
+def _size(milliliters: float) -> list[str]:
+    if not milliliters:
+        return ["No left ventricle was found. The network knows short-axis views of the heart, and nothing else."]
+    return (
+        [] if SIZES[0] <= milliliters <= SIZES[1] else [f"A left ventricle of {milliliters:.0f} ml is hardly possible."]
+    )
 
 
 def _uncertain(contoured: Sequence[tuple[float, float]]) -> list[str]:

@@ -35,7 +35,7 @@ def figures(
 ) -> HeartFigures:
     labels = beat() if labels is None else labels
     volumes = class_volumes(labels, AFFINE, [0, 1, 2, 3])
-    functions = {"left ventricle": ventricular_function(volumes[:, 3])}
+    functions = {"left ventricle": ventricular_function(volumes[:, 3])} if volumes[:, 3].any() else {}
     return heart_figures(labels, AFFINE, volumes, functions, heart_rate, evidence or HeartEvidence())
 
 
@@ -79,3 +79,18 @@ def test_faults_are_flagged() -> None:
     assert any("jumps at frame 4" in flag for flag in figures(labels=labels).flags)
     labels[labels == 1] = 0
     assert figures(labels=labels).thickness == ()
+
+
+def test_what_is_no_heart_is_flagged() -> None:
+    assert any("No left ventricle was found" in flag for flag in figures(labels=np.zeros_like(beat())).flags)
+    labels = beat()
+    labels[:, :, :30], labels[:, :, 34:] = 0, 0
+    assert any("ml is hardly possible" in flag for flag in figures(labels=labels).flags)
+
+
+def test_one_volume_has_no_spread_of_an_ejection_fraction() -> None:
+    labels = beat()[:1]
+    found = heart_figures(
+        labels, AFFINE, class_volumes(labels, AFFINE, [0, 1, 2, 3]), {}, np.nan, HeartEvidence(np.ones((2, 7, 4, 1)))
+    )
+    assert np.isnan(found.spread)

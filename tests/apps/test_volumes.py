@@ -85,6 +85,35 @@ def test_one_frame_gives_volumes_and_says_why() -> None:
     assert measures.sentences[0].startswith("One frame gives no ejection fraction")
 
 
+def test_two_frames_give_volumes_and_no_ejection_fraction() -> None:
+    measures = measured(frames=2)
+    assert measures.functions == {}
+    assert "nothing tells that they are end diastole and end systole" in measures.notes[0]
+    assert measures.volumes.shape == (2, 3)
+
+
+def test_missing_slices_give_no_ejection_fraction() -> None:
+    labels = beating_heart(6, 5)
+    labels[:, 2] = 0
+    record = SeriesRecord(labels[None], np.diag([1.5, 1.5, 9, 1]), np.arange(6) * 40.0, {"heart_rate": 60.0})
+    measures = measure_masks(record, NAMES)
+    assert measures.functions == {}
+    assert measures.notes == ("No ejection fraction is given, because slices of the left ventricle are missing.",)
+    assert measures.heart is not None
+    assert measures.heart.outputs == {}
+    assert "Slice 3 between others shows no left ventricle." in measures.heart.flags
+
+
+def test_ends_of_the_cycle_are_found_in_whatever_frame() -> None:
+    labels = np.roll(beating_heart(), 2, axis=0)
+    record = SeriesRecord(labels[None], np.diag([1.5, 1.5, 9, 1]), np.arange(6) * 40.0, {"heart_rate": 60.0})
+    measures = measure_masks(record, NAMES)
+    function = measures.functions["left ventricle"]
+    assert (function.end_diastole, function.end_systole) == (2, 5)
+    assert measures.heart is not None
+    assert measures.heart.outputs["left ventricle"] == pytest.approx(function.stroke_volume * 60 / 1000)
+
+
 def test_frames_without_a_ventricle_are_said() -> None:
     labels = beating_heart()
     labels[2][labels[2] == 3] = 0

@@ -13,7 +13,16 @@ import pytest
 import torch
 
 from benchmarks import heart_folds
-from benchmarks.heart_folds import FrameByFrame, build_network, load_patients, main, score_patient, table
+from benchmarks.heart_folds import (
+    FrameByFrame,
+    PatientScore,
+    agreement_plot,
+    build_network,
+    load_patients,
+    main,
+    score_patient,
+    table,
+)
 
 
 @pytest.fixture
@@ -109,3 +118,10 @@ def test_attention_over_time_begins_as_the_identity() -> None:
     timed.load_state_dict(plain.state_dict(), strict=False)
     x = torch.randn(1, 1, 3, 32, 32)
     torch.testing.assert_close(timed(x), plain(x))
+
+
+def test_agreement_is_drawn(tmp_path: Path) -> None:
+    scores = {
+        name: PatientScore(0.9, [0.9], [4.0], 0.9, 0.8, 50.0, 48.0, found) for name, found in (("a", 47), ("b", 52))
+    }
+    assert agreement_plot(scores, tmp_path / "a.png").read_bytes()[:4] == b"\x89PNG"
