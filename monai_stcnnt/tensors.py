@@ -6,7 +6,7 @@ import torch
 
 from monai_stcnnt.errors import NetworkOutputError
 
-__all__ = ["check_network_output", "reflect_index"]
+__all__ = ["check_network_output", "cyclic_index", "reflect_index"]
 
 
 def reflect_index(extent: int, target: int, device: torch.device, start: int = 0) -> torch.Tensor:
@@ -15,8 +15,18 @@ def reflect_index(extent: int, target: int, device: torch.device, start: int = 0
     A position beyond twice the extent folds several times; an extent of 1 repeats its element.
     """
     period = max(2 * (extent - 1), 1)
-    index = torch.arange(start, start + target, device=device) % period
+    index = wrapped(torch.arange(start, start + target, device=device), period)
     return torch.minimum(index, period - index)
+
+
+def cyclic_index(extent: int, shift: int, device: torch.device) -> torch.Tensor:
+    """Positions shift .. shift + extent - 1 of an axis that begins anew where it ends."""
+    return wrapped(torch.arange(shift, shift + extent, device=device), extent)
+
+
+def wrapped(index: torch.Tensor, period: int) -> torch.Tensor:
+    """Remainder of whole numbers; the divisor is a tensor, because exporters take one that they do not know yet."""
+    return torch.remainder(index, torch.full([1], period, dtype=torch.int64, device=index.device))
 
 
 @torch.compiler.disable  # a compiled network cannot look at its values

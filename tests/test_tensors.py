@@ -1,6 +1,6 @@
 # Copyright (c) monai_stcnnt contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Reflection of positions, and results that are no numbers."""
+"""Reflection and rolling of positions, and results that are no numbers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 
 from monai_stcnnt.errors import NetworkOutputError
-from monai_stcnnt.tensors import check_network_output, reflect_index
+from monai_stcnnt.tensors import check_network_output, cyclic_index, reflect_index
 
 __all__: list[str] = []
 
@@ -39,3 +39,9 @@ def test_a_network_that_makes_no_numbers_is_refused(value: float) -> None:
     out[1, 2] = value
     with pytest.raises(NetworkOutputError, match="weights"):
         check_network_output(out)
+
+
+@pytest.mark.parametrize("shift", [-2, 0, 3, 7])
+def test_rolling_by_positions_is_that_of_torch(shift: int) -> None:
+    x = torch.randn(2, 5)
+    torch.testing.assert_close(x[:, cyclic_index(5, shift, CPU)], torch.roll(x, -shift, 1), rtol=0, atol=0)

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from monai_stcnnt.errors import NetworkConfigError
+from monai_stcnnt.tensors import cyclic_index
 from monai_stcnnt.networks.checks import check_choice, check_heads
 from monai_stcnnt.networks.layers.attention import PositionBias, QKVConv, Similarity, attend
 from monai_stcnnt.networks.layers.frames import (
@@ -50,6 +51,15 @@ def shift_mask(size: Triple, window: Triple, shift: Triple, device: torch.device
         region = region * 3.0 + edge.reshape(shape)
     groups = split_tokens(region[None, :, :, :, None], window, (1, 1, 1), False)[:, :, 0]
     return (groups[:, :, None] != groups[:, None, :]).float() * -100.0
+
+
+def roll_frames(x: torch.Tensor, shift: Triple) -> torch.Tensor:
+    """Roll T, H and W of (B, T, H, W, C); an export does so by positions, because the shift depends on the size."""
+    if not exporting():
+        return torch.roll(x, shift, (1, 2, 3))
+    for axis in range(3):
+        x = x.index_select(axis + 1, cyclic_index(x.shape[axis + 1], -shift[axis], x.device))
+    return x
 
 
 class SpatialAttention(PieceByPiece):
@@ -207,7 +217,7 @@ class SpatialAttention(PieceByPiece):
         dropout = self.attention_dropout if self.training else 0.0
         y = attend(q, k, v, self.similarity, logit_bias, weight_bias, dropout)
         y = merge_heads(y, padded, window, patch, self.across)
-        y = torch.roll(y, shift, (1, 2, 3)) if self.moves(shift) else y
+        y = roll_frames(y, shift) if self.moves(shift) else y
         return self.output_proj(crop_frames(y.permute(0, 1, 4, 2, 3), size))
 
     def tokens(
@@ -231,7 +241,7 @@ class SpatialAttention(PieceByPiece):
     def padded(self, x: torch.Tensor, size: Triple, shift: Triple) -> torch.Tensor:
         """(B, T, C, H, W), padded and shifted, as (B, T, H, W, C)."""
         y = pad_frames(x, size).permute(0, 1, 3, 4, 2)
-        return torch.roll(y, (-shift[0], -shift[1], -shift[2]), (1, 2, 3)) if self.moves(shift) else y
+        return roll_frames(y, (-shift[0], -shift[1], -shift[2])) if self.moves(shift) else y
 
     def shift_of(self, padded: Triple, window: Triple) -> Triple:
         """Half a window along every axis that has more than one window, if this module shifts."""
