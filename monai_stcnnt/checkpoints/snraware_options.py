@@ -60,6 +60,7 @@ _ACTS: dict[str, Any] = {
     "gelu": ("gelu", {"approximate": "tanh"}),
     "leakyrelu": ("leakyrelu", {"negative_slope": 0.1}),
 }
+_PROJECTIONS = {"conv": "conv", "lin": "linear"}
 _INTERPOLATIONS = {"linear": "bilinear", "NN": "nearest"}
 _OURS = re.compile(r"^([TLG])(.)$")
 
@@ -108,6 +109,17 @@ def square_kernel(cell: Mapping[str, Any], prefix: str, *, volume: bool) -> int:
         if any(number != wanted for number in (found if volume else found[:2])):
             refuse(name, found, f"only {wanted}, by which the size stays,")
     return int(used[0])
+
+
+def chosen(name: str, value: object, choices: Mapping[str, str]) -> str:
+    """Our name of a published choice.
+
+    Raises:
+        CheckpointMismatchError: for a choice that there is not.
+    """
+    if str(value) not in choices:
+        refuse(name, value, f"only {', '.join(choices)}")
+    return choices[str(value)]
 
 
 def one_or_mapping(numbers: Mapping[Any, int]) -> int | dict[str, int]:
@@ -160,11 +172,11 @@ def snraware_cell_options(cell: Mapping[str, Any], block_strings: Sequence[str])
         "num_heads": one_or_mapping(heads or {"conv": int(cell["n_head"])}),
         "norm": cell["norm_mode"],
         "act": _ACTS.get(cell["activation_func"], cell["activation_func"]),
-        "mixer": {"conv": "conv", "lin": "linear"}[cell["mixer_type"]],
+        "mixer": chosen("mixer_type", cell["mixer_type"], _PROJECTIONS),
         "mixer_ratio": float(cell["scale_ratio_in_mixer"]),
         "mixer_kernel_size": square_kernel(cell, "mixer_", volume=False),
         "kernel_size": square_kernel(cell, "", volume=volume),
-        "qkv": {"conv": "conv", "lin": "linear"}[cell["attention_type"]],
+        "qkv": chosen("attention_type", cell["attention_type"], _PROJECTIONS),
         "qk_stride": one_or_mapping(strides_of(cell, kinds) or {"conv": 1}),
         "similarity": "cosine" if cell["cosine_att"] else "normalized" if cell["normalize_Q_K"] else "dot",
         "temporal_heads": "pixel" if pixel_heads else "channel",
@@ -186,7 +198,7 @@ def snraware_backbone_options(backbone: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         CheckpointMismatchError: names an option, or a value of one, that there is not here.
     """
-    name = {"hrnet": "hrnet", "unet": "unet", "soanet": "soanet"}[str(backbone["name"]).lower()]
+    name = chosen("backbone.name", str(backbone["name"]).lower(), {n: n for n in ("hrnet", "unet", "soanet")})
     block = backbone["block"]
     check_keys(backbone, BACKBONE_KEYS, "backbone.")
     check_keys(block, BLOCK_KEYS, "backbone.block.")
@@ -195,14 +207,12 @@ def snraware_backbone_options(backbone: Mapping[str, Any]) -> dict[str, Any]:
     options = snraware_cell_options(block["cell"], strings)
     if options["causal"]:
         refuse("is_causal", True, "no causal network to load: the published blocks never were, set it to false,")
-    if block["cell"]["upsample_method"] not in _INTERPOLATIONS:
-        refuse("upsample_method", block["cell"]["upsample_method"], f"only {' and '.join(_INTERPOLATIONS)}")
     options |= {
         "backbone": name,
         "channels": int(backbone["num_of_channels"]),
         "block_strings": strings,
         "window_sizing": block["cell"]["window_sizing_method"],
-        "interpolation": _INTERPOLATIONS[block["cell"]["upsample_method"]],
+        "interpolation": chosen("upsample_method", block["cell"]["upsample_method"], _INTERPOLATIONS),
         "cell_type": block["cell_type"],
         "dense": bool(block["block_dense_connection"]),
     }

@@ -7,7 +7,6 @@ from typing import Any, Literal
 
 import torch
 from monai.networks.layers.drop_path import DropPath
-from monai.networks.layers.utils import get_act_layer
 from torch import nn
 
 from monai_stcnnt.errors import NetworkConfigError
@@ -24,7 +23,7 @@ from monai_stcnnt.networks.layers.frames import (
     round_up,
     to_triple,
 )
-from monai_stcnnt.networks.layers.norms import NormName, build_norm
+from monai_stcnnt.networks.layers.norms import NormName, build_act, build_norm
 from monai_stcnnt.networks.layers.spatial_attention import Projection, SpatialAttention
 from monai_stcnnt.networks.layers.temporal_attention import TemporalAttention, TemporalHeads
 from monai_stcnnt.networks.layers.windows import WindowSize, merge_tokens, resolve_windows, split_tokens
@@ -53,7 +52,7 @@ class ConvNormAct(nn.Module):
         self.residual = in_channels == out_channels
         self.conv = FrameConv(in_channels, out_channels, kernel_size, bias=False, spatial_dims=spatial_dims)
         self.norm = build_norm(norm, out_channels, size)
-        self.act = get_act_layer(act)
+        self.act = build_act(act)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Transform (B, T, C, H, W)."""
@@ -81,7 +80,7 @@ class ConvMixer(PieceByPiece):
             raise NetworkConfigError(f"mixer_ratio={ratio} leaves no channel between the two convolutions of a mixer.")
         self.hidden = hidden
         self.conv1 = FrameConv(in_channels, hidden, kernel_size)
-        self.act = get_act_layer(act)
+        self.act = build_act(act)
         self.conv2 = FrameConv(hidden, out_channels, kernel_size)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -115,7 +114,7 @@ class PatchMixer(nn.Module):
         if hidden < 1:
             raise NetworkConfigError(f"mixer_ratio={ratio} leaves nothing between the two linear maps of a mixer.")
         self.linear1 = nn.Linear(in_channels * voxels, hidden)
-        self.act = get_act_layer(act)
+        self.act = build_act(act)
         self.linear2 = nn.Linear(hidden, out_channels * voxels)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

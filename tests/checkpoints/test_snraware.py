@@ -225,7 +225,6 @@ def test_unused_second_norms_are_left_out() -> None:
         ("a: [", "not a published training configuration"),
         ("- 1", "not a published training configuration"),
         ("backbone: {name: HRnet}\ndataset: {cutout_shape: [8, 8, 4]}", "not a published training configuration"),
-        ("backbone: {name: resnet}\ndataset: {cutout_shape: [8, 8, 4]}", "resnet"),
         ("dataset: {cutout_shape: [8, 8]}\nbackbone: {}", "not a published training configuration"),
     ],
 )
@@ -362,6 +361,9 @@ def test_the_published_file_names_no_other_option(config: Path) -> None:
         (("backbone", "block", "cell", "temporal", "window"), 3, "cell.temporal.window: 3"),
         (("backbone", "block", "cell", "upsample_method"), "bspline", "upsample_method: bspline"),
         (("backbone", "block", "cell", "mixer_kernel_size"), [5, 3, 5], "mixer_kernel_size"),
+        (("backbone", "block", "cell", "mixer_type"), "mlp", "mixer_type: mlp, and there is only conv, lin"),
+        (("backbone", "block", "cell", "attention_type"), "cnn", "attention_type: cnn"),
+        (("backbone", "name"), "resnet", "backbone.name: resnet"),
     ],
 )
 def test_what_is_not_known_is_refused_by_name(place: tuple[str, ...], value: Any, said: str, config: Path) -> None:  # noqa: ANN401

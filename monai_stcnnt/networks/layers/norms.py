@@ -1,17 +1,27 @@
 # Copyright (c) monai_stcnnt contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Normalizations of tensors in frame layout, chosen by name."""
+"""Normalizations of tensors in frame layout, and activations, chosen by name."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own name for it
+from monai.networks.layers.utils import get_act_layer
 from torch import nn
 
+from monai_stcnnt.errors import NetworkConfigError
 from monai_stcnnt.networks.checks import check_choice
 from monai_stcnnt.networks.layers.frames import Triple, widen
 
-__all__ = ["BatchFrameNorm", "FixedLayerNorm", "InstanceFrameNorm", "NormName", "build_norm", "fixes_image_size"]
+__all__ = [
+    "BatchFrameNorm",
+    "FixedLayerNorm",
+    "InstanceFrameNorm",
+    "NormName",
+    "build_act",
+    "build_norm",
+    "fixes_image_size",
+]
 
 NormName = Literal["layer", "layer3d", "batch2d", "batch3d", "instance2d", "instance3d", "none"]
 
@@ -101,3 +111,20 @@ def build_norm(norm: NormName, channels: int, size: Triple) -> nn.Module:
     if norm in ("instance2d", "instance3d"):
         return InstanceFrameNorm(with_time=norm == "instance3d")
     return nn.Identity()
+
+
+def build_act(act: str | tuple[str, dict[str, Any]]) -> nn.Module:
+    """Build an activation.
+
+    Args:
+        act: MONAI's name of it, or (name, arguments).
+
+    Raises:
+        NetworkConfigError: for another name.
+    """
+    try:
+        return get_act_layer(act)
+    except ValueError as error:
+        raise NetworkConfigError(
+            f"act={act!r} is no activation that MONAI knows, such as prelu, gelu or relu."
+        ) from error

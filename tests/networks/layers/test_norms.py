@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 
 from monai_stcnnt.errors import NetworkConfigError
-from monai_stcnnt.networks.layers.norms import NormName, build_norm, fixes_image_size
+from monai_stcnnt.networks.layers.norms import NormName, build_act, build_norm, fixes_image_size
 
 __all__: list[str] = []
 
@@ -87,3 +87,9 @@ def test_which_norms_fix_the_size(name: str, fixed: tuple[bool, bool]) -> None:
 def test_unknown_norm_is_refused() -> None:
     with pytest.raises(NetworkConfigError, match=r"'instance3d'.*'group'"):
         build_norm("group", 3, SIZE)  # type: ignore[arg-type]
+
+
+def test_an_unknown_activation_is_refused_by_name() -> None:
+    assert isinstance(build_act(("leakyrelu", {"negative_slope": 0.1})), torch.nn.LeakyReLU)
+    with pytest.raises(NetworkConfigError, match="act='silu' is no activation"):
+        build_act("silu")
