@@ -25,7 +25,7 @@ from monai_stcnnt.networks.cells import PatchMixer
 from monai_stcnnt.networks.hrnetv2.net import HRNetV2
 from monai_stcnnt.networks.layers.frames import round_up
 from monai_stcnnt.networks.layers.spatial_attention import SpatialAttention
-from monai_stcnnt.networks.nets import STCNNTGuidedDenoiser
+from monai_stcnnt.networks.nets import PackedUNet, STCNNTGuidedDenoiser
 
 __all__ = ["ExportFormat", "check_export", "check_export_format", "export_network", "size_unit"]
 
@@ -65,12 +65,16 @@ def size_unit(net: nn.Module, in_channels: int) -> tuple[int, int, int]:
         in_channels: its input channels.
 
     Raises:
-        NetworkConfigError: for a network whose windows are of no power of 2.
+        NetworkConfigError: for a network whose windows are of no power of 2, or one of another package.
     """
     if isinstance(net, HRNetV2):
         return (1 if net.spatial_dims == 2 else HRNET_UNIT), HRNET_UNIT, HRNET_UNIT
-    pack = int(getattr(net, "pack", 1))
-    step = pack * next(m.multiple for m in net.modules() if isinstance(m, FrameBackbone))
+    if isinstance(net, PackedUNet):
+        return 1, net.multiple, net.multiple
+    multiples = [m.multiple for m in net.modules() if isinstance(m, FrameBackbone)]
+    if not multiples:
+        raise NetworkConfigError(f"{type(net).__name__} is no network of this package; export it as ts.")
+    step = int(getattr(net, "pack", 1)) * multiples[0]
     for frames in (1, 2, 4, 8, 16):
         for side in (s for s in (4, 8, 16, 32, 64, 128) if s % step == 0):
             if all(_fits(net, torch.zeros(1, in_channels, n * frames, n * side, n * side)) for n in (2, 3)):
@@ -127,12 +131,13 @@ def export_network(
     if form == "ts":
         torch.jit.script(net).save(str(path))
         others = [(1, *window)] if fixed else [(2, 3, 40, 56), (1, 4, 64, 32)]
-        check_export(net, path, form, [torch.rand(b, in_channels, *size) for b, *size in others])
+        check_export(net, path, form, [_example(net, in_channels, size) for size in others])
         return path
-    examples, shapes = [torch.rand(1, in_channels, *window)], None
+    examples, shapes = [_example(net, in_channels, (1, *window))], None
     if not fixed:
         t, h, w = size_unit(net, in_channels)
-        examples = [torch.rand(2, in_channels, 3 * t, 3 * h, 5 * w), torch.rand(1, in_channels, 2 * t, 2 * h, 4 * w)]
+        sizes = [(2, 3 * t, 3 * h, 5 * w), (1, 2 * t, 2 * h, 4 * w)]
+        examples = [_example(net, in_channels, size) for size in sizes]
         frames, rows, columns = (Dim(name, min=2, max=1024) for name in ("frames", "rows", "columns"))
         axes: dict[int, Any] = {0: Dim("batch", min=1, max=1024)}
         axes |= {2: t * frames if t > 1 else frames, 3: h * rows, 4: w * columns}
@@ -146,6 +151,14 @@ def export_network(
             _save_onnx(program, path)
     check_export(net, path, form, examples)
     return path
+
+
+def _example(net: nn.Module, in_channels: int, size: tuple[int, ...]) -> torch.Tensor:
+    """An image of ``size`` = (B, T, H, W); a g-factor map, by which a guided denoiser divides, is 1."""
+    x = 10 * torch.rand(size[0], in_channels, *size[1:])
+    if isinstance(net, STCNNTGuidedDenoiser):
+        x[:, net.out_channels :] = 1
+    return x
 
 
 def _save_onnx(program: torch.export.ExportedProgram, path: Path) -> None:

@@ -24,11 +24,16 @@ NETS: dict[str, tuple[type[nn.Module], dict[str, Any]]] = {
     "unet, L": (STCNNTSegmenter, {"backbone": "unet", "block_strings": "L0", "levels": 1}),
     "hrnet, T": (STCNNTDenoiser, {"backbone": "hrnet", "block_strings": "T0"}),
     "soanet, Swin in 3D": (STCNNTClassifier, {"backbone": "soanet", "block_strings": "S3Sh"}),
+    "soanet, Swin": (STCNNTClassifier, {"backbone": "soanet", "block_strings": "S2s2"}),
+    "soanet, ViT": (STCNNTClassifier, {"backbone": "soanet", "block_strings": "V2V3"}),
 }
+BUNDLED = ["packed_unet_segmenter", "stcnnt_segmenter", "hrnetv2_segmenter"]
 
 
 def make(name: str) -> nn.Module:
-    """Make a small network in eval mode."""
+    """Make a small network, or that of a variant, in eval mode."""
+    if name in BUNDLED:
+        return build_variant(name, in_channels=3).eval()
     net, options = NETS[name]
     return net(3, 2, 4, **{**SMALL, **options}).eval()
 
@@ -38,7 +43,13 @@ def make(name: str) -> nn.Module:
     [
         ("soanet, T", "ts"),
         ("soanet, T", "pt2"),
-        *(pytest.param(name, form, marks=pytest.mark.slow) for name in NETS for form in ("pt2", "onnx", "ts")),
+        ("soanet, T", "onnx"),
+        ("packed_unet_segmenter", "pt2"),
+        *(
+            pytest.param(name, form, marks=pytest.mark.slow)
+            for name in [*NETS, *BUNDLED]
+            for form in ("pt2", "onnx", "ts")
+        ),
     ],
 )
 def test_exports_give_the_results_of_the_network(name: str, form: ExportFormat, tmp_path: Path) -> None:
@@ -64,6 +75,8 @@ def test_windows_of_another_kind_are_refused() -> None:
     net = STCNNTDenoiser(3, 2, 4, backbone="soanet", block_strings="L0", **options)
     with pytest.raises(NetworkConfigError, match="no power of 2"):
         size_unit(net.eval(), 3)
+    with pytest.raises(NetworkConfigError, match="Conv3d is no network of this package"):
+        size_unit(nn.Conv3d(3, 2, 1), 3)
 
 
 def test_an_export_of_another_network_is_removed_and_says_how_far_it_is(tmp_path: Path) -> None:
