@@ -3,6 +3,7 @@
 #   make test      the quick tests        make test-all   the slow ones as well
 #   make lint      ruff                   make types      mypy
 #   make docs      the documentation as a site, in site/
+#   make page      the denoiser as one page for a browser, in dist/denoise.html; needs npm, once with the network
 #   make notebooks run the notebooks       make notebooks-save  run them and keep their outputs
 #   make security  bandit, offline        make audit      pip-audit, which asks a database on the network
 #   make fuzz      damage 2000 copies of files and read them (FUZZ=10000 ARGS="--data DIR"), see docs/reliability.md
@@ -25,7 +26,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 # One thread for each test process: several threads in several processes slow each other down.
 PYTEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS)
 
-.PHONY: venv demo test test-all lint types docs notebooks notebooks-save security audit fuzz gpu clean distclean
+.PHONY: venv demo test test-all lint types docs page notebooks notebooks-save security audit fuzz gpu clean distclean
 .DELETE_ON_ERROR:
 
 venv: $(STAMP)
@@ -58,6 +59,9 @@ types: $(STAMP)
 docs: $(STAMP)
 	@$(PIP) install -qq -c constraints.txt --no-build-isolation -e ".[docs]" </dev/null
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+page: $(STAMP)
+	$(BIN)/python tools/build_page.py dist/denoise.html
 
 notebooks: $(STAMP)
 	@$(PIP) install -qq -c constraints.txt --no-build-isolation -e ".[notebooks]" </dev/null
