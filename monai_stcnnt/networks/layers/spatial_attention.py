@@ -8,7 +8,6 @@ import torch
 from torch import nn
 
 from monai_stcnnt.errors import NetworkConfigError
-from monai_stcnnt.tensors import cyclic_index
 from monai_stcnnt.networks.checks import check_choice, check_heads
 from monai_stcnnt.networks.layers.attention import PositionBias, QKVConv, Similarity, attend
 from monai_stcnnt.networks.layers.frames import (
@@ -22,6 +21,7 @@ from monai_stcnnt.networks.layers.frames import (
 )
 from monai_stcnnt.networks.layers.position_bias import RelativePositionBias
 from monai_stcnnt.networks.layers.windows import WindowSize, counts, merge_heads, split_heads, split_tokens
+from monai_stcnnt.tensors import cyclic_index
 
 __all__ = ["Projection", "SpatialAttention", "SpatialKind", "shift_mask"]
 
