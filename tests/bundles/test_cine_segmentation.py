@@ -48,7 +48,8 @@ def write_patient(root: Path, name: str = "patient001", top: int = 3) -> Path:
     mask = np.zeros((24, 20, 2), np.uint8)
     for n in range(1, top + 1):
         mask[np.hypot(x, y) < 0.9 - 0.2 * n] = n
-    image = np.repeat((50.0 * mask + 10.0 + np.arange(20.0)[:, None])[..., None], 4, -1).astype(np.float32)
+    image = np.repeat((50.0 * mask + 10.0 + np.arange(20.0)[:, None])[..., None], 4, -1)
+    image = (image + np.random.default_rng(0).random(image.shape)).astype(np.float32)  # one value an area is no image
     nib.save(nib.Nifti1Image(image, np.eye(4)), folder / f"{name}_4d.nii.gz")
     for frame in (1, 3):
         nib.save(nib.Nifti1Image(mask, np.eye(4)), folder / f"{name}_frame{frame:02d}_gt.nii.gz")
