@@ -25,6 +25,7 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
+from monai.bundle import ConfigParser
 from monai.data.utils import compute_importance_map
 
 from monai_stcnnt import __version__
@@ -69,8 +70,10 @@ class WindowOfPage:
 
 def window_of_bundle() -> WindowOfPage:
     """Rows and columns of the windows that ``stcnnt denoise`` takes."""
-    config = json.loads((BUNDLE / "configs" / "inference.json").read_text("utf-8"))
-    return WindowOfPage(int(config["roi_size"][1]), float(config["overlap"][1]))
+    parser = ConfigParser()
+    parser.read_config(BUNDLE / "configs" / "inference.json")
+    roi_size, overlap = (parser.get_parsed_content(name) for name in ("roi_size", "overlap"))
+    return WindowOfPage(int(roi_size[1]), float(overlap[1]))
 
 
 def export_model(path: Path, window: WindowOfPage) -> None:

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import torch
 from filelock import FileLock
+from monai.bundle import ConfigParser
 from torch import nn
 
 from monai_stcnnt.apps.denoising import denoise
@@ -216,11 +217,19 @@ def test_the_page_names_what_is_packed(small_page: Path) -> None:
         assert re.search(rf"{name} \d+\.\d+\.\d+: MIT", page)
 
 
+def test_the_windows_are_those_of_the_bundle() -> None:
+    parser = ConfigParser()
+    parser.read_config(REPOSITORY / "bundles" / "mri_denoising" / "configs" / "inference.json")
+    inferer, window = parser.get_parsed_content("inferer"), window_of_bundle()
+    assert inferer.window[1:] == (window.size, window.size)
+    assert inferer.shares[1:] == (window.share, window.share)
+
+
 @pytest.mark.slow
 def test_one_slice_comes_out_as_the_command_makes_it(packages: Path, tmp_path: Path) -> None:
     pytest.importorskip("onnxscript")
     pytest.importorskip("onnxruntime")
-    source = write_nifti(noisy((1, 80, 100)), tmp_path / "scan.nii")
+    source = write_nifti(noisy((1, 96, 180)), tmp_path / "scan.nii")  # the command's windows are then as large
     window = window_of_bundle()
     export_model(tmp_path / "model.onnx", window)
     path = tmp_path / "denoise.html"
