@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import io
 import re
@@ -11,6 +12,7 @@ import struct
 import zlib
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +20,7 @@ import pydicom
 from pydicom.dataset import Dataset
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
-from monai_stcnnt.data.formats.dicom.frames import DECODE_FAILURES, quiet_pydicom
+from monai_stcnnt.data.formats.dicom.headers import DECODE_FAILURES, quiet_pydicom
 
 __all__ = ["KINDS", "damage"]
 
@@ -42,13 +44,22 @@ def damage(content: bytes, name: str, generator: np.random.Generator) -> tuple[b
 
     Args:
         content: the file.
-        name: its name; ``.nii`` and ``.nii.gz`` are NIfTI, all else is DICOM.
+        name: its name, which tells the format; without a known ending it is DICOM.
         generator: draws what is done, and where. A compressed file is mostly damaged inside, so that it can still be
             unpacked.
 
     Returns:
         The damaged content, and a name for what was done.
     """
+    ending = Path(name).suffix.lower()
+    if ending in _PLAIN:
+        return _one_of(_ANY + _PLAIN[ending], content, generator)
+    if ending in (".mgz", ".bz2"):
+        pack, unpack = (gzip.compress, gzip.decompress) if ending == ".mgz" else (bz2.compress, bz2.decompress)
+        if generator.random() < 0.2:
+            return _one_of(_ANY, content, generator)
+        inner, kind = _one_of(_ANY + (_MGH if ending == ".mgz" else _NIFTI), unpack(content), generator)
+        return pack(inner), kind
     if ".nii" not in name:
         return _one_of(_ANY + _DICOM, content, generator)
     if not name.endswith(".gz"):
@@ -181,6 +192,7 @@ def _gz_bomb(data: bytearray, generator: np.random.Generator) -> bytes:
 
 
 _NIFTI: tuple[_Way, ...] = (_wrong_dims, _wrong_type, _nan_in_header, _nan_voxels)
+_NIFTI_HEADER: tuple[_Way, ...] = (_wrong_dims, _wrong_type, _nan_in_header)
 
 
 # DICOM
@@ -363,5 +375,41 @@ _DICOM: tuple[_Way, ...] = (
     _nan_value, _nest_deeply, _many_items, _deflate_bomb,
 )  # fmt: skip
 
-KINDS = tuple(way.__name__.strip("_") for way in (*_ANY, *_NIFTI, _gz_bomb, *_DICOM))
+# Text of PAR files, and headers of MGH files
+
+
+def _other_number(data: bytearray, generator: np.random.Generator) -> bytes:
+    """Another number, or none, in the place of one in a text."""
+    found = list(re.finditer(rb"(?<=\s)-?\d[\d.e+-]*(?=\s)", data))
+    place = _pick(found, generator)
+    data[place.start() : place.end()] = _pick((b"0", b"-1", b"nan", b"1e30", b"99999999", b"x", b"2"), generator)
+    return bytes(data)
+
+
+def _other_lines(data: bytearray, generator: np.random.Generator) -> bytes:
+    """Lines of a text that are lost, there twice, or in another order."""
+    lines = bytes(data).split(b"\n")
+    first, second = sorted(int(i) for i in generator.integers(0, len(lines), 2))
+    lines = _pick((lines[:first] + lines[second:], lines[:second] + lines[first:],
+                   [*lines[:first], *lines[first:second][::-1], *lines[second:]]), generator)  # fmt: skip
+    return b"\n".join(lines)
+
+
+def _wrong_mgh_header(data: bytearray, generator: np.random.Generator) -> bytes:
+    """Another version, size, type, or direction in the header of an MGH file."""
+    if generator.random() < 0.5:
+        place, packed = 4 * int(generator.integers(0, 7)), struct.pack(">i", _pick(_MGH_VALUES, generator))
+    else:
+        value = _pick((float("nan"), float("inf"), 0.0, 1e30, -2.0), generator)
+        place, packed = 30 + 4 * int(generator.integers(0, 15)), struct.pack(">f", value)
+    data[place : place + 4] = packed
+    return bytes(data)
+
+
+_MGH_VALUES = (-1, 0, 1, 2, 7, 4096, 2**31 - 1)
+_MGH: tuple[_Way, ...] = (_wrong_mgh_header,)
+_PAR: tuple[_Way, ...] = (_other_number, _other_lines)
+_PLAIN: dict[str, tuple[_Way, ...]] = {".par": _PAR, ".rec": (), ".img": (), ".hdr": _NIFTI_HEADER, ".mgh": _MGH}
+
+KINDS = tuple(way.__name__.strip("_") for way in (*_ANY, *_NIFTI, _gz_bomb, *_DICOM, *_PAR, *_MGH))
 """Names of all kinds of damage."""

@@ -3,11 +3,10 @@
 """Damage copies of scanner files and read them: an image with the right geometry, or a named error, and nothing else.
 
 ``python -m benchmarks.fuzz_files 10000 --data DATA --results fuzz.jsonl`` damages DICOM and NIfTI files of the sample
-data (without ``--data``, those that come with pydicom and nibabel) at random, see :mod:`benchmarks.file_damage`. The
-copies carry a made-up name, number and birth date of a patient. Each is read, at once or frame by frame, in another
-process, forked from
-one that has imported everything, that may take 10 seconds of a processor and 2 GiB of memory for it. Every outcome is
-one of
+data (without ``--data``, those that come with pydicom and nibabel) at random, and also PAR/REC, MGH, ``.hdr`` and
+``.img``, see :mod:`benchmarks.fuzz_sources` and :mod:`benchmarks.file_damage`. The copies carry a made-up name, number
+and birth date of a patient. Each is read, at once or frame by frame, in another process, forked from one that has
+imported everything, that may take 10 seconds of a processor and 2 GiB of memory for it. Every outcome is one of
 
 - ``same geometry``: an image where the original's is,
 - ``header's geometry``: another one, which is what the damaged header says, with as many voxels as the file holds,
@@ -23,7 +22,6 @@ marks in that file.
 from __future__ import annotations
 
 import argparse
-import gzip
 import json
 import logging
 import multiprocessing
@@ -42,7 +40,6 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from functools import cache
-from importlib.resources import files
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -51,14 +48,14 @@ import nibabel as nib
 import numpy as np
 import pydicom
 from nibabel.openers import ImageOpener
-from pydicom.data import get_testdata_file
 
 from benchmarks.file_damage import KINDS, damage
+from benchmarks.fuzz_sources import MARKS, find_sources, marked_copies, path_of
 from monai_stcnnt.data import open_series, read_series
-from monai_stcnnt.data.formats.dicom.frames import quiet_pydicom
+from monai_stcnnt.data.formats.dicom.headers import quiet_pydicom
 from monai_stcnnt.errors import StcnntError
 
-__all__ = ["BAD", "MARKS", "Outcome", "find_sources", "fuzz", "main", "marked_copies", "outcome_of", "tally"]
+__all__ = ["BAD", "MARKS", "Outcome", "find_sources", "fuzz", "main", "marked_copies", "outcome_of", "path_of", "tally"]
 
 SECONDS = 10  # of a processor, so that other work on the machine does not count
 WAIT = 120.0  # seconds by the clock, after which it does not even work
@@ -67,25 +64,10 @@ CASES_EACH = 50  # until a new process is forked
 HEADROOM = 4 << 30  # of address space beyond that of the parent, so that the machine outlives a failure
 BAD = ("WRONG", "UNNAMED", "LEAK", "HANG", "CRASH", "MEMORY")
 """Outcomes that must not be."""
-MARKS = ("Zzfamily", "Qqgiven", "QQID-7731", "19470213")
-"""What tells the patient: parts of the name, number, birth date."""
-
 _GEOMETRY = (
     "Rows", "Columns", "NumberOfFrames", "PixelSpacing", "ImagePositionPatient", "ImageOrientationPatient",
     "SliceThickness", "SpacingBetweenSlices",
 )  # fmt: skip
-_PIP_DICOM = ("MR_small.dcm", "MR_small_RLE.dcm", "MR_small_bigendian.dcm", "examples_overlay.dcm")
-_PIP_NIFTI = ("anatomical.nii", "functional.nii", "example_nifti2.nii.gz")
-_SAMPLES = (
-    "cine_sax_bivme/dicom_one_slice_Se2", "dicom_ge_fmri_repeats/dicom_run4_first6vols",
-    "dicom_philips_classic_phantom/dicom", "dwi_canon_classic/dicom_first2vols", "fmri_studyforrest/dicom_first2vols",
-    "dicom_siemens_mosaic_fmri/dicom", "dicom_siemens_xa30_fmri_enhanced/dicom",
-    "abdomen_mr_totalseg/mr.nii.gz", "spine_sct/t2.nii.gz",
-    "spine_sct/dmri_7vol.nii.gz",
-)  # fmt: skip
-_MOST_FILES = 6
-# Where a NIfTI-1 and a NIfTI-2 header have the name of an auxiliary file, a description, and the name of the intent.
-_NIFTI_TEXTS = ((228, 148, 328), (320, 240, 508))
 
 
 @dataclass(frozen=True)
@@ -111,75 +93,6 @@ class Outcome:
     mebibytes: float = 0.0
 
 
-def find_sources(data: Path | None = None) -> list[list[Path]]:
-    """List the originals, each one file or a few files of one series.
-
-    Args:
-        data: folder of the sample data; by default files that come with pydicom and nibabel.
-
-    Returns:
-        Lists of files that are read together.
-    """
-    pip = [Path(str(get_testdata_file(name, download=False))) for name in _PIP_DICOM]
-    pip += [Path(str(files("nibabel"))) / "tests" / "data" / name for name in _PIP_NIFTI]
-    sources = [[file] for file in pip if file.is_file()]
-    if data is None:
-        return sources
-    for sample in _SAMPLES:
-        path = data / sample
-        listed = sorted(path.iterdir()) if path.is_dir() else [path]
-        if listed[0].is_file():
-            sources.append(listed[:1])
-        if len(listed) > 1:
-            sources.append(_readable_group(listed))
-    return sources
-
-
-def _readable_group(listed: Sequence[Path]) -> list[Path]:
-    """Frames of one slice, at most six, so that they make an image without the others."""
-    positions: dict[str, list[Path]] = {}
-    for file in listed:
-        header = pydicom.dcmread(file, stop_before_pixels=True)
-        positions.setdefault(str(header.get("ImagePositionPatient")), []).append(file)
-    return max(positions.values(), key=len)[:_MOST_FILES]
-
-
-def marked_copies(sources: Sequence[Sequence[Path]], folder: Path) -> list[list[Path]]:
-    """Copy the originals and write into each who the patient is.
-
-    Args:
-        sources: originals, see :func:`find_sources`.
-        folder: an empty folder.
-
-    Returns:
-        The copies.
-    """
-    copies = []
-    for number, source in enumerate(sources):
-        place = folder / f"{number:02d}_{source[0].parent.name}"
-        place.mkdir()
-        copies.append([_marked(file, place / file.name) for file in source])
-    return copies
-
-
-def _marked(file: Path, copy: Path) -> Path:
-    name = f"{MARKS[0]}^{MARKS[1]}"
-    if ".nii" in file.name:
-        packed = file.name.endswith(".gz")
-        content = bytearray(gzip.decompress(file.read_bytes()) if packed else file.read_bytes())
-        texts = (name, f"{name} {MARKS[2]} {MARKS[3]}", MARKS[2])
-        for place, text in zip(_NIFTI_TEXTS[content[:4] == b"\x1c\2\0\0"], texts, strict=True):
-            content[place : place + len(text)] = text.encode()
-        copy.write_bytes(gzip.compress(content, 6, mtime=0) if packed else content)
-        return copy
-    with quiet_pydicom():
-        dataset = pydicom.dcmread(file)
-        dataset.PatientName, dataset.PatientID, dataset.PatientBirthDate = name, MARKS[2], MARKS[3]
-        dataset.OtherPatientIDs, dataset.PatientAddress, dataset.PatientComments = MARKS[2], name, name
-        dataset.save_as(copy)
-    return copy
-
-
 def outcome_of(case: int, source: Sequence[Path], seed: int, keep: Path | None = None, ready: Any = None) -> Outcome:  # noqa: ANN401
     """Damage a copy of a source and read it.
 
@@ -195,14 +108,14 @@ def outcome_of(case: int, source: Sequence[Path], seed: int, keep: Path | None =
     """
     generator = np.random.default_rng([seed, case])
     with tempfile.TemporaryDirectory() as folder:
-        damaged, mutation = _damaged_copy(source, Path(folder), generator)
+        copies, damaged, mutation = _damaged_copy(source, Path(folder), generator)
         if keep is not None:
             shutil.copytree(folder, keep / f"case{case}", dirs_exist_ok=True)
         if ready is not None:
             ready(mutation)
         start = time.process_time()
         by_slab = bool(generator.random() < 0.5)
-        verdict, detail = _verdict(Path(folder) if len(source) > 1 else damaged, damaged, source, by_slab)
+        verdict, detail = _verdict(path_of(copies), damaged, source, by_slab)
         seconds = time.process_time() - start
     if keep is not None and verdict not in BAD:
         shutil.rmtree(keep / f"case{case}")
@@ -213,13 +126,13 @@ def _name(source: Sequence[Path]) -> str:
     return f"{source[0].parent.name}/{source[0].name}" + (f" and {len(source) - 1} more" if len(source) > 1 else "")
 
 
-def _damaged_copy(source: Sequence[Path], folder: Path, generator: np.random.Generator) -> tuple[Path, str]:
+def _damaged_copy(source: Sequence[Path], folder: Path, generator: np.random.Generator) -> tuple[list[Path], Path, str]:
     copies = [Path(shutil.copy(file, folder)) for file in source]
     victim = copies[int(generator.integers(len(copies)))]
     victim.chmod(0o600)
     changed, mutation = damage(victim.read_bytes(), victim.name, generator)
     victim.write_bytes(changed)
-    return victim, mutation
+    return copies, victim, mutation
 
 
 class _Log(logging.Handler):
@@ -259,7 +172,8 @@ def _read(path: Path, damaged: Path, source: Sequence[Path], by_slab: bool) -> t
     if found_shape == shape and np.allclose(found_affine, affine, atol=1e-3):
         return "same geometry", "", ""
     found = f"{found_shape} instead of {shape}, {found_affine.round(3).tolist()}"
-    if len(source) == 1 and _is_what_the_header_says(damaged, source[0], found_shape, found_affine):
+    is_alone = len(source) == 1 or path_of(source) in source
+    if is_alone and _is_what_the_header_says(damaged, source, found_shape, found_affine):
         return "header's geometry", found, ""
     return "WRONG", found, ""
 
@@ -278,13 +192,18 @@ def _geometry_read(path: Path, by_slab: bool) -> tuple[tuple[int, ...], np.ndarr
 @cache
 def _original_geometry(source: tuple[Path, ...]) -> tuple[tuple[int, ...], np.ndarray]:
     """Shape ``(T, Z, Y, X)`` and affine; several files lie in one place, one after the other."""
-    record = read_series(source[0], check=False)
-    times = len(source) if len(source) > 1 else record.array.shape[1]
+    record = read_series(path_of(source) if path_of(source) in source else source[0], check=False)
+    times = record.array.shape[1] if path_of(source) in source else len(source)
     return (times, *record.array.shape[2:]), record.affine
 
 
-def _is_what_the_header_says(damaged: Path, original: Path, shape: tuple[int, ...], affine: np.ndarray) -> bool:
+def _is_what_the_header_says(damaged: Path, source: Sequence[Path], shape: tuple[int, ...], affine: np.ndarray) -> bool:
     """Whether the damaged file itself tells another geometry, by another way of reading it."""
+    if path_of(source).suffix.lower() in (".par", ".hdr", ".mgh", ".mgz"):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            other: Any = nib.load(damaged.parent / path_of(source).name)
+        return shape == (*other.shape, 1, 1)[3::-1] and np.allclose(affine[:3], other.affine[:3], rtol=1e-3, atol=1e-3)
     if ".nii" in damaged.name:
         image: Any = nib.load(damaged)
         scale = {1: 1e3, 3: 1e-3}.get(int(image.header["xyzt_units"]) % 8, 1.0)
@@ -295,14 +214,23 @@ def _is_what_the_header_says(damaged: Path, original: Path, shape: tuple[int, ..
         surplus = size - offset - np.prod(image.shape) * image.get_data_dtype().itemsize
         if abs(surplus) >= max(16, sizes[0] * image.get_data_dtype().itemsize):
             return False
-        return shape == sizes[::-1] and bool(np.allclose(affine[:3], image.affine[:3] * scale, rtol=1e-3, atol=1e-3))
+        told = [image.affine, image.header.get_qform(), _of_voxel_sizes(image)]
+        return shape == sizes[::-1] and any(np.allclose(affine[:3], a[:3] * scale, rtol=1e-3, atol=1e-3) for a in told)
     with quiet_pydicom():
         dataset = pydicom.dcmread(damaged)
     count = int(dataset.get("NumberOfFrames") or 1) * dataset.Rows * dataset.Columns * dataset.BitsAllocated // 8
     is_packed = dataset.file_meta.TransferSyntaxUID.is_compressed
     return (is_packed or abs(len(dataset.PixelData) - count) < 2 * dataset.Columns) and (
-        _geometry_attributes(damaged) != _geometry_attributes(original)
+        _geometry_attributes(damaged) != _geometry_attributes(source[0])
     )
+
+
+def _of_voxel_sizes(image: Any) -> np.ndarray:  # noqa: ANN401 - nibabel's
+    """The affine with the voxel sizes that the header states apart from it, and which count where they differ."""
+    affine = np.array(image.affine, np.float64)
+    lengths = np.linalg.norm(affine[:3, :3], axis=0)
+    affine[:3, :3] *= np.abs(image.header["pixdim"][1:4]) / np.where(lengths > 0, lengths, 1.0)
+    return affine
 
 
 def _geometry_attributes(file: Path) -> list[str]:
@@ -539,6 +467,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("count", type=int)
     parser.add_argument("--data", type=Path, help="folder of the sample data")
+    parser.add_argument("--cases", type=Path, help="folder of difficult files, for the mosaics in it")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--keep", type=Path, help="folder for copies that were not read as they should")
@@ -546,7 +475,7 @@ def main() -> int:
     parser.add_argument("--file", type=Path, help="markdown file with the marks <!-- fuzz --> and <!-- /fuzz -->")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        sources = marked_copies(find_sources(args.data), Path(folder))
+        sources = marked_copies(find_sources(args.data, args.cases), Path(folder))
         outcomes = fuzz(
             args.count, sources, seed=args.seed, workers=args.workers, keep=args.keep, results=args.results,
             start="fork",

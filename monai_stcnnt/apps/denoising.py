@@ -286,8 +286,7 @@ class Denoiser(SeriesEngine):
         )
         maps = {"gmap": task.gmap, "noise_map": self.options.noise_map}
         item = {"image": str(task.path), **{name: str(path) for name, path in maps.items() if path is not None}}
-        has_contrasts = self.frame_axis == "auto" and holds_several_b_values(task.path)
-        engine.frame_axis = "slice" if has_contrasts else self.frame_axis
+        engine.frame_axis = self.frame_axis
         engine.data_loader, engine.state.epoch_length = [item], 1
         with expected_remarks():
             engine.run()
@@ -350,21 +349,3 @@ def _check_compiler(device: str) -> None:
     if not is_cpu and not optional_import("triton")[1]:
         raise OptionError("compile needs triton on a GPU: pip install triton. Or leave compile out.")
     logger.info("The network is compiled with the first windows, which takes minutes; then each is faster.")
-
-
-def holds_several_b_values(path: Path) -> bool:
-    """Whether the frames of a diffusion image have different weightings, by the ``.bval`` file beside it.
-
-    Such frames are not neighbors in time: the network takes each by itself.
-
-    Args:
-        path: the image.
-    """
-    file = path.with_name(f"{path.name.removesuffix('.gz').removesuffix('.nii')}.bval")
-    if not file.is_file():
-        return False
-    try:
-        values = {round(float(word), -2) for word in file.read_text(encoding="utf-8").split()}
-    except ValueError:
-        return False
-    return len(values) > 1

@@ -63,7 +63,9 @@ def as_text(summaries: Sequence[SeriesSummary]) -> str:
     Returns:
         A paragraph for each.
     """
-    return "\n".join(_paragraph(summary) for summary in summaries)
+    skipped = {summary.path: summary.skipped for summary in summaries if summary.skipped}
+    notes = [f"{path}: {number} files are no images and are skipped" for path, number in skipped.items()]
+    return "\n".join([*(_paragraph(summary) for summary in summaries), *notes])
 
 
 def _paragraph(summary: SeriesSummary) -> str:
@@ -72,17 +74,21 @@ def _paragraph(summary: SeriesSummary) -> str:
         size = " x ".join(map(str, summary.shape))
         voxels = " x ".join(f"{v:.4g}" for v in summary.spacing)
         lines.append(f"{summary.kind}, {size} (x, y, z, t), voxels {voxels} mm{_frame_text(summary)}")
+    known_by = [summary.description, summary.protocol and f"protocol {summary.protocol}", *summary.facts]
+    if summary.b_values:
+        known_by.append("b-values " + ", ".join(f"{b:g}" for b in summary.b_values))
     source = [_label(summary), summary.modality, summary.vendor, summary.transfer_syntax]
     if summary.files > 1 or summary.transfer_syntax:
         source.append("1 file" if summary.files == 1 else f"{summary.files} files")
-    return "\n  ".join([*lines, ", ".join(filter(None, source)), *summary.remarks, outcome(summary)])
+    texts = [", ".join(filter(None, known_by)), ", ".join(filter(None, source))]
+    return "\n  ".join([*lines, *filter(None, texts), *summary.remarks, outcome(summary)])
 
 
 def _frame_text(summary: SeriesSummary) -> str:
     if summary.shape[3] < 2:
         return ""
     step = summary.frame_time
-    text = ", frame times unknown" if step is None else f", frames {step:.4g} ms apart"
+    text = ", frame times unknown" if step is None else f", frames {round(step, 2):.10g} ms apart"
     return text + (f" (by {summary.ordered_by})" if summary.ordered_by else "")
 
 
@@ -102,7 +108,10 @@ def outcome(summary: SeriesSummary) -> str:
             f"series {', '.join(summary.members)} make one stack: take it with --stack, or as series {summary.series}"
         )
     times, slices = summary.shape[3], summary.shape[2]
-    frames = f"{times} frames in time" if times > 1 else f"{slices} slices" if slices > 1 else "a single frame"
+    weighted = f"{times} frames by themselves, for their b-values differ" if len(summary.b_values) > 1 else ""
+    frames = (
+        weighted or f"{times} frames in time" if times > 1 else f"{slices} slices" if slices > 1 else "a single frame"
+    )
     extension = result_extension(summary.path, summary.file_format, summary.kind)
     own = result_extension(summary.path, summary.file_format, "magnitude")
     note = "; the result is written as NIfTI" if extension != own else ""

@@ -54,6 +54,12 @@ TWO_FRAMES = (
     "Two frames give no ejection fraction: nothing tells that they are end diastole and end systole. It takes the "
     "volumes of a whole heart beat."
 )
+DISTANCES = (2.0, 25.0)  # millimeters from slice to slice of short-axis stacks
+HEART = 60.0  # millimeters that a stack of thinner slices has to reach
+NO_DISTANCE = (
+    "The header says that slices lie {distance:.3g} mm apart, which {slices} slices of a heart cannot do: no volumes "
+    "and no ejection fraction are given, but areas. Repair the header."
+)
 GAPS = "No ejection fraction is given, because slices of the left ventricle are missing."
 
 _KINDS = {
@@ -78,6 +84,7 @@ class MaskMeasures:
         functions: of each ventricle that has an ejection fraction, by its name.
         notes: sentences about what is missing or odd.
         heart: further figures of a stack with both ventricles' classes; None for anything else.
+        has_sense: whether slices of a heart can have that distance.
     """
 
     scan: str
@@ -90,6 +97,7 @@ class MaskMeasures:
     functions: Mapping[str, VentricularFunction]
     notes: tuple[str, ...]
     heart: HeartFigures | None = None
+    has_sense: bool = True
 
     def as_dict(self) -> dict[str, Any]:
         """All of it in JSON's types, with None for what is not known."""
@@ -113,8 +121,8 @@ class MaskMeasures:
 
     @property
     def has_volumes(self) -> bool:
-        """Whether there is more than one slice."""
-        return self.slices > 1
+        """Whether there is more than one slice, at distances that a heart's slices can have."""
+        return self.slices > 1 and self.has_sense
 
     @property
     def curves(self) -> np.ndarray:
@@ -190,8 +198,14 @@ def measure_masks(
     ventricles = [n for n, name in enumerate(names) if kind_of_structure(name) in ("LV", "RV")]
     notes = []
     functions = {}
+    distance = slice_distance(labels.affine)
+    source_format = format_named(labels.metadata.get("file_format"))
+    has_geometry = source_format is None or source_format.holds_geometry
+    has_sense = not (ventricles and has_geometry) or _can_be_heart(slices, distance)
     if ventricles and slices == 1:
         notes.append(ONE_SLICE)
+    elif not has_sense:
+        notes.append(NO_DISTANCE.format(distance=distance, slices=slices))
     elif ventricles and frames < 3:
         notes.append(ONE_FRAME if frames == 1 else TWO_FRAMES)
     else:
@@ -199,25 +213,31 @@ def measure_masks(
             notes += _emptiness(names[n], volumes[:, n])
             if volumes[:, n].max() > 0:
                 functions[names[n]] = ventricular_function(volumes[:, n])
-    heart = _heart(labels, names, values, volumes, functions, evidence or HeartEvidence())
+    heart = _heart(labels, names, values, volumes, functions, evidence or HeartEvidence()) if has_sense else None
     if heart is not None and any("between others" in flag for flag in heart.flags):
         functions, heart = {}, dataclasses.replace(heart, outputs={}, spread=math.nan)
         notes.append(GAPS)
-    source_format = format_named(labels.metadata.get("file_format"))
-    if source_format is not None and not source_format.holds_geometry:
+    if not has_geometry:
         notes.append("A NumPy file has no geometry: volumes and areas are those of voxels of 1 mm.")
     return MaskMeasures(
         scan=scan or Path(str(labels.metadata.get("source", ""))).name,
         names=names,
         times=labels.frame_times,
         slices=slices,
-        distance=slice_distance(labels.affine),
+        distance=distance,
         volumes=volumes,
         areas=class_areas(mask, labels.affine, values).sum(axis=1),
         functions=functions,
         notes=tuple(notes),
         heart=heart,
+        has_sense=has_sense,
     )
+
+
+def _can_be_heart(slices: int, distance: float) -> bool:
+    """Whether slices of a heart can lie so far apart, as short-axis stacks do, or thinner ones that reach enough."""
+    low, high = DISTANCES
+    return low <= distance <= high or (distance < low and slices * distance >= HEART)
 
 
 def _heart(

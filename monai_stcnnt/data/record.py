@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -12,7 +12,14 @@ import numpy as np
 
 from monai_stcnnt.errors import GeometryError, LayoutError
 
-__all__ = ["LPS_TO_RAS", "ImageKind", "SeriesRecord", "record_from_channel_first", "regular_frame_times"]
+__all__ = [
+    "LPS_TO_RAS",
+    "ImageKind",
+    "SeriesRecord",
+    "record_from_channel_first",
+    "regular_frame_times",
+    "weightings_of",
+]
 
 ImageKind = Literal["magnitude", "complex"]
 
@@ -177,3 +184,17 @@ def regular_frame_times(frames: int, frame_time: float, start: float = 0.0) -> n
     if frames == 1:
         return np.array([start])
     return start + np.arange(frames) * (frame_time if np.isfinite(frame_time) and frame_time > 0 else np.nan)
+
+
+def weightings_of(metadata: Mapping[str, Any]) -> tuple[float, ...]:
+    """The diffusion weightings of an image, whose frames are no neighbors in time where they differ.
+
+    Args:
+        metadata: of the record; ``b_values`` has one for every frame, NaN where a header tells none.
+
+    Returns:
+        Those that differ, to the nearest 50 s/mm2; nothing where none is above zero.
+    """
+    values = np.nan_to_num(np.asarray(metadata.get("b_values", ()), np.float64))
+    found = np.unique(50 * np.round(values / 50))
+    return tuple(map(float, found)) if found.any() else ()

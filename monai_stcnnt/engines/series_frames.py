@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from monai_stcnnt.data import SeriesRecord, SeriesSlabs
+from monai_stcnnt.data.record import weightings_of
 from monai_stcnnt.mri.channels import channels_to_complex, complex_to_channels
 from monai_stcnnt.mri.gfactor import check_gfactor_map, check_gfactor_size
 from monai_stcnnt.mri.noise_estimation import bring_image, estimate_noise_model
@@ -30,6 +31,7 @@ from monai_stcnnt.transforms import FrameAxis, NoiseOptions, resolve_frame_axis
 __all__ = [
     "AcquiredFrames",
     "SeriesFrames",
+    "axis_of_frames",
     "estimate_series_noise",
     "noise_map_record",
     "slices_apart",
@@ -69,8 +71,8 @@ class SeriesFrames:
         self.image = image
         self.gmap = gmap
         self.level = level
-        channels, times, slices, rows, columns = image.shape
-        self.axis: Literal["time", "slice"] = resolve_frame_axis((channels, columns, rows, slices, times), frame_axis)
+        _, times, slices, rows, columns = image.shape
+        self.axis = axis_of_frames(image.outline, frame_axis)
         self.items, frames = (slices, times) if self.axis == "time" else (times, slices)
         self.size = (frames, rows, columns)
         if gmap is not None:
@@ -230,6 +232,23 @@ def typical_value(noise_map: SeriesSlabs) -> float:
     return middle
 
 
+def axis_of_frames(outline: SeriesRecord, frame_axis: FrameAxis = "auto") -> Literal["time", "slice"]:
+    """Decide which axis of a series the frames are.
+
+    Args:
+        outline: the series.
+        frame_axis: see :func:`~monai_stcnnt.transforms.resolve_frame_axis`; times are no frames by themselves where
+            they have several diffusion weightings.
+
+    Returns:
+        ``"time"`` or ``"slice"``.
+    """
+    if frame_axis == "auto" and len(weightings_of(outline.metadata)) > 1:
+        return "slice"
+    channels, times, slices, rows, columns = outline.array.shape
+    return resolve_frame_axis((channels, columns, rows, slices, times), frame_axis)
+
+
 def estimate_series_noise(frames: SeriesFrames, options: NoiseOptions | None = None) -> NoiseModel:
     """Estimate the noise of an open series, from an evenly spread part of it where it is large, and log it.
 
@@ -297,9 +316,9 @@ def noise_map_record(outline: SeriesRecord, model: NoiseModel, frame_axis: Frame
         model: its noise.
         frame_axis: see :class:`~monai_stcnnt.engines.series_frames.SeriesFrames`.
     """
-    channels, times, slices, rows, columns = outline.array.shape
+    _, times, slices, rows, columns = outline.array.shape
     by_slice = model.noise_map is not None and model.noise_map.shape[0] == slices > 1
-    if by_slice or resolve_frame_axis((channels, columns, rows, slices, times), frame_axis) == "time":
+    if by_slice or axis_of_frames(outline, frame_axis) == "time":
         parts = [map_of_frames(model, z, slice(0, 1), times, (rows, columns)) for z in range(slices)]
         levels = torch.cat(parts)
     else:

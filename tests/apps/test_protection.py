@@ -19,9 +19,10 @@ import torch
 from monai_stcnnt.apps import denoise, segment
 from monai_stcnnt.apps.bundles import bundle_folder
 from monai_stcnnt.apps.cli.app import main
-from monai_stcnnt.apps.denoising import Denoiser, holds_several_b_values
+from monai_stcnnt.apps.denoising import Denoiser
 from monai_stcnnt.apps.noise import find_noise
-from monai_stcnnt.data import write_aside
+from monai_stcnnt.data import open_series, write_aside
+from monai_stcnnt.engines.series_frames import axis_of_frames
 from monai_stcnnt.errors import (
     MissingFileError,
     NetworkOutputError,
@@ -176,11 +177,15 @@ def test_a_device_that_is_not_there_is_one_sentence(
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize(("text", "several"), [("0 0 0", False), ("0 5 1000 1005", True), ("none", False)])
-def test_frames_of_several_b_values_are_no_neighbors_in_time(tmp_path: Path, text: str, several: bool) -> None:
+@pytest.mark.parametrize(
+    ("text", "axis"), [("0 0 0", "time"), ("0 5 1000", "slice"), ("0 1000", "time"), ("none", "time")]
+)
+def test_frames_of_several_b_values_are_no_neighbors_in_time(tmp_path: Path, text: str, axis: str) -> None:
+    for name in ("dwi.nii.gz", "other.nii.gz"):
+        save(tmp_path / name, np.random.default_rng(0).uniform(1, 2, (6, 6, 2, 3)).astype("f4"))
     (tmp_path / "dwi.bval").write_text(text)
-    assert holds_several_b_values(tmp_path / "dwi.nii.gz") is several
-    assert not holds_several_b_values(tmp_path / "other.nii.gz")
+    assert axis_of_frames(open_series(tmp_path / "dwi.nii.gz").outline) == axis
+    assert axis_of_frames(open_series(tmp_path / "other.nii.gz").outline) == "time"
 
 
 def test_the_frame_axis_can_be_chosen(tmp_path: Path) -> None:

@@ -165,3 +165,20 @@ def test_reference_labels_of_the_sample_cine(shared_data: Path) -> None:
     left = measures.functions["left ventricle"]
     assert measures.distance == pytest.approx(17.7, abs=0.01)
     assert (left.end_diastolic_volume, left.end_systolic_volume) == pytest.approx((162.8, 50.4), abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("distance", "slices", "has_volumes"),
+    [(1.0, 6, False), (17.7, 6, True), (9.0, 3, True), (40.0, 6, False), (1.5, 60, True)],
+)
+def test_no_milliliters_come_of_slices_at_distances_that_cannot_be(
+    tmp_path: Path, distance: float, slices: int, has_volumes: bool
+) -> None:
+    labels = beating_heart(6, slices)
+    record = SeriesRecord(labels[None], np.diag([1.5, 1.5, distance, 1]), np.arange(6) * 40.0, {"source": "a.nii"})
+    measures = measure_masks(record, NAMES)
+    assert measures.has_volumes is bool(measures.functions) is has_volumes
+    assert ("Repair the header" in " ".join(measures.sentences)) is not has_volumes
+    units = {row["unit"] for row in rows_of(write_table([measures], tmp_path / "volumes.csv"))}
+    assert ("ml" in units) is has_volumes
+    assert MaskMeasures.from_dict(measures.as_dict()).has_volumes is has_volumes

@@ -16,8 +16,9 @@ from typing import Literal
 
 import numpy as np
 
+from monai_stcnnt.data.content import check_mr_content
 from monai_stcnnt.data.provenance import sidecar_action
-from monai_stcnnt.data.record import SeriesRecord
+from monai_stcnnt.data.record import SeriesRecord, weightings_of
 from monai_stcnnt.data.sinks import RecordSink, SeriesSink
 from monai_stcnnt.data.slabs import IN_MEMORY, MemorySlabs, SeriesSlabs, Watch
 from monai_stcnnt.errors import OutputNotWritableError, SeriesSelectionError, StcnntError
@@ -53,10 +54,15 @@ class SeriesSummary:
         spacing: millimeters along x, y, z.
         frame_times: milliseconds, one per frame; None where the file does not tell.
         ordered_by: what ordered the frames of a DICOM series in time.
+        description: what the series is called on the scanner.
+        protocol: the protocol that it was measured with, where that has another name.
+        facts: what else people know it by: echo time, repetition time, flip angle, field.
+        b_values: diffusion weightings of its frames in s/mm2, those that differ.
         vendor: of the scanner.
         modality: from a DICOM header.
         transfer_syntax: how the pixels of a DICOM file are stored.
         files: number of files that belong to it.
+        skipped: number of files in its folder that are no images.
         made: what this package did to make it, such as ``denoised``; empty for an image from elsewhere.
         members: keys of the series of one slice each that it joins, for a stack of them.
         remarks: what is not as it should be, although it would be denoised.
@@ -71,10 +77,15 @@ class SeriesSummary:
     spacing: tuple[float, ...] = ()
     frame_times: tuple[float | None, ...] = field(default=(), repr=False)
     ordered_by: str = ""
+    description: str = ""
+    protocol: str = ""
+    facts: tuple[str, ...] = ()
+    b_values: tuple[float, ...] = ()
     vendor: str = ""
     modality: str = ""
     transfer_syntax: str = ""
     files: int = 1
+    skipped: int = 0
     made: str = ""
     members: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
@@ -202,6 +213,7 @@ class Format(ABC):
             if check:
                 with self.open(path) as slabs:
                     slabs.check_values()
+                    check_mr_content(slabs)
                     outline = slabs.outline
             else:
                 outline = self.outline(path)
@@ -298,6 +310,7 @@ class Format(ABC):
             made=sidecar_action(record.metadata["source"]) if self.extensions else "",
             vendor=str(record.metadata.get("vendor", "")),
             files=files,
+            b_values=weightings_of(record.metadata),
             remarks=tuple(record.metadata.get("remarks", ())),
         )
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
+from nibabel.freesurfer.mghformat import MGHError
 
 from monai_stcnnt.data.formats.base import NIFTI_EXTENSION, Format, refuse_series
 from monai_stcnnt.data.formats.nifti_header import NIFTI_FAILURES, opener_of, unreadable_nifti
@@ -35,7 +36,7 @@ class Mgh(Format):
         """
         refuse_series(path, series)
         try:
-            image = nib.MGHImage.from_filename(path)
+            image = nib.MGHImage.from_filename(path, mmap=False)
             dtype, shape = image.get_data_dtype(), tuple(int(n) for n in (*image.shape, 1)[:4])
             if min(shape) < 1:
                 raise EmptyImageError(f"{path} has no voxels: its shape is {shape}.")
@@ -44,7 +45,7 @@ class Mgh(Format):
             frame_time = float(image.header["tr"])
         except (EmptyImageError, UnreadableFileError):
             raise
-        except NIFTI_FAILURES as error:
+        except (*NIFTI_FAILURES, MGHError) as error:
             raise unreadable_nifti(path, error) from error
         metadata: dict[str, Any] = {
             "source": str(path),

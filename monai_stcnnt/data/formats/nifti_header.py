@@ -5,9 +5,11 @@
 from __future__ import annotations
 
 import bz2
+import contextlib
 import gzip
 import logging
 import math
+import re
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -159,10 +161,21 @@ def open_nifti(path: str | Path) -> NiftiFile:
         "kind": "complex" if channels == 2 else "magnitude",
         "complex_axis": 4 if is_pair else -1,
         "remarks": remarks,
+        "b_values": _b_values(path, full[1]),
         "nifti_header": _header_block(image.header),
     }
     times = _frame_times(path, image.header, full[1], units[1])
     return NiftiFile(path, image, full, is_pair, affine, times, metadata)
+
+
+def _b_values(path: Path, frames: int) -> np.ndarray:
+    """Diffusion weightings in the ``.bval`` file beside an image, as dcm2niix writes it; none where it does not fit."""
+    file = path.with_name(re.sub(r"\.nii(\.gz|\.bz2)?$|\.hdr$", ".bval", path.name, flags=re.IGNORECASE))
+    values = np.zeros(0)
+    if file.suffix == ".bval" and file.is_file():
+        with contextlib.suppress(OSError, ValueError):
+            values = np.array(file.read_text(encoding="utf-8").split(), np.float64)
+    return values if len(values) == frames > 1 else np.zeros(0)
 
 
 def _header_block(header: nib.Nifti1Header) -> np.ndarray:

@@ -5,14 +5,17 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
 from pydicom.dataset import Dataset
 
+from monai_stcnnt.data.content import check_mr_content, foreign_content
 from monai_stcnnt.data.formats.base import NIFTI_EXTENSION, Format, SeriesSummary, WriteOptions
-from monai_stcnnt.data.formats.dicom.frames import is_dicom, read_header, syntax_of
-from monai_stcnnt.data.formats.dicom.listing import list_dicom_series, stacks_of
+from monai_stcnnt.data.formats.dicom.headers import is_dicom, number_in, read_header, syntax_of
+from monai_stcnnt.data.formats.dicom.images import stacks_of
+from monai_stcnnt.data.formats.dicom.listing import list_dicom_series
 from monai_stcnnt.data.formats.dicom.pixels import missing_decoder
 from monai_stcnnt.data.formats.dicom.seg import write_dicom_seg
 from monai_stcnnt.data.formats.dicom.series import DicomSeries
@@ -23,12 +26,12 @@ from monai_stcnnt.data.paths import files_below
 from monai_stcnnt.data.provenance import action_of
 from monai_stcnnt.data.record import SeriesRecord
 from monai_stcnnt.data.slabs import IN_MEMORY, SeriesSlabs
-from monai_stcnnt.errors import OutputNotWritableError, StcnntError
+from monai_stcnnt.errors import NotAnImageError, OutputNotWritableError, StcnntError
 
 __all__ = ["Dicom"]
 
 
-_FROM_OUTLINE = ("shape", "spacing", "frame_times", "ordered_by", "remarks")
+_FROM_OUTLINE = ("shape", "spacing", "frame_times", "ordered_by", "b_values", "remarks")
 
 
 class Dicom(Format):
@@ -62,8 +65,8 @@ class Dicom(Format):
             return [SeriesSummary(str(path), self.name, refused=str(error))]
         joined = _complex_record(found)
         if joined is not None:
-            return [_of_header(path, found, self.summary_of(joined))]
-        listed = [self._of_series(path, part, is_only=len(found) == 1) for part in found]
+            return [dataclasses.replace(_of_header(path, found, self.summary_of(joined)), skipped=found[0].skipped)]
+        listed = [self._of_series(path, part, is_only=len(found) == 1, check=check) for part in found]
         for stack in stacks_of(found) if stacks else ():
             members = tuple(part.key for part in found if set(part.frames) <= set(stack.frames))
             joined_slices = dataclasses.replace(self._of_series(path, stack, is_only=False), members=members)
@@ -93,19 +96,43 @@ class Dicom(Format):
         """A result is a folder with a derived series; a complex image becomes NIfTI."""
         return NIFTI_EXTENSION if kind == "complex" else ""
 
-    def _of_series(self, entry: Path, part: DicomSeries, *, is_only: bool) -> SeriesSummary:
+    def _of_series(self, entry: Path, part: DicomSeries, *, is_only: bool, check: bool = False) -> SeriesSummary:
         """Summary of one series from its headers."""
-        start = SeriesSummary(str(entry), self.name, "" if is_only else part.key, kind=part.component)
+        start = SeriesSummary(
+            str(entry), self.name, "" if is_only else part.key, kind=part.component, skipped=part.skipped
+        )
         if part.error is not None:
             kind = "unknown" if not part.frames else part.component
             return dataclasses.replace(start, kind=kind, refused=str(part.error))
         try:
             start = _of_header(entry, [part], start)
             summary = self.summary_of(part.outline())
+            refused = start.refused or alone_refused(part)
+            if check and not refused:
+                summary = dataclasses.replace(summary, remarks=(*summary.remarks, *_remarks_on_pixels(part)))
         except StcnntError as error:
             return dataclasses.replace(start, refused=str(error))
-        refused = start.refused or alone_refused(part)
         return dataclasses.replace(start, refused=refused, **{name: getattr(summary, name) for name in _FROM_OUTLINE})
+
+
+def _remarks_on_pixels(part: DicomSeries) -> tuple[str, ...]:
+    """Look at the pixels in the middle of an image, and at more of them where these look odd.
+
+    Raises:
+        StcnntError: where it cannot be read, or has one value everywhere.
+    """
+    with DicomSlabs([part]) as slabs:
+        _, times, places, *_ = slabs.shape
+        middle = slabs.read(slice(times // 2, times // 2 + 1), slice(places // 2, places // 2 + 1))
+        if middle.min() == middle.max():
+            slabs.check_values()
+        if not foreign_content(middle[0], is_integer=True):
+            return ()
+        try:
+            check_mr_content(slabs)
+        except NotAnImageError as error:
+            return ("it " + str(error).removeprefix(f"{slabs.meta['source']} "),)
+    return ()
 
 
 def _complex_record(found: Sequence[DicomSeries]) -> SeriesRecord | None:
@@ -127,6 +154,9 @@ def _of_header(entry: Path, parts: Sequence[DicomSeries], summary: SeriesSummary
     missing = missing_decoder(syntax, int(header.get("BitsStored") or 8))
     return dataclasses.replace(
         summary,
+        description=_printable(str(header.get("SeriesDescription") or "")),
+        protocol=_protocol(header),
+        facts=_facts(header, parts),
         vendor=_printable(first.vendor),
         modality=_printable(str(header.get("Modality", ""))),
         transfer_syntax=_printable(syntax.name),
@@ -134,6 +164,22 @@ def _of_header(entry: Path, parts: Sequence[DicomSeries], summary: SeriesSummary
         made=next(filter(None, map(action_of, _contributions(header))), ""),
         refused=f"{entry} {missing}" if missing else "",
     )
+
+
+def _protocol(header: Dataset) -> str:
+    """Name of the protocol, where it is not that of the series."""
+    protocol = str(header.get("ProtocolName") or "")
+    return "" if protocol == str(header.get("SeriesDescription") or "") else _printable(protocol)
+
+
+def _facts(header: Dataset, parts: Sequence[DicomSeries]) -> tuple[str, ...]:
+    """What people know a series by, but for dates."""
+    first = parts[0].frames[0]
+    numbers = (
+        ("TE {:g} ms", first.echo_time), ("TR {:g} ms", first.repetition_time),
+        ("flip angle {:g}", number_in([header], "FlipAngle")), ("{:g} T", number_in([header], "MagneticFieldStrength")),
+    )  # fmt: skip
+    return tuple(text.format(number) for text, number in numbers if math.isfinite(number) and number > 0)
 
 
 def _contributions(header: Dataset) -> list[str]:

@@ -18,29 +18,35 @@ import logging
 import math
 import re
 from collections import defaultdict
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-from pydicom.dataset import Dataset
 from pydicom.uid import UID
 from tqdm import tqdm
 
-from monai_stcnnt.data.formats.dicom.frames import (
-    DicomFrame,
-    frames_of,
+from monai_stcnnt.data.formats.dicom.frames import DicomFrame, frames_of
+from monai_stcnnt.data.formats.dicom.headers import (
+    DECODE_FAILURES,
+    Alike,
+    Header,
+    has_dicom_start,
     has_pixels,
-    is_dicom,
+    number_in,
     quiet_pydicom,
     read_header,
+    start_of,
+    syntax_of,
+    value_of,
 )
-from monai_stcnnt.data.formats.dicom.kinds import value_of
+from monai_stcnnt.data.formats.dicom.images import images_of, with_signs
 from monai_stcnnt.data.formats.dicom.series import DicomSeries
 from monai_stcnnt.data.paths import check_exists, files_below
 from monai_stcnnt.errors import EmptyImageError, NotAnImageError, SeriesMismatchError, StcnntError, UnreadableFileError
 
-__all__ = ["STACK", "list_dicom_series", "stacks_of"]
+__all__ = ["list_dicom_series"]
 
 logger = logging.getLogger(__name__)
 
@@ -49,13 +55,6 @@ _SUFFIXES = (".dcm", ".ima", ".dicom")
 _IMAGES = re.compile(
     r"1\.2\.840\.10008\.5\.1\.4\.1\.1\.(1|1\..*|2|2\..*|3\.1|4|4\.[134]|12\..*|13\..*|20|128|128\..*|130)$"
 )
-_ECHO_JITTER = 0.05  # milliseconds
-_TILT = 0.05  # of a unit vector; motion correction turns planes by less, another plane is turned by more
-_PLANES = ("sag", "cor", "tra")
-STACK = "stack"
-"""Key of a stack that series of one slice each make; with a number from the second on."""
-_FEWEST_SLICES = 3
-_REGULAR = 0.1  # of the distance of slices
 
 
 @dataclass
@@ -69,6 +68,7 @@ class _Found:
         folders: where the files of every series lie.
         damaged: files of no known series, and what is wrong with each.
         skipped: number of files that are no images.
+        alike: what was found in headers.
         other_kind: what a skipped DICOM file is.
     """
 
@@ -78,6 +78,7 @@ class _Found:
     folders: dict[str, set[Path]] = field(default_factory=lambda: defaultdict(set))
     damaged: dict[Path, UnreadableFileError] = field(default_factory=dict)
     skipped: int = 0
+    alike: Alike = field(default_factory=Alike)
     other_kind: str = ""
 
 
@@ -101,7 +102,7 @@ def list_dicom_series(path: str | Path, *, progress: bool = False) -> list[Dicom
     path = check_exists(path)
     found = _Found()
     if path.is_file():
-        for frame in frames_of(read_header(path), path):
+        for frame in _frames_of_file(path):
             found.frames[frame.series_uid].append(frame)
             found.numbers[frame.series_uid] = frame.series_number
         return _grouped(path, found)
@@ -112,12 +113,21 @@ def list_dicom_series(path: str | Path, *, progress: bool = False) -> list[Dicom
             if file.name != "DICOMDIR":
                 _look_into(file, found)
     _settle(path, found)
-    return _grouped(path, found)
+    return [replace(series, skipped=found.skipped) for series in _grouped(path, found)]
+
+
+def _frames_of_file(path: Path) -> list[DicomFrame]:
+    header = Header(read_header(path))
+    kind = _other_kind(header, path)
+    if kind:
+        raise NotAnImageError(f"{path} is no image, but {kind}. Give an image.")
+    return frames_of(header, path)
 
 
 def _look_into(file: Path, found: _Found) -> None:
     """Sort one file of a folder in."""
-    if not is_dicom(file):
+    start = start_of(file)
+    if not has_dicom_start(start):
         if _was_dicom(file):
             found.damaged[file] = UnreadableFileError(
                 f"{file} is damaged at its beginning, or incomplete; copy it anew."
@@ -126,33 +136,44 @@ def _look_into(file: Path, found: _Found) -> None:
             found.skipped += 1
         return
     try:
-        dataset = read_header(file)
+        header = Header(read_header(file, start))
+        kind = _other_kind(header, file)
     except UnreadableFileError as error:
         found.damaged[file] = error
         return
-    kind = _other_kind(dataset)
     if kind:
         found.skipped += 1
         found.other_kind = kind
         return
-    uid = str(value_of(dataset, "SeriesInstanceUID") or "")
+    uid = str(value_of(header, "SeriesInstanceUID") or "")
     try:
-        if not has_pixels(dataset):
+        if not has_pixels(header):
             raise UnreadableFileError(
                 f"{file} should be an image, but has no rows and columns. It is incomplete; copy it anew."
             )
-        frames = frames_of(dataset, file)
+        _check_size(header, file)
+        frames = frames_of(header, file, found.alike)
     except StcnntError as error:
         if not uid and isinstance(error, UnreadableFileError):
             found.damaged[file] = error
             return
         found.errors.setdefault(uid, error)
-        found.numbers.setdefault(uid, _series_number(dataset))
+        found.numbers.setdefault(uid, _series_number(header))
         found.folders[uid].add(file.parent)
         return
     found.frames[uid] += frames
     found.folders[uid].add(file.parent)
     found.numbers[uid] = frames[0].series_number
+
+
+def _check_size(header: Header, file: Path) -> None:
+    """Refuse a file that is too short for the pixels that it should hold; packed pixels tell when they are read."""
+    if syntax_of(header.dataset).is_compressed or syntax_of(header.dataset).is_deflated:
+        return
+    names = ("Rows", "Columns", "BitsAllocated", "SamplesPerPixel", "NumberOfFrames")
+    bits = math.prod(number_in([header], name, 1) or 1 for name in names)
+    if file.stat().st_size < bits / 8:
+        raise UnreadableFileError(f"{file} ends before its pixels do. It is incomplete; copy it anew.")
 
 
 def _settle(path: Path, found: _Found) -> None:
@@ -186,20 +207,29 @@ def _was_dicom(file: Path) -> bool:
     return is_blank or (b"1.2.840.10008." in start and b"\0" in start)
 
 
-def _other_kind(dataset: Dataset) -> str:
+def _other_kind(header: Header, file: Path) -> str:
     """What a file says that it is, if not an image: a report, a capture, the state of a viewer; else empty."""
-    uid = UID(str(dataset.file_meta.get("MediaStorageSOPClassUID") or value_of(dataset, "SOPClassUID") or ""))
-    is_standard = uid.name != str(uid)
-    if is_standard:
-        return "" if _IMAGES.match(uid) else uid.name
-    return "of a vendor's own kind" if uid.is_valid and uid.is_private and not has_pixels(dataset) else ""
-
-
-def _series_number(dataset: Dataset) -> int:
     try:
-        return int(dataset.get("SeriesNumber") or -1)
-    except (TypeError, ValueError):
-        return -1
+        with quiet_pydicom():
+            stated = value_of(header.dataset.file_meta, "MediaStorageSOPClassUID") or value_of(header, "SOPClassUID")
+            name, is_private = _class_of(str(stated or ""))
+    except DECODE_FAILURES as error:
+        raise UnreadableFileError(f"{file} has a damaged header: {type(error).__name__}. Copy it anew.") from None
+    return "of a vendor's own kind" if is_private and not has_pixels(header) else name
+
+
+@lru_cache(256)
+def _class_of(text: str) -> tuple[str, bool]:
+    """Name of a class of the standard that holds no images, else empty; and whether it is a vendor's own class."""
+    uid = UID(text)
+    if uid.name != text:
+        return "" if _IMAGES.match(text) else uid.name, False
+    return "", uid.is_valid and uid.is_private
+
+
+def _series_number(header: Header) -> int:
+    number = number_in([header], "SeriesNumber", -1)
+    return int(number) if math.isfinite(number) else -1
 
 
 def _grouped(path: Path, found: _Found) -> list[DicomSeries]:
@@ -220,7 +250,9 @@ def _grouped(path: Path, found: _Found) -> list[DicomSeries]:
         except StcnntError as refusal:
             result.append(DicomSeries(path, name, tuple(found.frames[uid]), number, uid, refusal))
             continue
-        result += [DicomSeries(path, name + mark, tuple(image), number, uid) for mark, image in _images(frames)]
+        result += [
+            DicomSeries(path, name + mark, tuple(image), number, uid) for mark, image in images_of(with_signs(frames))
+        ]
     return result
 
 
@@ -251,110 +283,3 @@ def _without_copies(frames: Sequence[DicomFrame], name: str) -> list[DicomFrame]
     if copies:
         logger.info("%s: %d images are there twice, and are taken once", name, copies)
     return list(seen.values())
-
-
-def _images(frames: list[DicomFrame]) -> list[tuple[str, list[DicomFrame]]]:
-    """Split the frames of one series into images: what the values are, contrast, echo, plane; with a mark for each."""
-    parts = _split_by(frames, lambda frame: frame.nature.component)
-    images = []
-    for component, part in parts:
-        for contrast, of_contrast in _contrasts(part):
-            for echo, of_echo in _echoes(of_contrast):
-                mark = echo + (f"-{component}" if len(parts) > 1 else "") + contrast
-                images += [(mark + plane, image) for plane, image in _planes(of_echo)]
-    return images
-
-
-def _split_by(frames: Sequence[DicomFrame], key: Callable[[DicomFrame], str]) -> list[tuple[str, list[DicomFrame]]]:
-    groups: dict[str, list[DicomFrame]] = defaultdict(list)
-    for frame in frames:
-        groups[key(frame)].append(frame)
-    return sorted(groups.items())
-
-
-def _share_a_place(frames: Sequence[DicomFrame], key: Callable[[DicomFrame], object]) -> bool:
-    """Whether frames of several keys lie in one place."""
-    places: dict[tuple[int, ...], set[object]] = defaultdict(set)
-    for frame in frames:
-        places[tuple(np.round(frame.position * 10).astype(int))].add(key(frame))
-    return any(len(keys) > 1 for keys in places.values())
-
-
-def _contrasts(frames: list[DicomFrame]) -> list[tuple[str, list[DicomFrame]]]:
-    """Split by the words of the image type where one place was imaged with several, such as water and fat."""
-    kinds = list(dict.fromkeys(frame.nature.words for frame in frames))
-    if len(kinds) == 1 or not _share_a_place(frames, lambda frame: frame.nature.words):
-        return [("", frames)]
-    common = set.intersection(*(set(kind) for kind in kinds))
-    images = []
-    for number, kind in enumerate(kinds):
-        words = "_".join(re.sub(r"\W+", "", word.lower()) for word in kind if word not in common)
-        images.append((f"-{words or number + 1}", [frame for frame in frames if frame.nature.words == kind]))
-    return images
-
-
-def _echoes(frames: list[DicomFrame]) -> list[tuple[str, list[DicomFrame]]]:
-    """Split by echo time where one place was imaged at several; slices may differ in it by planning or rounding."""
-    times = sorted({frame.echo_time for frame in frames if math.isfinite(frame.echo_time)})
-    number, numbers = 0, {}
-    for before, time in zip([math.nan, *times], times, strict=False):
-        number += time - before > _ECHO_JITTER
-        numbers[time] = number
-    if not _share_a_place(frames, lambda frame: numbers.get(frame.echo_time, -1)):
-        return [("", frames)]
-    groups = _split_by(frames, lambda frame: f"{numbers.get(frame.echo_time, -1):04d}")
-    return [(f"-e{index}", echo) for index, (_, echo) in enumerate(groups, 1)]
-
-
-def _planes(frames: list[DicomFrame]) -> list[tuple[str, list[DicomFrame]]]:
-    """Split by orientation, as in a localizer."""
-    stacks: list[list[DicomFrame]] = []
-    for frame in frames:
-        for stack in stacks:
-            if np.abs(frame.orientation - stack[0].orientation).max() <= _TILT:
-                stack.append(frame)
-                break
-        else:
-            stacks.append([frame])
-    if len(stacks) == 1:
-        return [("", frames)]
-    names = [_PLANES[int(np.abs(stack[0].normal).argmax())] for stack in stacks]
-    marks = [
-        f"-{name}" + (str(names[: i + 1].count(name)) if names.count(name) > 1 else "") for i, name in enumerate(names)
-    ]
-    return list(zip(marks, stacks, strict=True))
-
-
-def stacks_of(found: Sequence[DicomSeries]) -> list[DicomSeries]:
-    """Join cines of one slice each that make a stack, as most scanners write short-axis views of the heart.
-
-    Args:
-        found: the series of a folder.
-
-    Returns:
-        A series for each stack of at least three: one study, protocol, matrix, spacing, orientation and number of
-        frames, and slices at equal distances. Of a slice that was imaged again, the last series counts.
-    """
-    groups: dict[tuple[object, ...], list[DicomSeries]] = defaultdict(list)
-    for series in found:
-        if series.error is None and series.component == "magnitude" and _is_one_slice(series.frames):
-            first = series.frames[0]
-            protocol = tuple(re.sub(r"\d+", "", text) for text in first.protocol[2:])
-            geometry = (first.shape, *np.round(first.spacing[:2], 3), *np.round(first.orientation.ravel(), 2))
-            groups[(*first.protocol[:2], protocol, len(series.frames), geometry)].append(series)
-    stacks: list[DicomSeries] = []
-    for alike in groups.values():
-        normal = alike[0].frames[0].normal
-        by_place = {round(float(normal @ series.frames[0].position), 1): series for series in alike}
-        members = list(by_place.values())
-        gaps = np.diff(sorted(by_place))
-        if len(members) < _FEWEST_SLICES or np.abs(gaps - np.median(gaps)).max() > _REGULAR * np.median(gaps):
-            continue
-        frames = tuple(frame for series in members for frame in series.frames)
-        key = STACK + (str(len(stacks) + 1) if stacks else "")
-        stacks.append(DicomSeries(members[0].path, key, frames, -1, ""))
-    return stacks
-
-
-def _is_one_slice(frames: Sequence[DicomFrame]) -> bool:
-    return len(frames) > 1 and all(np.abs(frame.position - frames[0].position).max() < 0.1 for frame in frames)

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from pydicom.dataset import Dataset
 
-from monai_stcnnt.data.formats.dicom.kinds import number_of, value_of
+from monai_stcnnt.data.formats.dicom.headers import Header, number_of, value_of
 from monai_stcnnt.errors import GeometryError
 
 __all__ = ["Tile", "tiles_of"]
@@ -42,11 +42,11 @@ class Tile:
     places: Dataset
 
 
-def tiles_of(dataset: Dataset, path: Path) -> Iterator[Tile] | None:
+def tiles_of(header: Header, path: Path) -> Iterator[Tile] | None:
     """Take a mosaic apart.
 
     Args:
-        dataset: the header of a classic image.
+        header: of a classic image.
         path: its file, for messages.
 
     Returns:
@@ -55,10 +55,13 @@ def tiles_of(dataset: Dataset, path: Path) -> Iterator[Tile] | None:
     Raises:
         GeometryError: if the header does not tell the number and places of the slices.
     """
-    words = [str(word).upper() for word in value_of(dataset, "ImageType") or []]
-    if str(value_of(dataset, "Manufacturer") or "").upper().startswith(("UIH", "UNITED IMAGING")):
+    words = [str(word).upper() for word in value_of(header, "ImageType") or []]
+    dataset = header.dataset
+    if str(value_of(header, "Manufacturer") or "").upper().startswith(("UIH", "UNITED IMAGING")):
         count, slices = _uih_header(dataset)
         return _uih_tiles(dataset, path, count, slices) if "VFRAME" in words or count > 1 or slices else None
+    if "MOSAIC" not in words and _SIEMENS_HEADER not in header and _SIEMENS_COUNT not in header:
+        return None
     count, normal = _siemens_header(dataset)
     return _siemens_tiles(dataset, path, count, normal) if "MOSAIC" in words or count > 1 else None
 

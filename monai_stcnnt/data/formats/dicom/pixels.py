@@ -19,11 +19,12 @@ from pydicom.pixels.decoders.base import get_decoder
 from pydicom.pixels.utils import as_pixel_options
 from pydicom.uid import HTJ2K, UID, DeflatedExplicitVRLittleEndian, HTJ2KLossless, HTJ2KLosslessRPCL, JPEGExtended12Bit
 
-from monai_stcnnt.data.formats.dicom.frames import DECODE_FAILURES, quiet_pydicom, read_header, syntax_of
+from monai_stcnnt.data.formats.dicom.frames import DicomFrame
+from monai_stcnnt.data.formats.dicom.headers import DECODE_FAILURES, quiet_pydicom, read_header, syntax_of
 from monai_stcnnt.data.unpacking import check_packing
 from monai_stcnnt.errors import NotAnImageError, StcnntError, UnreadableFileError
 
-__all__ = ["DicomPixels", "missing_decoder"]
+__all__ = ["DicomPixels", "missing_decoder", "plane_of"]
 
 _PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 _LARGE = 1 << 16
@@ -156,3 +157,27 @@ class DicomPixels:
         with open(self.file, "rb") as content:
             content.seek(self.offset + length - surplus)
             return not any(content.read(surplus))
+
+
+def plane_of(pixels: DicomPixels, frame: DicomFrame) -> np.ndarray:
+    """Take one plane out of the pixels of a file.
+
+    Args:
+        pixels: the file's.
+        frame: what its header says; of a mosaic it is a tile.
+
+    Returns:
+        Stored values ``(Y, X)``.
+
+    Raises:
+        UnreadableFileError: if the file has no such plane.
+    """
+    plane = pixels[0 if frame.tile is not None else frame.number]
+    if frame.tile is not None:
+        (row_start, column_start), (rows, columns) = frame.tile, frame.shape
+        plane = plane[row_start : row_start + rows, column_start : column_start + columns]
+    if plane.shape != frame.shape:
+        raise UnreadableFileError(
+            f"{frame.path} has fewer pixels than its header says. It is incomplete; copy it anew."
+        )
+    return plane

@@ -22,7 +22,8 @@ import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.valuerep import format_number_as_ds
 
-from monai_stcnnt.data.formats.dicom.frames import DicomFrame, frame_groups, quiet_pydicom
+from monai_stcnnt.data.formats.dicom.frames import DicomFrame, frame_groups
+from monai_stcnnt.data.formats.dicom.headers import quiet_pydicom
 from monai_stcnnt.data.formats.dicom.seg_cine import join_phases, refer_to_series
 from monai_stcnnt.data.formats.dicom.slabs import read_dicom
 from monai_stcnnt.data.formats.dicom.writer import new_uid, source_frames

@@ -13,7 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from monai_stcnnt.data.formats.dicom.acquisition import acquisition_facts
 from monai_stcnnt.data.formats.dicom.frames import DicomFrame
+from monai_stcnnt.data.formats.dicom.headers import read_header
 from monai_stcnnt.data.formats.dicom.sorting import SortedFrames, sort_frames
 from monai_stcnnt.data.formats.parts import Component
 from monai_stcnnt.data.record import SeriesRecord
@@ -34,6 +36,7 @@ class DicomSeries:
         number: SeriesNumber, -1 where absent.
         uid: SeriesInstanceUID.
         error: why it cannot be used.
+        skipped: number of files in the folder that are no images.
     """
 
     path: Path
@@ -42,6 +45,7 @@ class DicomSeries:
     number: int
     uid: str
     error: StcnntError | None = None
+    skipped: int = 0
 
     @property
     def component(self) -> Component:
@@ -111,7 +115,7 @@ class DicomSeries:
             "units": ("mm", "msec"),
             "kind": "magnitude",
             "vendor": first.vendor,
-            "acquisition": dict(first.facts),
+            "acquisition": acquisition_facts(read_header(first.path)),
             "series": self.key,
             "component": self.component,
             "ordered_by": ordered_by,
@@ -121,6 +125,7 @@ class DicomSeries:
                 [[frame.times.get(self.ordered.ordered_by, np.nan) for frame in row] for row in grid]
             ),
             "heart_rate": first.heart_rate,
+            "b_values": np.array([row[0].b_value for row in grid]),
             "dicom_files": [str(file) for file in self.files],
             "dicom_frames": np.array([[(index[frame.path], frame.number) for frame in row] for row in grid]),
         }

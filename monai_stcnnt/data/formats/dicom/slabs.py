@@ -4,23 +4,26 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
-from monai_stcnnt.data.formats.dicom.frames import DicomFrame
-from monai_stcnnt.data.formats.dicom.listing import STACK, list_dicom_series, stacks_of
-from monai_stcnnt.data.formats.dicom.pixels import DicomPixels
+from monai_stcnnt.data.formats.dicom.images import STACK, stacks_of
+from monai_stcnnt.data.formats.dicom.listing import list_dicom_series
+from monai_stcnnt.data.formats.dicom.pixels import DicomPixels, plane_of
 from monai_stcnnt.data.formats.dicom.series import DicomSeries, dicom_outline
 from monai_stcnnt.data.formats.parts import choose_parts, join_parts, phase_scale
 from monai_stcnnt.data.paths import check_exists
 from monai_stcnnt.data.record import SeriesRecord
 from monai_stcnnt.data.slabs import SeriesSlabs
-from monai_stcnnt.errors import StcnntError, UnreadableFileError
+from monai_stcnnt.errors import StcnntError
 
 __all__ = ["DicomSlabs", "open_dicom", "read_dicom"]
+
+logger = logging.getLogger(__name__)
 
 _OPEN_FILES = 4
 
@@ -87,6 +90,9 @@ class DicomSlabs(SeriesSlabs):
         files = sorted({file for part in parts for file in part.files})
         super().__init__(dicom_outline(parts), files)
         self.parts = tuple(parts)
+        for part in parts:
+            for remark in part.ordered.remarks:
+                logger.warning("%s: %s", part.name, remark)
         self._pixels = lru_cache(_OPEN_FILES)(DicomPixels)
         first = parts[0].ordered.grid[0][0]
         self.meta["file_dtype"] = str(plane_of(self._pixels(first.path), first).dtype)
@@ -121,27 +127,3 @@ class DicomSlabs(SeriesSlabs):
                 self.watch.check([frame.path])
                 values[0, time, place] = plane.astype(np.float64) * frame.slope + frame.intercept
         return values
-
-
-def plane_of(pixels: DicomPixels, frame: DicomFrame) -> np.ndarray:
-    """Take one plane out of the pixels of a file.
-
-    Args:
-        pixels: the file's.
-        frame: what its header says; of a mosaic it is a tile.
-
-    Returns:
-        Stored values ``(Y, X)``.
-
-    Raises:
-        UnreadableFileError: if the file has no such plane.
-    """
-    plane = pixels[0 if frame.tile is not None else frame.number]
-    if frame.tile is not None:
-        (row_start, column_start), (rows, columns) = frame.tile, frame.shape
-        plane = plane[row_start : row_start + rows, column_start : column_start + columns]
-    if plane.shape != frame.shape:
-        raise UnreadableFileError(
-            f"{frame.path} has fewer pixels than its header says. It is incomplete; copy it anew."
-        )
-    return plane

@@ -4,9 +4,8 @@
 
 from __future__ import annotations
 
-import logging
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,8 +16,6 @@ from monai_stcnnt.errors import GeometryError, SeriesMismatchError
 
 __all__ = ["SortedFrames", "sort_frames"]
 
-logger = logging.getLogger(__name__)
-
 _SAME_PLACE = 1e-2  # millimeters
 _SAME_DIRECTION = 1e-3
 _IRREGULAR = 0.05  # of the slice spacing
@@ -26,6 +23,8 @@ _ROUNDED = 0.1  # millimeters: positions may be rounded to that
 _MISSING = 1.5  # times the usual spacing
 _MOTION = 20.0  # millimeters that a head moves at most
 _HALF_DAY = 12 * 3600e3
+_UNEVEN = 2.0  # times the median
+_MOMENTS = ("trigger", "offset", "acquisition", "begin")
 _CLOCKS = ("offset", "acquisition", "begin", "content")
 
 
@@ -53,8 +52,9 @@ def sort_frames(frames: Sequence[DicomFrame], name: str) -> SortedFrames:
 
     Slices are told apart by their position along the normal. Frames in one place are ordered by the first of these
     that tells them all apart: trigger time, temporal offset, acquisition time, temporal position, content time, the
-    dimensions that an enhanced file declares, instance number. A trigger time that runs against both acquisition time
-    and instance number (it starts anew with every heart beat) gives way to acquisition time.
+    dimensions that an enhanced file declares, instance number. Where times contradict each other (a trigger time may
+    start anew with every heart beat), the first that agrees with the temporal position counts, or with the dimensions
+    or the instance number where that is not told, or else these themselves.
 
     Args:
         frames: all frames of the series.
@@ -76,8 +76,6 @@ def sort_frames(frames: Sequence[DicomFrame], name: str) -> SortedFrames:
     grid = [list(column) for column in zip(*stacks, strict=True)]
     times = _frame_times(grid, ordered_by)
     _check_gaps(grid, times, name)
-    for remark in remarks:
-        logger.warning("%s: %s", name, remark)
     return SortedFrames(grid, affine, times, ordered_by, remarks)
 
 
@@ -235,30 +233,45 @@ def _ordering(stacks: list[list[DicomFrame]], name: str) -> tuple[str, _Key]:
     """Find what tells the frames of every slice apart."""
     if len(stacks[0]) == 1:
         return "position", lambda _: (0.0,)
-    candidates = [
-        n
-        for n in ("trigger", "offset", "acquisition", "begin", "index", "content")
-        if _tells_apart(stacks, _time_key(n))
-    ]
-    if (
-        candidates[:1] == ["trigger"]
-        and "acquisition" in candidates
-        and _runs_against(stacks, "trigger", "acquisition")
-    ):
-        candidates.remove("trigger")
-    if candidates:
-        return candidates[0], _time_key(candidates[0])
-    others: list[tuple[str, _Key]] = [
-        ("dimensions", lambda frame: tuple(map(float, frame.dimensions))),
-        ("instance", lambda frame: tuple(map(float, frame.instance))),
-    ]
-    for label, key in others:
-        if _tells_apart(stacks, key):
-            logger.info("%s: frames are ordered by %s, for lack of times", name, label)
-            return label, key
-    raise SeriesMismatchError(
-        f"{name}: {len(stacks[0])} frames lie in one place, and nothing in their headers orders them."
-    )
+    keys: dict[str, _Key] = {label: _time_key(label) for label in (*_MOMENTS, "index", "content")}
+    numbers: dict[str, _Key] = {
+        "index": keys["index"],
+        "dimensions": lambda frame: tuple(map(float, frame.dimensions)),
+        "instance": lambda frame: tuple(map(float, frame.instance)),
+    }
+    keys = {label: key for label, key in keys.items() if _tells_apart(stacks, key)}
+    numbers = {label: key for label, key in numbers.items() if _tells_apart(stacks, key)}
+    if not keys and not numbers:
+        raise SeriesMismatchError(
+            f"{name}: {len(stacks[0])} frames lie in one place, and nothing in their headers orders them."
+        )
+    chosen = next(iter({**keys, **numbers}.items()))
+    if numbers and keys and _contradict_themselves(stacks, keys, *numbers.values()):
+        count = next(iter(numbers.items()))
+        chosen = next((item for item in keys.items() if _orders(stacks, item[1]) == _orders(stacks, count[1])), count)
+    return chosen
+
+
+def _contradict_themselves(stacks: list[list[DicomFrame]], keys: Mapping[str, _Key], number: _Key, *_: _Key) -> bool:
+    """Whether times differ in the order that they give; trigger times also where they are no phases of a heart beat.
+
+    Content times do not count: they tell when an image was made.
+    """
+    moments = [_orders(stacks, key) for label, key in keys.items() if label in _MOMENTS]
+    if any(order != moments[0] for order in moments[1:]):
+        return True
+    return list(keys)[:1] == ["trigger"] and moments[0] != _orders(stacks, number) and not _is_even(stacks)
+
+
+def _orders(stacks: list[list[DicomFrame]], key: _Key) -> list[list[int]]:
+    """The order that a key gives to the frames of every slice."""
+    return [sorted(range(len(stack)), key=lambda place: key(stack[place])) for stack in stacks]
+
+
+def _is_even(stacks: list[list[DicomFrame]]) -> bool:
+    """Whether the trigger times of every slice are about equally far apart, as phases of a heart beat are."""
+    steps = [np.diff(sorted(frame.times["trigger"] for frame in stack)) for stack in stacks]
+    return all(step.max() < _UNEVEN * np.median(step) for step in steps)
 
 
 def _time_key(name: str) -> _Key:
@@ -271,16 +284,6 @@ def _tells_apart(stacks: list[list[DicomFrame]], key: _Key) -> bool:
         if len(set(values)) != len(values) or any(np.isnan(v).any() or not v for v in values):
             return False
     return True
-
-
-def _runs_against(stacks: list[list[DicomFrame]], name: str, other: str) -> bool:
-    """Whether an order differs from another one that agrees with the instance numbers."""
-    for stack in stacks:
-        by_instance = sorted(stack, key=lambda frame: frame.instance)
-        orders = [sorted(stack, key=_time_key(n)) for n in (name, other)]
-        if orders[1] == by_instance and orders[0] != by_instance:
-            return True
-    return False
 
 
 def _frame_times(grid: list[list[DicomFrame]], ordered_by: str) -> np.ndarray:

@@ -21,7 +21,8 @@ import numpy as np
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
 
-from monai_stcnnt.data.formats.dicom.frames import DicomFrame, frame_groups, frames_of, quiet_pydicom, read_header
+from monai_stcnnt.data.formats.dicom.frames import DicomFrame, frame_groups, frames_of
+from monai_stcnnt.data.formats.dicom.headers import Header, quiet_pydicom, read_header
 from monai_stcnnt.data.paths import write_aside
 from monai_stcnnt.data.provenance import KEY, description_of
 from monai_stcnnt.data.record import LPS_TO_RAS, SeriesRecord
@@ -45,12 +46,17 @@ _STALE = (
     "ContentQualification", "ConcatenationUID", "InConcatenationNumber", "InConcatenationTotalNumber",
     "BurnedInAnnotation", "PresentationLUTShape", "LossyImageCompressionRatio",
 )  # fmt: skip
-# Private attributes that tell images apart, and nothing of a person: kind (GE, Philips), phase, dynamic (Philips).
-_TELLING_PRIVATE = (0x0043102F, 0x20051011, 0x20011008, 0x200510A0)
+# Private attributes that tell images apart, and nothing of a person: kind, b-value, velocity and sequence.
+_TELLING_PRIVATE = (
+    0x0043102F, 0x00431039, 0x0043107C, 0x0019109C, 0x001910CC,  # GE
+    0x20051011, 0x20011003, 0x20011004, 0x20011008, 0x20011013, 0x2001101A, 0x200510A0,  # Philips
+    0x0019100C, 0x00651009,  # Siemens, UIH
+)  # fmt: skip
 # Attributes that a classic image holds at its top and an enhanced one in its functional groups.
 _FROM_GROUPS = (
     "SliceThickness", "SpacingBetweenSlices", "RepetitionTime", "FlipAngle", "EchoTrainLength", "PixelBandwidth",
     "NumberOfAverages", "InversionTimes", "ImagingFrequency", "TransmitterFrequency", "ReceiveCoilName",
+    "DiffusionBValue",
 )  # fmt: skip
 
 
@@ -136,7 +142,7 @@ def source_frames(record: SeriesRecord, folder: Path) -> list[list[tuple[Dataset
         )
     numbers = np.asarray(record.metadata["dicom_frames"])
     headers = [read_header(Path(file)) for file in record.metadata["dicom_files"]]
-    frames = [frames_of(h, Path(f)) for h, f in zip(headers, record.metadata["dicom_files"], strict=True)]
+    frames = [frames_of(Header(h), Path(f)) for h, f in zip(headers, record.metadata["dicom_files"], strict=True)]
     grid = [[(headers[f], frames[f][n]) for f, n in row] for row in numbers]
     planes = [frame for _, frame in grid[0]]
     if (*numbers.shape[:2], *planes[0].shape) != record.array.shape[1:] or not _same_geometry(record.affine, planes):

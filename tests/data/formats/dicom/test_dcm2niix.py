@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import gzip
 import shutil
 import subprocess
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 
 from monai_stcnnt.data import list_images, list_series, read_series, write_dicom_series
+from tests.conftest import optional_folder
 
 __all__: list[str] = []
 
@@ -21,30 +23,61 @@ FOLDERS = (
     "dicom_philips_classic_phantom", "dicom_siemens_mosaic_fmri", "dicom_siemens_xa30_fmri_enhanced",
     "dicom_sunnybrook_empty_functional_groups", "dwi_canon_classic", "fmri_studyforrest",
 )  # fmt: skip
+CASES = (
+    "01_silent_ge_fieldmap_stacked", "20_refused_philips_rawdata", "21_refused_text_file", "26_refused_localizer",
+    "31_refused_aborted_last_volume", "32_refused_uih_mosaic", "33_refused_mosaic_0019_100a",
+)  # fmt: skip
 
 
 def converted(folder: Path, output: Path) -> list[tuple[tuple[int, ...], np.ndarray, float]]:
     """Shape, affine and frame time of every image that dcm2niix makes of a folder."""
     output.mkdir()
     subprocess.run(["dcm2niix", "-z", "n", "-o", str(output), str(folder)], check=True, capture_output=True)
-    images = [nib.load(file) for file in sorted(output.glob("*.nii"))]
-    times = [image.header.get_zooms()[3] if len(image.shape) > 3 else 0.0 for image in images]  # type: ignore[attr-defined]
-    return [(image.shape, image.affine, time) for image, time in zip(images, times, strict=True)]  # type: ignore[attr-defined]
+    images = [nib.Nifti1Image.from_filename(file) for file in sorted(output.glob("*.nii"))]
+    times = [float(image.header.get_zooms()[3]) if len(image.shape) > 3 else 0.0 for image in images]
+    return [(image.shape, np.asarray(image.affine), time) for image, time in zip(images, times, strict=True)]
+
+
+def check_derived(root: Path, place: Path) -> int:
+    """Write every image below a folder as a derived series, and compare what dcm2niix makes of both."""
+    done = 0
+    for entry in list_series(root):
+        for summary in list_images(entry, check=False) if entry.is_dir() else []:
+            if summary.refused:
+                continue
+            source, derived = place / f"{done}_in", place / f"{done}_derived"
+            record = read_series(entry, series=summary.series or None)
+            source.mkdir(parents=True)
+            for number, file in enumerate(record.metadata["dicom_files"]):
+                shutil.copy(file, source / f"{number:05d}.dcm")
+            write_dicom_series(record, derived)
+            before, after = converted(source, place / f"{done}_before"), converted(derived, place / f"{done}_after")
+            assert [one[0] for one in before] == [one[0] for one in after], summary
+            for (_, affine, time), (_, again, time_again) in zip(before, after, strict=True):
+                np.testing.assert_allclose(again, affine, atol=2e-3, err_msg=str(summary))
+                assert time_again == pytest.approx(time, rel=1e-3), summary
+            done += 1
+    return done
 
 
 @pytest.mark.skipif(shutil.which("dcm2niix") is None, reason="dcm2niix is not installed")
 @pytest.mark.parametrize("name", FOLDERS)
 def test_derived_series_have_the_geometry_of_their_source(shared_data: Path, tmp_path: Path, name: str) -> None:
-    entries = [entry for entry in list_series(shared_data / name) if entry.is_dir()]
-    assert entries
-    for number, entry in enumerate(entries):
-        found = list_images(entry)
-        for summary in found:
-            if summary.refused or len(found) > 1:
-                continue
-            derived = write_dicom_series(read_series(entry), tmp_path / f"{number}")
-            before, after = converted(entry, tmp_path / f"{number}_in"), converted(derived, tmp_path / f"{number}_out")
-            assert len(before) == len(after) == 1
-            assert before[0][0] == after[0][0]
-            np.testing.assert_allclose(after[0][1], before[0][1], atol=2e-3)
-            assert after[0][2] == pytest.approx(before[0][2], rel=1e-3)
+    assert check_derived(shared_data / name, tmp_path)
+
+
+@pytest.mark.skipif(shutil.which("dcm2niix") is None, reason="dcm2niix is not installed")
+def test_a_derived_series_of_an_enhanced_file(shared_data: Path, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for number, file in enumerate((shared_data / "asl_philips_enhanced").glob("*.dcm.gz")):
+        (tmp_path / "in" / f"{number}.dcm").write_bytes(gzip.decompress(file.read_bytes()))
+    assert check_derived(tmp_path / "in", tmp_path / "out") == 1
+
+
+@pytest.mark.skipif(shutil.which("dcm2niix") is None, reason="dcm2niix is not installed")
+@pytest.mark.parametrize("name", CASES)
+def test_derived_series_of_files_as_people_have_them(request: pytest.FixtureRequest, tmp_path: Path, name: str) -> None:
+    cases = optional_folder(request.config.getoption("--cases"), "MONAI_STCNNT_CASES", "../shared/cases/files")
+    if cases is None:
+        pytest.skip("no folder of cases: give --cases DIR or set MONAI_STCNNT_CASES")
+    assert check_derived(cases / name / "data", tmp_path)
