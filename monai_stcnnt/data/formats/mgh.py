@@ -10,6 +10,7 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
+from nibabel.fileholders import FileHolder
 from nibabel.freesurfer.mghformat import MGHError
 
 from monai_stcnnt.data.formats.base import NIFTI_EXTENSION, Format, refuse_series
@@ -36,12 +37,13 @@ class Mgh(Format):
         """
         refuse_series(path, series)
         try:
-            image = nib.MGHImage.from_filename(path, mmap=False)
-            dtype, shape = image.get_data_dtype(), tuple(int(n) for n in (*image.shape, 1)[:4])
-            if min(shape) < 1:
-                raise EmptyImageError(f"{path} has no voxels: its shape is {shape}.")
-            check_packing(path, math.prod(shape), dtype.itemsize, is_packed=opener_of(path) is not open)
-            values = np.asarray(image.dataobj).reshape(shape)
+            with opener_of(path)(path, "rb") as file:
+                image = nib.MGHImage.from_file_map({"image": FileHolder(fileobj=file)}, mmap=False)
+                dtype, shape = image.get_data_dtype(), tuple(int(n) for n in (*image.shape, 1)[:4])
+                if min(shape) < 1:
+                    raise EmptyImageError(f"{path} has no voxels: its shape is {shape}.")
+                check_packing(path, math.prod(shape), dtype.itemsize, is_packed=opener_of(path) is not open)
+                values = np.asarray(image.dataobj).reshape(shape)
             frame_time = float(image.header["tr"])
         except (EmptyImageError, UnreadableFileError):
             raise
