@@ -109,6 +109,8 @@ def write_dicom_series(
             for place, (header, frame) in enumerate(row):
                 number += 1
                 dataset = _derived(header, bases[id(header)], frame, uid_seed, derivation)
+                if len(frames) > 1 and frame_groups(header) is not None:
+                    dataset.TemporalPositionIdentifier, dataset.NumberOfTemporalPositions = time + 1, len(frames)
                 _describe_series(dataset, series_uid, description, number, now)
                 if facts is not None:
                     _add_equipment(dataset, facts)
@@ -256,8 +258,6 @@ def _flatten_times(dataset: Dataset, frame: DicomFrame, places: Sequence[Dataset
         dataset.EchoTime = _text(frame.echo_time)
     if "trigger" in frame.times:
         dataset.TriggerTime = _text(frame.times["trigger"])
-    if "index" in frame.times:
-        dataset.TemporalPositionIdentifier = int(frame.times["index"])
     stamp = next((str(p.FrameAcquisitionDateTime) for p in places if "FrameAcquisitionDateTime" in p), "")
     if len(stamp) >= 14:
         dataset.AcquisitionDate, dataset.AcquisitionTime = stamp[:8], stamp[8:]
