@@ -8,7 +8,7 @@ import math
 import sys
 from abc import ABC
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
@@ -21,7 +21,7 @@ from monai_stcnnt.data.provenance import sidecar_action
 from monai_stcnnt.data.record import SeriesRecord, weightings_of
 from monai_stcnnt.data.sinks import RecordSink, SeriesSink
 from monai_stcnnt.data.slabs import IN_MEMORY, MemorySlabs, SeriesSlabs, Watch
-from monai_stcnnt.errors import OutputNotWritableError, SeriesSelectionError, StcnntError
+from monai_stcnnt.errors import NotAnImageError, OutputNotWritableError, SeriesSelectionError, StcnntError
 
 __all__ = [
     "NIFTI_EXTENSION",
@@ -213,11 +213,10 @@ class Format(ABC):
             if check:
                 with self.open(path) as slabs:
                     slabs.check_values()
-                    check_mr_content(slabs)
-                    outline = slabs.outline
+                    outline, foreign = slabs.outline, _foreign(slabs)
             else:
-                outline = self.outline(path)
-            return [self.summary_of(outline, len(self.files_of(path)))]
+                outline, foreign = self.outline(path), ""
+            return [replace(self.summary_of(outline, len(self.files_of(path))), refused=foreign)]
         except StcnntError as error:
             return [SeriesSummary(str(path), self.name, refused=str(error))]
 
@@ -313,6 +312,15 @@ class Format(ABC):
             b_values=weightings_of(record.metadata),
             remarks=tuple(record.metadata.get("remarks", ())),
         )
+
+
+def _foreign(slabs: SeriesSlabs) -> str:
+    """Why denoising would refuse values that are not those of an MR image; empty where it would not."""
+    try:
+        check_mr_content(slabs)
+    except NotAnImageError as error:
+        return str(error)
+    return ""
 
 
 def finite_times(times: np.ndarray) -> tuple[float | None, ...]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from dataclasses import replace
 from importlib.resources import as_file, files
 from pathlib import Path
 
@@ -60,7 +61,7 @@ def test_values_geometry_and_times_are_nibabels(tmp_path: Path, name: str) -> No
     np.testing.assert_allclose(record.frame_times, [0, 2000, 4000])
     [summary] = list_images(path)
     assert (summary.shape, summary.kind, summary.files) == ((64, 64, 9, 3), "magnitude", 2)
-    assert list_images(path, check=False) == [summary]
+    assert list_images(path, check=False) == [replace(summary, refused="")]
     with open_series(path) as slabs:
         np.testing.assert_array_equal(slabs.read(slice(1, 2), slice(0, 4)), record.array[:, 1:2, :4])
 

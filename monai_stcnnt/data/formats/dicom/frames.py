@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
+from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from monai_stcnnt.data.formats.dicom.acquisition import (
     b_value_of,
@@ -33,6 +34,7 @@ from monai_stcnnt.data.formats.dicom.headers import (
     has_pixels,
     number_in,
     quiet_pydicom,
+    syntax_of,
     value_of,
 )
 from monai_stcnnt.data.formats.dicom.kinds import Nature, nature_of, range_of
@@ -45,6 +47,7 @@ _COLORS = (
     "RGB", "PALETTE COLOR", "YBR_FULL", "YBR_FULL_422", "YBR_PARTIAL_420", "YBR_ICT", "YBR_RCT", "MONOCHROME1",
     "MONOCHROME2",
 )  # fmt: skip
+_PLAIN = (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian)
 _PROTOCOL = ("StudyInstanceUID", "FrameOfReferenceUID", "ProtocolName", "SequenceName")
 
 
@@ -78,6 +81,7 @@ class DicomFrame:
         acquisition: AcquisitionNumber, -1 where absent.
         protocol: what series of one stack have in common: study, frame of reference, protocol and sequence.
         heart_rate: beats per minute, by the rate or the nominal interval between beats; NaN where absent.
+        least_bytes: size of the pixels in its file, which cannot be smaller.
         tile: first row and column of the frame within a mosaic, None elsewhere.
     """
 
@@ -105,6 +109,7 @@ class DicomFrame:
     acquisition: int = -1
     protocol: tuple[str, ...] = ()
     heart_rate: float = math.nan
+    least_bytes: int = 0
     tile: tuple[int, int] | None = None
 
     @property
@@ -249,6 +254,7 @@ def _constant(header: Header, places: Sequence[Header], path: Path, number: int)
         "vendor": str(value_of(header, "Manufacturer") or ""),
         "protocol": tuple(str(value_of(header, name) or "") for name in _PROTOCOL),
         "heart_rate": heart_rate_of(places),
+        "least_bytes": _least_bytes(header),
     }
 
 
@@ -271,6 +277,14 @@ def _frame(
         dimensions=dimensions_of(header, places),
         acquisition=int(number_in([header], "AcquisitionNumber", -1)),
     )
+
+
+def _least_bytes(header: Header) -> int:
+    """Bytes that the pixels of a file take; 0 where they are packed, which tells its size when it is unpacked."""
+    if syntax_of(header.dataset) not in _PLAIN:
+        return 0
+    names = ("Rows", "Columns", "BitsAllocated", "SamplesPerPixel", "NumberOfFrames")
+    return int(math.prod(number_in([header], name, 1) or 1 for name in names) / 8)
 
 
 def _no_place(path: Path, number: int) -> GeometryError:

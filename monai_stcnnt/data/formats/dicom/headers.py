@@ -65,7 +65,9 @@ _START = 2048  # bytes
 _PLAIN = frozenset(
     ("AE", "AS", "CS", "DA", "DS", "DT", "FD", "FL", "IS", "LO", "SH", "SL", "SS", "TM", "UI", "UL", "US")
 )
+_BINARY = frozenset(("FD", "FL", "SL", "SS", "UL", "US"))
 _DISTINCT = 8192  # values that are kept
+_SYNTAX = Tag("TransferSyntaxUID")
 _MOST_PLACES = 16  # sets of tags that are looked at for what was found before
 _NOT_PLAIN = object()
 _is_quiet: ContextVar[bool] = ContextVar("is_quiet", default=False)
@@ -218,7 +220,8 @@ class Header:
         """How the file is encoded, and what it holds for some tags, None where there is nothing."""
         found = map(self._elements.get, tags)
         values = [None if element is None else element.value for element in found]
-        return (self.dataset.original_encoding, *values)
+        syntax = self.dataset.file_meta.get_item(_SYNTAX)
+        return ((self.dataset.original_encoding, None if syntax is None else syntax.value), *values)
 
 
 class Alike:
@@ -283,7 +286,9 @@ def _tag_of(name: str | int) -> int:
 def _plain_value(tag: int, raw: RawDataElement) -> object:
     """Value of an element that was not converted yet, by what was converted before: files of a series are alike."""
     value, kind = raw.value, raw.VR or _representation_of(tag)
-    if kind not in _PLAIN or not isinstance(value, bytes) or not value.isascii() or b"\x1b" in value:
+    if kind not in _PLAIN or not isinstance(value, bytes):
+        return _NOT_PLAIN
+    if kind not in _BINARY and (not value.isascii() or b"\x1b" in value):
         return _NOT_PLAIN
     return _converted(tag, kind, value, raw.is_implicit_VR, raw.is_little_endian)
 

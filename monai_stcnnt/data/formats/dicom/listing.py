@@ -38,7 +38,6 @@ from monai_stcnnt.data.formats.dicom.headers import (
     quiet_pydicom,
     read_header,
     start_of,
-    syntax_of,
     value_of,
 )
 from monai_stcnnt.data.formats.dicom.images import images_of, with_signs
@@ -151,8 +150,9 @@ def _look_into(file: Path, found: _Found) -> None:
             raise UnreadableFileError(
                 f"{file} should be an image, but has no rows and columns. It is incomplete; copy it anew."
             )
-        _check_size(header, file)
         frames = frames_of(header, file, found.alike)
+        if file.stat().st_size < frames[0].least_bytes:
+            raise UnreadableFileError(f"{file} ends before its pixels do. It is incomplete; copy it anew.")
     except StcnntError as error:
         if not uid and isinstance(error, UnreadableFileError):
             found.damaged[file] = error
@@ -164,16 +164,6 @@ def _look_into(file: Path, found: _Found) -> None:
     found.frames[uid] += frames
     found.folders[uid].add(file.parent)
     found.numbers[uid] = frames[0].series_number
-
-
-def _check_size(header: Header, file: Path) -> None:
-    """Refuse a file that is too short for the pixels that it should hold; packed pixels tell when they are read."""
-    if syntax_of(header.dataset).is_compressed or syntax_of(header.dataset).is_deflated:
-        return
-    names = ("Rows", "Columns", "BitsAllocated", "SamplesPerPixel", "NumberOfFrames")
-    bits = math.prod(number_in([header], name, 1) or 1 for name in names)
-    if file.stat().st_size < bits / 8:
-        raise UnreadableFileError(f"{file} ends before its pixels do. It is incomplete; copy it anew.")
 
 
 def _settle(path: Path, found: _Found) -> None:

@@ -10,7 +10,7 @@ import math
 import numpy as np
 import pytest
 from pydicom.dataelem import RawDataElement
-from pydicom.dataset import Dataset
+from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.tag import Tag
 
 from monai_stcnnt.data.formats.dicom.frames import DicomFrame, frames_of
@@ -48,6 +48,7 @@ def test_the_same_bytes_in_another_order_are_another_value() -> None:
     headers = []
     for is_little in (True, False):
         dataset = Dataset()
+        dataset.file_meta = FileMetaDataset()
         dataset[0x00280010] = RawDataElement(Tag("Rows"), "US", 2, b"\0\1", 0, False, is_little)
         dataset.set_original_encoding(False, is_little)
         headers.append(Header(dataset))
