@@ -65,7 +65,7 @@ class DenoiseOptions(RunOptions):
         save_noise_map: write the level of the noise at every voxel beside each result, and the model as JSON.
         strength: factor on the noise level that the network is told; 1 is its own, more removes more.
         self_ensemble: average over mirror images along rows and columns, which takes four times as long.
-        fast: work on a coarser grid of blocks with less overlap: up to twice as fast, and up to 0.2 dB worse.
+        fast: take the bundle's smaller networks, a coarser grid of blocks, and less overlap of windows.
         adapt: adapt the network to each complex scan first, where the scan itself says that it is better.
         roi_size: window of the network (frames, rows, columns).
         overlap: share of the window that neighbors have in common, from 0 to below 1.

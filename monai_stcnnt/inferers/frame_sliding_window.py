@@ -22,8 +22,8 @@ __all__ = ["FrameSlidingWindowInferer", "pad_to_window"]
 
 logger = logging.getLogger(__name__)
 
-_MULTIPLES = (1, 4, 4)
-"""Of windows (t, h, w): networks halve rows and columns twice or more often."""
+_MULTIPLE = 4
+"""Of windows that are fitted: networks halve rows and columns twice or more often."""
 
 Network = Callable[..., torch.Tensor]
 
@@ -39,21 +39,20 @@ def pad_to_window(x: torch.Tensor, window: Sequence[int]) -> torch.Tensor:
     return x
 
 
-def fitting_window(extent: int, largest: int, overlap: float, multiple: int = 1) -> int:
-    """Smallest window of which no more are needed than of the largest.
+def fitting_window(extent: int, largest: int, overlap: float) -> int:
+    """Smallest window of which no more are needed than of the largest: a multiple of 4, the largest, or the image.
 
     Args:
         extent: of the image.
         largest: window.
         overlap: share of the window that neighbors have in common.
-        multiple: what the window is a multiple of, unless it is the largest or the image.
     """
     if extent <= largest:
         return extent
     shared = int(largest * overlap)
     count = -(-(extent - shared) // (largest - shared))
     window = -(-(extent + (count - 1) * shared) // count)
-    return min(largest, window + -window % multiple)
+    return min(largest, window + -window % _MULTIPLE)
 
 
 class FrameSlidingWindowInferer(SlidingWindowInferer):
@@ -75,8 +74,9 @@ class FrameSlidingWindowInferer(SlidingWindowInferer):
         mode: ``gaussian`` or ``constant`` blending.
         sigma_scale: width of the Gaussian as a share of the window.
         shrink_to_image: for networks that take any size: run an image that is smaller than the window as it is, and
-            take windows of a larger one only as large as equally many have to be with this overlap. Else a smaller
-            image is extended to the window. One flag, or one for each of t, h and w.
+            take windows of a larger one only as high and wide as equally many have to be with this overlap (not
+            shorter: more frames are better). Else a smaller image is extended to the window. One flag, or one for each
+            of t, h and w.
         progress: show a bar.
         sw_device: where windows are computed and put together; default is where the input lies.
         device: where the result goes; default is where the input lies.
@@ -224,12 +224,11 @@ class FrameSlidingWindowInferer(SlidingWindowInferer):
     def _window_of(self, size: Sequence[int]) -> tuple[int, int, int]:
         """The window for an image: whole extents where asked, no larger than needed where it shrinks to the image."""
         window = [extent if r <= 0 else r for r, extent in zip(self.window, size, strict=True)]
-        t, h, w = (
-            fitting_window(n, r, share, multiple) if fit else r
-            for r, n, fit, share, multiple in zip(
-                window, size, self.shrink_to_image, self.shares, _MULTIPLES, strict=True
-            )
-        )
+        t, h, w = (min(r, n) if fit else r for r, n, fit in zip(window, size, self.shrink_to_image, strict=True))
+        if self.shrink_to_image[1]:
+            h = fitting_window(size[1], window[1], self.shares[1])
+        if self.shrink_to_image[2]:
+            w = fitting_window(size[2], window[2], self.shares[2])
         return t, h, w
 
     def _places(self, size: Sequence[int], window: Sequence[int]) -> tuple[list[int], list[tuple[slice, slice]]]:

@@ -48,7 +48,9 @@ def denoise(
     self_ensemble: Annotated[
         bool, typer.Option("--self-ensemble", help="Average over mirror images: a little better, four times as long.")
     ] = False,
-    fast: Annotated[bool, typer.Option("--fast", help="Up to twice as fast, and up to 0.2 dB worse.")] = False,
+    fast: Annotated[
+        bool, typer.Option("--fast", help="Smaller networks and less overlap: half the time, a little worse.")
+    ] = False,
     adapt: Annotated[
         bool, typer.Option("--adapt", help="Adapt the network to each complex scan first, where that is better.")
     ] = False,

@@ -42,6 +42,7 @@ _STCNNT: dict[str, Any] = {
     "mixer_ratio": 1.5,
 }
 _LIGHT: dict[str, Any] = {**_STCNNT, "channels": 24, "num_heads": 4, "block_strings": "T1L1G1"}
+_FAST: dict[str, Any] = {**_LIGHT, "block_strings": ("C2T1", "C2T1G1"), "block_stride": 4}
 _BASE: dict[str, Any] = {**_STCNNT, "channels": 64, "num_heads": 8, "block_strings": ("T1L1G1", "T1L1G1T1L1G1")}
 
 # Four classes: background and three structures. Squares of 2 x 2 pixels are packed; convolutions, with attention below.
@@ -77,6 +78,8 @@ VARIANTS: dict[str, tuple[type[nn.Module], dict[str, Any]]] = {
     "snraware_large": (STCNNTDenoiser, {**_SNRAWARE, "block_strings": "T1L1G1" * 4}),
     "stcnnt_light": (STCNNTGuidedDenoiser, {**_COMPLEX, **_LIGHT}),
     "stcnnt_light_magnitude": (STCNNTGuidedDenoiser, {**_MAGNITUDE, **_LIGHT}),
+    "stcnnt_fast": (STCNNTGuidedDenoiser, {**_COMPLEX, **_FAST}),
+    "stcnnt_fast_magnitude": (STCNNTGuidedDenoiser, {**_MAGNITUDE, **_FAST}),
     "stcnnt_base": (STCNNTGuidedDenoiser, {**_COMPLEX, **_BASE}),
     "stcnnt_base_magnitude": (STCNNTGuidedDenoiser, {**_MAGNITUDE, **_BASE}),
     "stcnnt_segmenter": (STCNNTPackedSegmenter, _STCNNT_SEGMENTER),
