@@ -229,7 +229,7 @@ def test_the_windows_are_those_of_the_bundle() -> None:
 def test_one_slice_comes_out_as_the_command_makes_it(packages: Path, tmp_path: Path) -> None:
     pytest.importorskip("onnxscript")
     pytest.importorskip("onnxruntime")
-    source = write_nifti(noisy((1, 96, 180)), tmp_path / "scan.nii")  # the command's windows are then as large
+    source = write_nifti(noisy((1, 120, 176)), tmp_path / "scan.nii")  # the command's windows are then as large
     window = window_of_bundle()
     export_model(tmp_path / "model.onnx", window)
     path = tmp_path / "denoise.html"
