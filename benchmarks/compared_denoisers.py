@@ -54,8 +54,9 @@ def window_inferer() -> FrameSlidingWindowInferer:
     """The windows of the bundle's inference."""
     parser = ConfigParser()
     parser.read_config(str(bundle_folder("mri_denoising") / "configs" / "inference.json"))
+    roi_size, overlap = (parser.get_parsed_content(name) for name in ("roi_size", "overlap"))
     return FrameSlidingWindowInferer(
-        roi_size=parser["roi_size"], overlap=parser["overlap"], sw_batch_size=1, shrink_to_image=True, progress=False
+        roi_size=roi_size, overlap=overlap, sw_batch_size=1, shrink_to_image=True, progress=False
     )
 
 

@@ -1,9 +1,13 @@
 # Copyright (c) monai_stcnnt contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Nothing is written twice: ten equal lines stand in no two places of the package and of the bundles' configs."""
+"""Nothing is written twice: ten equal lines stand in no two places of the package and of the bundles' configs.
+
+Imports do not count: two modules may need the same names.
+"""
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -16,12 +20,25 @@ OWN_COPIES = {"logging.conf", "metadata.json"}
 """MONAI reads these from the folder of a bundle, which has to run alone; they cannot refer to another file."""
 
 
+def without_imports(name: str, text: str) -> str:
+    """A module with empty lines in the place of its imports; another file as it is."""
+    if not name.endswith(".py"):
+        return text
+    imports = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Import | ast.ImportFrom)]
+    left_out = {number for node in imports for number in range(node.lineno, (node.end_lineno or node.lineno) + 1)}
+    return "\n".join("" if n in left_out else line for n, line in enumerate(text.splitlines(), 1))
+
+
 def repeats(files: Iterable[tuple[str, str]]) -> list[str]:
     """Places of ten equal lines that stand elsewhere before, in files of a name and a text, without empty lines."""
     seen: dict[tuple[str, ...], tuple[str, int]] = {}
     found = []
     for name, text in files:
-        lines = [(number, line.strip()) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
+        lines = [
+            (number, line.strip())
+            for number, line in enumerate(without_imports(name, text).splitlines(), 1)
+            if line.strip()
+        ]
         for start in range(len(lines) - RUN + 1):
             run = tuple(line for _, line in lines[start : start + RUN])
             place = (name, lines[start][0])

@@ -140,7 +140,7 @@ def test_the_bundle_gives_the_same_by_transforms_and_slab_by_slab(
             )  # fmt: skip
             workflow.run()
             workflow.finalize()
-        [saved] = (tmp_path / name).iterdir()
+        [saved] = (tmp_path / name).glob("*.nii.gz")
         contents.append(saved)
     assert contents[0].read_bytes() == contents[1].read_bytes()
     streamed, whole = (read_series(path).array for path in contents[1:])

@@ -21,19 +21,23 @@ def fill_page(name: str, *, script: str | None = None, **parts: str) -> str:
     """Fill a template.
 
     Args:
-        name: of the template, ``report`` or ``index``.
+        name: of the template, ``report``, ``heart`` or ``index``.
         script: name of the page's script, if any.
-        **parts: what the template asks for, already escaped; style, script, version and policy are added.
+        **parts: what the template asks for, already escaped, with the title and perhaps the address of a thumbnail;
+            style, script, version and policy are added.
 
     Returns:
         The page.
     """
-    style, code = _template("report.css"), "" if script is None else _template(script)
+    style, code = _template("report.css"), "" if script is None else _template("player.js") + _template(script)
     policy = ["default-src 'none'", "base-uri 'none'", "form-action 'none'", f"style-src 'sha256-{_hash(style)}'"]
     policy += [f"script-src 'sha256-{_hash(code)}'"] if code else ["img-src data:"]
-    return Template(_template(f"{name}.html")).substitute(
-        parts, style=style, script=code, policy="; ".join(policy), version=html.escape(__version__)
+    thumbnail = f'<meta name="thumbnail" content="{parts["thumbnail"]}">\n' if "thumbnail" in parts else ""
+    head = Template(_template("head.html")).substitute(
+        title=parts["title"], style=style, policy="; ".join(policy), thumbnail=thumbnail
     )
+    body = Template(_template(f"{name}.html")).substitute(parts, script=code, version=html.escape(__version__))
+    return head + body
 
 
 def page_thumbnail(path: Path) -> str:

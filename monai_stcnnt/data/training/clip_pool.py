@@ -56,7 +56,7 @@ class ClipPool:
     ) -> None:
         self.device, self.rng = torch.device(device), np.random.default_rng(seed)
         self.items: dict[str, dict[str, list[Tensor]]] = {}
-        with np.load(path) as packed:
+        with np.load(path, allow_pickle=False) as packed:
             for name in packed.files:
                 part, kind, item = name.split("/")
                 if part == split:

@@ -1,4 +1,3 @@
-"use strict";
 (async () => {
   const byId = (id) => document.getElementById(id);
   const data = JSON.parse(byId("data").textContent);
@@ -176,19 +175,7 @@
     redraw();
   }
   const where = () => { byId("where").textContent = data.sliceNames[state.slice]; };
-  let last = 0;
-  const period = data.frameTime ? Math.max(30, Math.min(250, data.frameTime)) : 100;
-  function tick(now) {
-    if (!state.playing) return;
-    if (now - last >= period) { last = now; setFrame(state.frame + 1); }
-    requestAnimationFrame(tick);
-  }
-  function play(on) {
-    state.playing = on && frames > 1;
-    byId("play").textContent = state.playing ? "Pause" : "Play";
-    byId("play").setAttribute("aria-pressed", state.playing);
-    if (state.playing) requestAnimationFrame(tick);
-  }
+  const play = player(state, frames, data.frameTime, 30, setFrame);
   function setMasks(on) { state.masks = on; byId("masks").checked = on; redraw(); }
 
   for (const one of data.classes) {

@@ -1,4 +1,3 @@
-"use strict";
 (async () => {
   const byId = (id) => document.getElementById(id);
   const data = JSON.parse(byId("data").textContent);
@@ -314,19 +313,7 @@
     state.y = clamp(y, edge, 1 - edge);
     redraw();
   }
-  let last = 0;
-  const period = data.frameTime ? Math.max(15, Math.min(250, data.frameTime)) : 100;
-  function tick(now) {
-    if (!state.playing) return;
-    if (now - last >= period) { last = now; setFrame(state.frame + 1); }
-    requestAnimationFrame(tick);
-  }
-  function play(on) {
-    state.playing = on && frames > 1;
-    byId("play").textContent = state.playing ? "Pause" : "Play";
-    byId("play").setAttribute("aria-pressed", state.playing);
-    if (state.playing) requestAnimationFrame(tick);
-  }
+  const play = player(state, frames, data.frameTime, 15, setFrame);
 
   for (const { canvas } of [compare, residual]) {
     const held = new Map();  // pointers that are down, and where they were

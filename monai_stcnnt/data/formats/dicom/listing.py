@@ -119,7 +119,7 @@ def _frames_of_file(path: Path) -> list[DicomFrame]:
     header = Header(read_header(path))
     kind = _other_kind(header, path)
     if kind:
-        raise NotAnImageError(f"{path} is no image, but {kind}. Give an image.")
+        raise NotAnImageError(f"{path} is no MR image, but {kind}. Give an MR image.")
     return frames_of(header, path)
 
 

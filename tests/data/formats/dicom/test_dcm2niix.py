@@ -23,7 +23,7 @@ FOLDERS = (
     "dicom_philips_classic_phantom", "dicom_siemens_mosaic_fmri", "dicom_siemens_xa30_fmri_enhanced",
     "dicom_sunnybrook_empty_functional_groups", "dwi_canon_classic", "fmri_studyforrest",
 )  # fmt: skip
-# Of case 33, a mosaic of 256 pixels in 7 x 7 tiles of 36, dcm2niix takes tiles of 256 / 7 pixels: half a millimeter off.
+# Of case 33, a mosaic of 256 pixels in 7 x 7 tiles of 36, dcm2niix takes tiles of 256 / 7 pixels: 0.5 mm off.
 CASES = (
     "01_silent_ge_fieldmap_stacked", "20_refused_philips_rawdata", "21_refused_text_file", "26_refused_localizer",
     "31_refused_aborted_last_volume", "32_refused_uih_mosaic",
