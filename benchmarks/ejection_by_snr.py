@@ -6,7 +6,7 @@
 ``heart_folds.py``, so that every patient is segmented by a network that never saw him. It adds complex noise of the
 wanted SNR (mean magnitude over the foreground, over the noise per component), takes the magnitude, and segments it as
 it is, after the denoising bundle (which estimates the noise level itself), and after BM4D, which is told the level. It
-prints Dice of the left ventricle and the error of its ejection fraction, both in what an expert drew.
+prints Dice of the left ventricle and the error of its ejection fraction, both in what an expert drew, and draws them.
 
 ``--size`` cuts a square around the heart first, and ``--frames`` keeps some frames on each side of the drawn ones: BM4D
 takes minutes for a whole stack.
@@ -25,6 +25,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from matplotlib.figure import Figure
 from monai.data import MetaTensor
 
 from benchmarks.classical_denoisers import block_matching
@@ -36,7 +37,7 @@ from monai_stcnnt.checkpoints import load_weights
 from monai_stcnnt.data import SeriesRecord, read_series, write_aside, write_nifti
 from monai_stcnnt.mri import foreground_mean
 
-__all__ = ["cut_patient", "denoised", "main", "noisy_patient", "table"]
+__all__ = ["cut_patient", "denoised", "main", "noisy_patient", "picture", "table"]
 
 WAYS = ("noisy", "denoised", "BM4D")
 Row = dict[str, Any]
@@ -122,6 +123,31 @@ def table(rows: Sequence[Row]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def picture(rows: Sequence[Row], path: Path) -> Path:
+    """Draw the two figures of the table over the SNR; where nothing was found, the error has no point.
+
+    Args:
+        rows: as for :func:`table`.
+        path: the picture to write, ``.png``.
+    """
+    figure = Figure(figsize=(8, 3.4), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for way, color in zip(WAYS, ("#59616b", "#e66100", "#56b4e9"), strict=True):
+        chosen = [row for row in rows if row["way"] == way]
+        snrs = sorted({row["snr"] for row in chosen})
+        of_snr = [[row for row in chosen if row["snr"] == snr] for snr in snrs]
+        left.plot(snrs, [np.mean([row["dice"] for row in one]) for one in of_snr], "o-", color=color, label=way)
+        right.plot(snrs, [np.mean([abs(row["error"]) for row in one]) for one in of_snr], "o-", color=color)
+    for axes, name in ((left, "Dice of the left ventricle"), (right, "error of the ejection fraction (points)")):
+        axes.set_xscale("log")
+        axes.set_xlabel("SNR")
+        axes.set_title(name, loc="left", fontsize=11)
+        axes.set_ylim(bottom=0)
+    left.legend(frameon=False)
+    figure.savefig(path, dpi=100)
+    return path
+
+
 def main(arguments: Sequence[str] | None = None) -> list[Row]:
     """Measure, print the table, and write all values as JSON.
 
@@ -154,6 +180,7 @@ def main(arguments: Sequence[str] | None = None) -> list[Row]:
             rows += [{"patient": name, **row} for row in measure(part, network, snr, options.ways, options.seed)]
     with write_aside(options.output) as aside:
         aside.write_text(json.dumps(rows), encoding="utf-8")
+    picture(rows, options.output.with_suffix(".png"))
     sys.stdout.write(table(rows))
     return rows
 
