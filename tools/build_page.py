@@ -93,7 +93,8 @@ def fetch_packages(folder: Path) -> None:
     for name in ("package.json", "package-lock.json"):
         shutil.copy(SOURCES / name, folder)
     quiet = ("--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error")
-    subprocess.run(["npm", "ci", *quiet], cwd=folder, check=True, stdin=subprocess.DEVNULL)
+    command = ["npm", "ci", *quiet]
+    subprocess.run(command, cwd=folder, check=True, stdin=subprocess.DEVNULL)  # nosec B603 B607
 
 
 def build_page(model: Path, window: WindowOfPage, packages: Path) -> str:
@@ -109,7 +110,7 @@ def build_page(model: Path, window: WindowOfPage, packages: Path) -> str:
         The page.
     """
     modules = packages / "node_modules"
-    script = subprocess.run(
+    script = subprocess.run(  # nosec B603
         [modules / ".bin" / "esbuild", SOURCES / "denoise.js", "--bundle", "--format=esm", "--minify"],
         check=True, capture_output=True, text=True, env={**os.environ, "NODE_PATH": str(modules)},
     ).stdout  # fmt: skip
