@@ -77,7 +77,8 @@ def load(path: Path) -> np.ndarray:
 
 def images(data: Path) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Clips (frames, Y, X) as bytes, for training and for validation; names begin with the kind."""
-    train, validation = {}, {}
+    train: dict[str, np.ndarray] = {}
+    validation: dict[str, np.ndarray] = {}
     volumes = {name: (load(data / path), share) for name, (path, share) in VOLUMES.items()}
     volumes["template"] = (load(Path(str(files("nilearn"))) / NILEARN_T1), 1.0)
     for name, (values, share) in volumes.items():
@@ -117,7 +118,7 @@ def main() -> None:
     parts = [found for pair in (images(options.data), labels(options.data)) for found in pair]
     train, validation = {**parts[0], **parts[2]}, {**parts[1], **parts[3]}
     arrays = {f"train/{k}": v for k, v in train.items()} | {f"validation/{k}": v for k, v in validation.items()}
-    np.savez_compressed(options.output, **arrays)
+    np.savez_compressed(options.output, **arrays)  # type: ignore[arg-type]
 
 
 if __name__ == "__main__":

@@ -47,6 +47,7 @@ WARMUP = 0.04
 COARSE_SHARE = 0.25
 """Batches with the estimates on a coarser grid of blocks, so that the same weights serve both."""
 
+Tensors = tuple[torch.Tensor, ...] | list[torch.Tensor]
 Prepared = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
 """Guess, differences, errors, map and label of a batch, whose frames all have (..., H, W) last."""
 
@@ -210,7 +211,7 @@ def prepared(network: STCNNTGuidedDenoiser, image: torch.Tensor, label: torch.Te
 
 
 @torch.no_grad()
-def _moving_average(averages: list[torch.Tensor], values: list[torch.Tensor], count: torch.Tensor | int) -> None:
+def _moving_average(averages: Tensors, values: Tensors, count: torch.Tensor | int) -> None:
     """Average over about the last 1,000 steps, over fewer at the beginning."""
     decay = min(0.999, (1 + int(count)) / (10 + int(count)))
     torch._foreach_lerp_(averages, values, 1 - decay)

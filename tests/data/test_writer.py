@@ -165,7 +165,7 @@ def test_masks_of_dicom_become_segmentations(make_dicom: Callable[..., Path], tm
     mask = MetaTensor(image.as_tensor() / 10, meta=image.meta)
     for output_format, count in (("same", 1), ("dicom_seg", 1), ("dicom_seg_per_frame", 7)):
         saver = SaveSeries(
-            tmp_path / output_format, suffix="seg", output_format=output_format,
+            tmp_path / output_format, suffix="seg", output_format=output_format,  # type: ignore[arg-type]
             uid_seed="a", class_names=NAMES, algorithm_version="1.2",
         )  # fmt: skip
         folder = Path(saver(mask).meta["saved_to"])

@@ -21,7 +21,7 @@ def clips(tmp_path: Path) -> Path:
     """One short series for training and for validation."""
     disc = np.rint(200 * np.exp(-3 * np.add.outer(*[np.linspace(-1, 1, 24) ** 2] * 2))).astype(np.uint8)
     path = tmp_path / "clips.npz"
-    np.savez(path, **{f"{part}/time/a_0": np.broadcast_to(disc, (4, 24, 24)) for part in ("train", "validation")})
+    np.savez(path, **{f"{part}/time/a_0": np.broadcast_to(disc, (4, 24, 24)) for part in ("train", "validation")})  # type: ignore[arg-type]
     return path
 
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from monai_stcnnt.checkpoints import load_weights
-from monai_stcnnt.networks.nets import build_variant
+from monai_stcnnt.networks.nets import STCNNTGuidedDenoiser, build_variant
 from tools import train_on_gpu
 
 __all__: list[str] = []
@@ -25,7 +25,7 @@ def test_a_rehearsal_leaves_weights_and_figures(
     """Weights that fit the variant, moved by the training, and the error beside that of the estimates."""
     disc = np.rint(200 * np.exp(-3 * np.add.outer(*[np.linspace(-1, 1, 20) ** 2] * 2))).astype(np.uint8)
     clips = tmp_path / "clips.npz"
-    np.savez(clips, **{f"{part}/time/a_0": np.broadcast_to(disc, (4, 20, 20)) for part in ("train", "validation")})
+    np.savez(clips, **{f"{part}/time/a_0": np.broadcast_to(disc, (4, 20, 20)) for part in ("train", "validation")})  # type: ignore[arg-type]
     monkeypatch.setattr(train_on_gpu, "SIZES", {(2, 16, 16): 0.5, (1, 16, 20): 0.5})
     monkeypatch.setattr(train_on_gpu, "VALIDATION_SIZES", ((2, 16, 16),))
     options = [str(clips), str(tmp_path / "out"), "--mode", mode, "--steps", "4", "--pixels", "600", "--device", "cpu"]
@@ -37,15 +37,18 @@ def test_a_rehearsal_leaves_weights_and_figures(
     assert figures["steps"] == 4
     assert set(figures["validation"]["SNR 5, (2, 16, 16)"]) == {"network", "estimates"}
     network = build_variant("stcnnt_light" + ("_magnitude" if mode == "magnitude" else ""))
+    assert isinstance(network, STCNNTGuidedDenoiser)
     load_weights(network, tmp_path / "out" / f"{name}.pt")
-    assert network.head.conv.weight.detach().any()  # type: ignore[union-attr]
+    assert any(part.detach().any() for part in network.head.parameters())
 
 
 def test_prepared_batches_are_what_the_network_works_on() -> None:
     """Guess, differences, errors, map and label give the network's own result and error."""
     torch.manual_seed(0)
     network = build_variant("stcnnt_light").eval()
-    torch.nn.init.normal_(network.head.conv.weight, std=0.01)  # type: ignore[union-attr]
+    assert isinstance(network, STCNNTGuidedDenoiser)
+    for part in network.head.parameters():
+        torch.nn.init.normal_(part, std=0.01)
     image = torch.cat([3 * torch.randn(1, 2, 4, 16, 16), 1 + torch.rand(1, 1, 4, 16, 16)], 1)
     label = torch.randn(1, 2, 4, 16, 16)
     guess, differences, errors, gmap, target = train_on_gpu.prepared(network, image, label)

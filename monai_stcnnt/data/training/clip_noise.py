@@ -64,7 +64,8 @@ class NoisyClips:
     def draw(self, count: int, size: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Images (B, C + 1, T, H, W) with the map as last channel, and labels (B, C, T, H, W), in SNR units."""
         clean = self.pool.draw(count, size)
-        snr = np.exp(self.rng.uniform(*np.log(self.snr_range), count))
+        low, high = (float(np.log(snr)) for snr in self.snr_range)
+        snr = np.exp(self.rng.uniform(low, high, count))
         signal = clean * self._per_clip(snr)
         signal = self._limited(torch.polar(signal, self._phase(count, size)))
         gmap = self._maps(count, size)

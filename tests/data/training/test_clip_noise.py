@@ -18,7 +18,7 @@ def pool(tmp_path_factory: pytest.TempPathFactory) -> ClipPool:
     y, x = np.mgrid[-1:1:48j, -1:1:48j]
     blob = np.rint(250 * np.exp(-3 * (y**2 + x**2))).astype(np.uint8)
     path = tmp_path_factory.mktemp("clips") / "clips.npz"
-    np.savez(path, **{"train/time/blob_0": np.broadcast_to(blob, (4, 48, 48))})
+    np.savez(path, **{"train/time/blob_0": np.broadcast_to(blob, (4, 48, 48))})  # type: ignore[arg-type]
     return ClipPool(path, "cpu")
 
 

@@ -23,7 +23,7 @@ def packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("clips") / "clips.npz"
     np.savez_compressed(
         path,
-        **{
+        **{  # type: ignore[arg-type]
             "train/time/a_0": series,
             "train/time/a_1": series[::-1],
             "train/depth/b_all": series,
