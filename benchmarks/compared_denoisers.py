@@ -20,7 +20,7 @@ from monai_stcnnt.checkpoints import load_weights
 from monai_stcnnt.inferers import FrameSlidingWindowInferer
 from monai_stcnnt.networks.layers.frames import crop_frames, pad_frames
 
-__all__ = ["COMPARED", "ResidualDenoiser", "compared_config", "compared_network", "window_inferer"]
+__all__ = ["COMPARED", "ResidualDenoiser", "compared_config", "compared_network", "inference_config", "window_inferer"]
 
 COMPARED = {"segresnet": "SegResNet", "attentionunet": "AttentionUnet", "dynunet": "DynUNet"}
 """Names of the config files and of MONAI's classes."""
@@ -50,14 +50,20 @@ class ResidualDenoiser(nn.Module):
         return x[:, :-1] - noise
 
 
+def inference_config(*, fast: bool = False) -> ConfigParser:
+    """The bundle's inference on the processor, a window at a time, without a bar."""
+    folder = bundle_folder("mri_denoising")
+    parser = ConfigParser()
+    parser.read_config(str(folder / "configs" / "inference.json"))
+    parser.update({"bundle_root": str(folder), "fast": fast, "sw_batch_size": 1, "progress": False})
+    parser["device"] = torch.device("cpu")
+    return parser
+
+
 def window_inferer() -> FrameSlidingWindowInferer:
     """The windows of the bundle's inference."""
-    parser = ConfigParser()
-    parser.read_config(str(bundle_folder("mri_denoising") / "configs" / "inference.json"))
-    roi_size, overlap = (parser.get_parsed_content(name) for name in ("roi_size", "overlap"))
-    return FrameSlidingWindowInferer(
-        roi_size=roi_size, overlap=overlap, sw_batch_size=1, shrink_to_image=True, progress=False
-    )
+    inferer: FrameSlidingWindowInferer = inference_config().get_parsed_content("inferer")
+    return inferer
 
 
 def compared_config(name: str, mode: str) -> ConfigParser:

@@ -16,11 +16,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from monai.bundle import ConfigParser
 
 from benchmarks.classical_denoisers import non_local_means
+from benchmarks.compared_denoisers import inference_config
 from benchmarks.denoising_quality import Case, crop_series, from_stacks, make_case, to_stacks
-from monai_stcnnt.apps.bundles import bundle_folder
 from monai_stcnnt.apps.review.quality import image_quality
 from monai_stcnnt.data import read_series
 
@@ -31,10 +30,7 @@ Filter = Callable[[np.ndarray], np.ndarray]
 
 def bundle_filter(*, fast: bool) -> Filter:
     """The magnitude network of the bundle in its windows, for stacks (N, 1, frames, Y, X)."""
-    config = ConfigParser()
-    config.read_config(str(bundle_folder("mri_denoising") / "configs" / "inference.json"))
-    config.update({"bundle_root": str(bundle_folder("mri_denoising")), "fast": fast, "progress": False})
-    config["device"] = torch.device("cpu")
+    config = inference_config(fast=fast)
     network, inferer = config.get_parsed_content("network").eval(), config.get_parsed_content("inferer")
 
     def denoise(stacks: np.ndarray) -> np.ndarray:

@@ -18,7 +18,8 @@ import nibabel as nib
 import numpy as np
 import torch
 
-from monai_stcnnt.mri.fft import fftc, ifftc
+from monai_stcnnt.mri.noise_model import to_acquired
+from monai_stcnnt.mri.noise_spectrum import AxisSpectrum
 
 VOLUMES = {
     "t1_stripped": ("brain_t1_voxelmorph_aseg/t1.nii.gz", 1.0),
@@ -57,11 +58,8 @@ def reduced(frames: np.ndarray, share: float) -> np.ndarray:
     """Keep a share of k-space of the rows and columns of frames (T, Y, X)."""
     if share == 1.0:
         return frames
-    size = [2 * round(n * share / 2) for n in frames.shape[1:]]
-    kspace = fftc(torch.from_numpy(frames).to(torch.complex64), (-2, -1))
-    starts = [n // 2 - m // 2 for n, m in zip(frames.shape[1:], size, strict=True)]
-    part = kspace[:, starts[0] : starts[0] + size[0], starts[1] : starts[1] + size[1]]
-    return ifftc(part, (-2, -1)).abs().numpy() * share
+    axes = [AxisSpectrum.of_matrix(n, 2 * round(n * share / 2)) for n in frames.shape[1:]]
+    return to_acquired(torch.from_numpy(frames).to(torch.complex64), axes).abs().numpy()
 
 
 def as_bytes(frames: np.ndarray) -> np.ndarray:

@@ -17,6 +17,7 @@ import json
 import logging
 import math
 import time
+from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -86,14 +87,14 @@ class Training:
     def run(self) -> None:
         """Train until the time is over, and write what came of it."""
         start = last = time.monotonic()
-        losses: list[torch.Tensor] = []
+        losses: deque[torch.Tensor] = deque(maxlen=200)
         pixels = clips = step = 0
         while (share := self._share(step, time.monotonic() - start)) < 1:
             batch = self._batch(step)
             losses.append(self._step(share, batch))
             step, clips, pixels = step + 1, clips + len(batch[0]), pixels + batch[3].numel()
             if time.monotonic() - last > self.options.every:
-                mean = float(torch.stack(losses[-200:]).mean())
+                mean = float(torch.stack(list(losses)).mean())
                 last = time.monotonic()
                 rate = pixels / (last - start) / 1e6
                 logger.info(
@@ -115,7 +116,11 @@ class Training:
     def _size(self) -> tuple[tuple[int, int, int], int]:
         """Size and number of the clips of a step."""
         size = list(SIZES)[int(self.rng.choice(len(SIZES), p=list(SIZES.values())))]
-        return size, int(np.clip(self.options.pixels // math.prod(size), 1, 64))
+        return size, self._count(size)
+
+    def _count(self, size: tuple[int, int, int]) -> int:
+        """Number of clips of a size that a step takes."""
+        return int(np.clip(self.options.pixels // math.prod(size), 1, 64))
 
     def _batch(self, step: int) -> Prepared:
         """A new batch, or one of the last ones, whose noise and estimates are as good mirrored."""
@@ -152,17 +157,17 @@ class Training:
     def drawing(self) -> float:
         """Megapixels per second that are drawn without a network, of the first size."""
         size = next(iter(SIZES))
-        count = int(np.clip(self.options.pixels // math.prod(size), 1, 64))
+        count = self._count(size)
         start = time.monotonic()
         for _ in range(3):
             float(self.clips.draw(count, size)[0].sum())
         return 3 * count * math.prod(size) / (time.monotonic() - start) / 1e6
 
-    def averaged(self) -> nn.Module:
-        """The network with averaged weights, on the fine grid of blocks."""
-        network: nn.Module = self.average.module
-        network.estimates = self.grids[0]
-        return network.eval()
+    def averaged(self) -> STCNNTGuidedDenoiser:
+        """The network with averaged weights, on its own grid of blocks."""
+        network = self.average.module.eval()
+        assert isinstance(network, STCNNTGuidedDenoiser)
+        return network
 
     @torch.no_grad()
     def validated(self) -> dict[str, dict[str, float]]:
@@ -172,22 +177,13 @@ class Training:
         for snr in VALIDATION_SNRS:
             clips = NoisyClips(pool, self.options.mode, (snr, snr), 0.0, 0.0, 0.0, seed=int(snr))
             for size in VALIDATION_SIZES:
-                image, label = clips.draw(4 if self.options.steps else 24, size)
-                results = [network(image), self._guess(network, image)]
-                errors = [(r.float() - label).square().mean((1, 2, 3, 4)).log10().mean() * 10 for r in results]
-                found[f"SNR {snr:g}, {size}"] = {"network": float(errors[0]), "estimates": float(errors[1])}
+                batch = prepared(network, *clips.draw(4 if self.options.steps else 24, size))
+                guess, differences, errors, gmap, label = batch
+                y = network.answer(guess, differences, errors, gmap)
+                results = [network.blended(guess, differences, y) * gmap, guess * gmap]
+                decibels = [10 * (r - label).square().mean((1, 2, 3, 4)).log10().mean() for r in results]
+                found[f"SNR {snr:g}, {size}"] = {"network": float(decibels[0]), "estimates": float(decibels[1])}
         return found
-
-    def _guess(self, network: nn.Module, image: torch.Tensor) -> torch.Tensor:
-        """What the network gives with a head of zeros."""
-        head = network.head.conv  # type: ignore[union-attr]
-        kept = [parameter.clone() for parameter in head.parameters()]  # type: ignore[union-attr]
-        for parameter in head.parameters():  # type: ignore[union-attr]
-            parameter.zero_()
-        guess: torch.Tensor = network(image)
-        for parameter, value in zip(head.parameters(), kept, strict=True):  # type: ignore[union-attr]
-            parameter.copy_(value)
-        return guess
 
     def save(self) -> None:
         """Write the averaged weights and the figures."""
@@ -222,7 +218,7 @@ def parsed(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("clips", type=Path)
     parser.add_argument("output", type=Path)
-    parser.add_argument("--variant", default="light", choices=("light", "base"))
+    parser.add_argument("--variant", default="light", choices=("light", "fast", "base"))
     parser.add_argument("--mode", default="magnitude", choices=("complex", "magnitude"))
     parser.add_argument("--seconds", type=float, default=240.0)
     parser.add_argument("--steps", type=int, default=0)

@@ -7,12 +7,14 @@ An image has contrast; MR magnitudes have noise, no negative values, and no even
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from monai_stcnnt.data.slabs import SeriesSlabs
 from monai_stcnnt.errors import ConstantImageError, EmptyImageError, NonFiniteValuesError, NotAnImageError
 
-__all__ = ["check_image", "check_mr_content", "foreign_content"]
+__all__ = ["check_image", "check_mr_content", "foreign_content", "refuse_foreign"]
 
 _UNDERSHOOT = (0.1, 0.05)  # of the 99th percentile, and share of voxels, that interpolation may push below zero
 _FEWEST = 500  # voxels that tell anything
@@ -62,12 +64,29 @@ def check_mr_content(image: SeriesSlabs, *, force: bool = False) -> None:
         return
     file_dtype = np.dtype(str(image.meta.get("file_dtype", "float32")))
     for place in image.sample_places():
-        reason = foreign_content(image.read(*place)[0], is_integer=file_dtype.kind in "iu")
-        if reason:
-            raise NotAnImageError(
-                f"{image.meta.get('source', 'The image')} {reason}, so it is not an MR magnitude image. "
-                "Give magnitudes or a complex image; --force (force=True) takes it all the same."
-            )
+        refuse_foreign(image.read(*place)[0], str(image.meta.get("source", "The image")), file_dtype)
+
+
+def refuse_foreign(
+    values: np.ndarray, name: str, file_dtype: np.dtype[Any], option: str = "--force (force=True)"
+) -> None:
+    """Refuse values that are not those of an MR magnitude image.
+
+    Args:
+        values: ``(T, Z, Y, X)``.
+        name: what to call the image in a message.
+        file_dtype: how its file holds them.
+        option: what takes it all the same.
+
+    Raises:
+        NotAnImageError: see :func:`check_mr_content`.
+    """
+    reason = foreign_content(values, is_integer=file_dtype.kind in "iu")
+    if reason:
+        raise NotAnImageError(
+            f"{name} {reason}, so it is not an MR magnitude image. Give magnitudes or a complex image; {option} takes "
+            "it all the same."
+        )
 
 
 def foreign_content(values: np.ndarray, *, is_integer: bool = False) -> str:

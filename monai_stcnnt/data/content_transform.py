@@ -13,8 +13,7 @@ from monai.data.meta_tensor import MetaTensor
 from monai.transforms.transform import MapTransform
 from monai.utils.enums import TransformBackends
 
-from monai_stcnnt.data.content import check_image, foreign_content
-from monai_stcnnt.errors import NotAnImageError
+from monai_stcnnt.data.content import check_image, refuse_foreign
 
 __all__ = ["CheckMRContentd"]
 
@@ -54,13 +53,7 @@ class CheckMRContentd(MapTransform):
             metadata = d[key].meta if isinstance(d[key], MetaTensor) else {}
             name, values = str(metadata.get("source", f"The image {key!r}")), np.asarray(d[key])
             check_image(values, name)
-            kind = np.dtype(str(metadata.get("file_dtype", values.dtype))).kind
-            if self.force or len(values) != 1 or np.iscomplexobj(values):
-                continue
-            reason = foreign_content(values[0].T, is_integer=kind in "iu")
-            if reason:
-                raise NotAnImageError(
-                    f"{name} {reason}, so it is not an MR magnitude image. Give magnitudes or a complex image; "
-                    "force takes it all the same."
-                )
+            file_dtype = np.dtype(str(metadata.get("file_dtype", values.dtype)))
+            if not (self.force or len(values) != 1 or np.iscomplexobj(values)):
+                refuse_foreign(values[0].T, name, file_dtype, "force")
         return d

@@ -29,7 +29,7 @@ def fill_page(name: str, *, script: str | None = None, **parts: str) -> str:
     Returns:
         The page.
     """
-    style, code = _template("report.css"), "" if script is None else _template("player.js") + _template(script)
+    style, code = _template("report.css"), "" if script is None else _template("page.js") + _template(script)
     policy = ["default-src 'none'", "base-uri 'none'", "form-action 'none'", f"style-src 'sha256-{_hash(style)}'"]
     policy += [f"script-src 'sha256-{_hash(code)}'"] if code else ["img-src data:"]
     thumbnail = f'<meta name="thumbnail" content="{parts["thumbnail"]}">\n' if "thumbnail" in parts else ""

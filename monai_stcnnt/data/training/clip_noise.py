@@ -21,6 +21,8 @@ from torch import Tensor
 
 from monai_stcnnt.data.training.clip_pool import ClipPool
 from monai_stcnnt.mri.fft import fftc, ifftc
+from monai_stcnnt.mri.noise_model import from_acquired, to_acquired
+from monai_stcnnt.mri.noise_spectrum import AxisSpectrum
 
 __all__ = ["NoisyClips", "leaked", "rician_means"]
 
@@ -175,15 +177,8 @@ class NoisyClips:
 
 def leaked(image: Tensor, factor: float) -> Tensor:
     """Magnitudes of a zero-filled complex image, brought back to its own matrix."""
-    size = [2 * round(n * factor / 2) for n in image.shape[-2:]]
-    before = [(m - n + n % 2) // 2 for m, n in zip(size, image.shape[-2:], strict=True)]
-    after = [m - n - b for m, n, b in zip(size, image.shape[-2:], before, strict=True)]
-    scale = math.sqrt(size[0] * size[1] / (image.shape[-2] * image.shape[-1]))
-    kspace = F.pad(fftc(image, _DIMS), (before[1], after[1], before[0], after[0]))
-    magnitude = ifftc(kspace, _DIMS).abs() * scale
-    kspace = fftc(magnitude.to(torch.complex64), _DIMS)
-    kept = kspace[..., before[0] : size[0] - after[0], before[1] : size[1] - after[1]]
-    return ifftc(kept, _DIMS).real / scale
+    axes = [AxisSpectrum.of_matrix(2 * round(n * factor / 2), n) for n in image.shape[-2:]]
+    return to_acquired(from_acquired(image, axes).abs(), axes)
 
 
 def rician_means(signal: Tensor) -> Tensor:

@@ -21,8 +21,9 @@ import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from torch import Tensor
 
 from monai_stcnnt.errors import UnreadableFileError
+from monai_stcnnt.tensors import reflect_index
 
-__all__ = ["ClipPool", "reflected"]
+__all__ = ["ClipPool", "resized"]
 
 Split = Literal["train", "validation"]
 _CLASSES = 64
@@ -100,7 +101,11 @@ class ClipPool:
         frames = image.shape[0]
         still = kind != "time" and self.rng.random() < 0.15
         first = int(self.rng.integers(frames if still or frames <= size[0] else frames - size[0] + 1))
-        index = [first] * size[0] if still else reflected(first, size[0], frames)
+        index = (
+            torch.full((size[0],), first, device=self.device)
+            if still
+            else reflect_index(frames, size[0], self.device, first)
+        )
         scale = float(np.exp(self.rng.uniform(math.log(0.7), math.log(2.0))))
         part = self._window(image, [round(n * scale) for n in size[1:]])[index]
         part = (part.float() / 255).square()
@@ -114,8 +119,7 @@ class ClipPool:
                 start = int(self.rng.integers(length - extent + 1))
                 image = image.narrow(axis, start, extent)
             else:
-                places = torch.tensor(reflected(0, extent, length), device=self.device)
-                image = image.index_select(axis, places)
+                image = image.index_select(axis, reflect_index(length, extent, self.device))
         return image
 
     def _from_labels(self, labels: Tensor, size: Sequence[int]) -> Tensor:
@@ -127,7 +131,7 @@ class ClipPool:
         slices = thickness * (1 if over_time else size[0])
         first = int(self.rng.integers(max(labels.shape[0] - slices, 1)))
         part = self._window(labels, [max(round(n * pixel), 8) for n in size[1:]])
-        part = part[reflected(first, slices, labels.shape[0])]
+        part = part[reflect_index(labels.shape[0], slices, self.device, first)]
         values, textures = self._contrast()
         image = values[part.long()]
         image = (image * (1 + textures[part.long()] * self._texture(part.shape))).clamp(min=0)
@@ -193,13 +197,6 @@ class ClipPool:
         """A smooth factor about 1."""
         coarse = torch.randn(1, 1, 4, 4, device=self.device) * float(self.rng.uniform(0, 0.3))
         return F.interpolate(coarse, tuple(size[1:]), mode="bicubic", align_corners=False)[0].exp()
-
-
-def reflected(first: int, count: int, length: int) -> list[int]:
-    """Places ``first``, ``first + 1``, ..., folded back at the ends of an axis."""
-    period = max(2 * (length - 1), 1)
-    places = [(first + i) % period for i in range(count)]
-    return [min(p, period - p) if length > 1 else 0 for p in places]
 
 
 def _softened(frames: Tensor) -> Tensor:

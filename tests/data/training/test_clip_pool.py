@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from monai_stcnnt.data.training.clip_pool import ClipPool, reflected, resized
+from monai_stcnnt.data.training.clip_pool import ClipPool, resized
 from monai_stcnnt.errors import UnreadableFileError
+from monai_stcnnt.tensors import reflect_index
 
 
 @pytest.fixture(scope="module")
@@ -71,8 +72,9 @@ def test_a_file_without_such_clips_is_refused(packed: Path) -> None:
 
 def test_places_are_folded_back_at_the_ends() -> None:
     """As a reflection, without the end twice; one frame is repeated."""
-    assert reflected(2, 5, 4) == [2, 3, 2, 1, 0]
-    assert reflected(0, 3, 1) == [0, 0, 0]
+    cpu = torch.device("cpu")
+    assert reflect_index(4, 5, cpu, 2).tolist() == [2, 3, 2, 1, 0]
+    assert reflect_index(1, 3, cpu).tolist() == [0, 0, 0]
 
 
 def test_resizing_keeps_a_constant_and_the_mean() -> None:

@@ -4,12 +4,7 @@
   const { frames, slices, rows, columns } = data.shape;
   const plane = rows * columns;
 
-  async function decode(packed) {
-    const bytes = Uint8Array.from(atob(packed), (c) => c.charCodeAt(0));
-    const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
-    return new Uint8Array(await new Response(stream).arrayBuffer());
-  }
-  const [grays, labels] = await Promise.all([decode(data.image), decode(data.masks)]);
+  const [grays, labels] = await Promise.all([inflated(data.image), inflated(data.masks)]);
 
   const state = { frame: data.start.frame, slice: data.start.slice, playing: false, veil: 0.2, hidden: new Set(), masks: true };
   const colors = new Map(data.classes.map((one) => [one.value, [1, 3, 5].map((at) => parseInt(one.color.slice(at, at + 2), 16))]));
@@ -220,12 +215,7 @@
     if (event.key === "[" || event.key === "]") setSlice(state.slice + (event.key === "]" ? 1 : -1));
     if (event.key.toLowerCase() === "m") setMasks(!state.masks);
   });
-  byId("theme").addEventListener("click", () => {
-    const root = document.documentElement;
-    const isDark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
-    root.dataset.theme = isDark ? "light" : "dark";
-    redraw();
-  });
+  followTheme(redraw);
   byId("frame").max = frames - 1;
   byId("slice").max = slices - 1;
   byId("frame-box").hidden = byId("play").hidden = byId("curve-card").hidden = frames < 2;

@@ -6,9 +6,7 @@
 
   // Values come as 16-bit levels: differences along rows, low bytes before high bytes, deflated, in base64.
   async function decode(packed) {
-    const bytes = Uint8Array.from(atob(packed.data), (c) => c.charCodeAt(0));
-    const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
-    const plain = new Uint8Array(await new Response(stream).arrayBuffer());
+    const plain = await inflated(packed.data);
     const count = plain.length / 2;
     const levels = new Uint16Array(count);
     for (let start = 0; start < count; start += columns) {
@@ -394,12 +392,7 @@
     byId("mode").value = "frame"; state.map = false; scaleText(); setDivider(0.5); setZoom(1);
     setWindow(data.window[1] - data.window[0], (data.window[0] + data.window[1]) / 2);
   });
-  byId("theme").addEventListener("click", () => {
-    const root = document.documentElement;
-    const isDark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
-    root.dataset.theme = isDark ? "light" : "dark";
-    redraw();
-  });
+  followTheme(redraw);
   function scaleText() {
     const name = data.sigma ? " \u03c3" : "";
     const text = (v) => Number(v.toPrecision(3)) + name;
