@@ -101,11 +101,7 @@ class ClipPool:
         frames = image.shape[0]
         still = kind != "time" and self.rng.random() < 0.15
         first = int(self.rng.integers(frames if still or frames <= size[0] else frames - size[0] + 1))
-        index = (
-            torch.full((size[0],), first, device=self.device)
-            if still
-            else reflect_index(frames, size[0], self.device, first)
-        )
+        index = reflect_index(frames, 1 if still else size[0], self.device, first).expand(size[0])
         scale = float(np.exp(self.rng.uniform(math.log(0.7), math.log(2.0))))
         part = self._window(image, [round(n * scale) for n in size[1:]])[index]
         part = (part.float() / 255).square()
