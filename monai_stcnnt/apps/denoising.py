@@ -295,7 +295,8 @@ class Denoiser(SeriesEngine):
         before, after = image.outline, saved.record
         if self.options.save_noise_map:
             stem = sidecar_path(target).stem if format_for(target).extensions else target.name
-            write_noise(noise_map_record(before, saved.noise), saved.noise, target.with_name(f"{stem}_noise"))
+            levels = noise_map_record(before, saved.noise, self.frame_axis)
+            write_noise(levels, saved.noise, target.with_name(f"{stem}_noise"))
         wanted = task.report is not None or self.options.qc is not None
         if after is None and not wanted:
             return {"sigma": saved.noise_sigma}
@@ -318,7 +319,7 @@ class Denoiser(SeriesEngine):
         noise: NoiseModel | None = None,
     ) -> Review:
         """Compare a result with its image, once, and show it where that is wanted."""
-        gmap = None if noise is None else noise_map_record(before, noise).magnitude / sigma
+        gmap = None if noise is None else noise_map_record(before, noise, self.frame_axis).magnitude / sigma
         if task.gmap is not None or self.options.noise_map is not None:
             told = read_series(task.gmap or self.options.noise_map, check=False).magnitude  # type: ignore[arg-type]
             gmap = told if task.gmap is not None else told / sigma

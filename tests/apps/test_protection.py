@@ -200,6 +200,19 @@ def test_the_frame_axis_can_be_chosen(tmp_path: Path) -> None:
         denoise(scan, tmp_path / "none", frame_axis="x")
 
 
+def test_the_map_of_the_noise_follows_the_chosen_axis(tmp_path: Path) -> None:
+    """Of a series in time whose slices are the frames, with more noise from slice to slice."""
+    rng, levels = np.random.default_rng(0), 4 + 8 * np.linspace(0, 1, 24)[:, None]
+    y, x = np.mgrid[-1:1:48j, -1:1:48j]
+    signal = 100 * np.exp(-2 * (y**2 + x**2))[..., None, None]
+    noise = levels * rng.standard_normal((2, 48, 48, 24, 3))
+    scan = save(tmp_path / "scan.nii", np.hypot(signal + noise[0], noise[1]).astype("f4"))
+    denoise(scan, tmp_path / "out", frame_axis="slice", save_noise_map=True, progress=False)
+    found = np.asarray(nib.Nifti1Image.from_filename(tmp_path / "out" / "scan_denoised_noise.nii.gz").dataobj)
+    assert found.shape == (48, 48, 24)
+    assert found.mean((0, 1)) == pytest.approx(levels[:, 0], rel=0.3)
+
+
 @pytest.mark.parametrize("place", ["beside the file", "in a folder above"])
 def test_results_may_lie_around_the_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
     scan = write_nifti(tmp_path / "scans" / "a.nii")
