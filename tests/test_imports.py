@@ -36,7 +36,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "metrics": {"errors", "mri"},
     "networks": {"errors", "tensors"},
     "checkpoints": {"errors", "networks"},
-    "data": {"errors", "phase_units", "mri"},
+    "data": {"errors", "tensors", "phase_units", "mri"},
     "inferers": {"errors", "tensors", "mri"},
     "engines": LOWER,
     "handlers": LOWER | {"engines"},
