@@ -89,7 +89,8 @@ def bring_image(image: Tensor, model: NoiseModel, dims: Sequence[int] = (-2, -1)
     """
     spectra = model.spectrum[-len(dims) :]
     if model.kind != "complex":
-        return to_acquired(image, [axis.bare() for axis in spectra], dims)
+        is_there = not _is_band_limited(spectra)
+        return image if is_there else to_acquired(image, [axis.bare() for axis in spectra], dims)
     turned = demodulate(channels_to_complex(image, -4), model.echo_shift)
     return complex_to_channels(to_acquired(turned, spectra, dims), -4)
 
@@ -123,7 +124,7 @@ def estimate_noise_model(image: Tensor, known: KnownNoise | None = None, is_volu
         exact = echo_shift(channels_to_complex(image, 1))
         shift = (float(round(exact[0])), float(round(exact[1])))
         image = complex_to_channels(demodulate(channels_to_complex(image, 1), shift), 1)
-    air = _air(image, known)
+    air = _air(image, known, simple)
     spectrum, spectrum_origin = _spectrum(image, known, air.level, is_volume)
     if image.shape[1] == 2 and not _is_band_limited(spectrum):
         shift = exact if max(abs(exact[0]), abs(exact[1])) > _CENTERED else (0.0, 0.0)
@@ -177,11 +178,14 @@ class _Air:
     num_coils: int = 1
 
 
-def _air(image: Tensor, known: KnownNoise) -> _Air:
+def _air(image: Tensor, known: KnownNoise, simple: NoiseEstimate) -> _Air:
     magnitude = image_magnitude(image, 1)
     if known.gmap is not None:
         magnitude = magnitude / known.gmap[:, None]
-    level, _ = background_noise_level(magnitude)
+    if known.level is not None or known.noise_map is not None:
+        level, _ = background_noise_level(magnitude)
+    else:
+        level = simple.sigma if simple.method == "background" else 0.0
     if image.shape[1] == 2 or level > 0:
         return _Air(level)
     found = [(*background_noise_level(magnitude, coils), coils) for coils in _COILS]
@@ -240,36 +244,33 @@ def _field(image: Tensor, known: KnownNoise, model: NoiseModel, is_volume: bool)
     """Noise levels over the image; those of magnitudes calibrated by simulation."""
     if known.gmap is not None:
         image = image / known.gmap[:, None]
-    field = _raw_field(image, model, is_volume)
+    rows, columns = model.spectrum[1:]
+    if model.kind == "complex":  # which are white once they are there
+        rows, columns = AxisSpectrum(rows.acquired), AxisSpectrum(columns.acquired)
+
+    def levels_of(brought: Tensor, scatter: float | None = None) -> NoiseField | None:
+        return estimate_noise_field(brought, (rows, columns), is_volume, model.num_coils, scatter)
+
+    brought = bring_image(image, model)
+    field = levels_of(brought)
     if field is None or model.kind == "complex":
         return field
-    simulated = _simulated(image, field.level, model)
-    again = _raw_field(simulated, model, is_volume)
+    noise = _noise_like(image[:, 0].shape, model.spectrum, model.num_coils)
+    again = levels_of(bring_image(_simulated(image, field.level, noise), model))
     if again is None:
         return field
     if field.scatter > _SCATTERED * again.scatter:
-        field = _raw_field(image, model, is_volume, again.scatter) or field
-        simulated = _simulated(image, field.level, model)
-        again = _raw_field(simulated, model, is_volume, again.scatter) or again
+        field = levels_of(brought, again.scatter) or field
+        again = levels_of(bring_image(_simulated(image, field.level, noise), model), again.scatter) or again
     factor = float(np.clip(field.level / again.level, 0.8, 1.8))
     return replace(field, field=field.field * factor, level=field.level * factor)
 
 
-def _simulated(image: Tensor, level: float, model: NoiseModel) -> Tensor:
-    """An image like this one, but smooth, with noise of a level."""
-    smooth = _smooth_signal(image[:, 0], level, model.num_coils)
-    noise = _noise_like(smooth.shape, model.spectrum, model.num_coils) * level
-    signal = torch.zeros_like(noise)
-    signal[0] += smooth
-    return torch.linalg.vector_norm((signal + noise).abs(), dim=0)[:, None]
-
-
-def _raw_field(image: Tensor, model: NoiseModel, is_volume: bool, scatter: float | None = None) -> NoiseField | None:
-    rows, columns = model.spectrum[1:]
-    flat = NoiseModel(model.level, model.kind, model.spectrum, model.num_coils)
-    left = tuple(AxisSpectrum(a.acquired) for a in (rows, columns)) if model.kind == "complex" else (rows, columns)
-    brought = bring_image(image, flat)
-    return estimate_noise_field(brought, (left[0], left[1]), is_volume, model.num_coils, scatter)
+def _simulated(image: Tensor, level: float, noise: Tensor) -> Tensor:
+    """An image like this one, but smooth, with the noise of coils ``(coils, Z, T, H, W)`` times a level."""
+    signal = noise * level
+    signal[0] += _smooth_signal(image[:, 0], level, len(noise))
+    return torch.linalg.vector_norm(signal.abs(), dim=0)[:, None]
 
 
 def _smooth_signal(magnitude: Tensor, level: float, num_coils: int) -> Tensor:

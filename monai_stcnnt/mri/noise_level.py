@@ -26,7 +26,7 @@ from torch import Tensor
 from monai_stcnnt.errors import NoiseLevelError
 from monai_stcnnt.mri.channels import image_magnitude
 from monai_stcnnt.mri.gfactor import check_gfactor_map
-from monai_stcnnt.mri.rician import rician_shape
+from monai_stcnnt.mri.rician import rician_table
 from monai_stcnnt.mri.snr import foreground_mean
 
 __all__ = [
@@ -228,9 +228,10 @@ def _median_level(coefficients: np.ndarray, mean_square: np.ndarray, num_coils: 
     sigma = float(np.median(coefficients)) / _MEDIAN_OF_NORMAL
     if num_coils is None or sigma == 0:
         return sigma
+    table = rician_table(num_coils)
     for _ in range(20):
         signal = np.sqrt(np.clip(mean_square / sigma**2 - 2 * num_coils, 0, None))
-        spread = np.sqrt(rician_shape(signal, num_coils)[1])
+        spread = np.sqrt(np.interp(signal, table.signal, table.variance))
         previous, sigma = sigma, float(np.median(coefficients / spread)) / _MEDIAN_OF_NORMAL
         if abs(sigma - previous) < 1e-4 * sigma:
             break

@@ -22,7 +22,7 @@ from scipy.ndimage import correlate1d, gaussian_filter, percentile_filter, unifo
 from torch import Tensor
 
 from monai_stcnnt.mri.noise_spectrum import AxisSpectrum
-from monai_stcnnt.mri.rician import rician_shape
+from monai_stcnnt.mri.rician import RicianTable, rician_table
 
 __all__ = ["NoiseField", "estimate_noise_field"]
 
@@ -105,8 +105,9 @@ def estimate_noise_field(
         near = power if is_volume else power.mean(2, keepdim=True)
         near = torch.from_numpy(uniform_filter(near.numpy(), (0, 0, 3 if is_volume else 0, 3, 3), mode="nearest"))
         ratios = [gain[1] / gain[0] for gain in gains]
-        values, anatomy = _of_magnitudes(values, details, ratios, near, block, num_coils)
-        values = _with_air(values, image, power, spectra, powers, block, num_coils)
+        table = rician_table(num_coils)
+        values, anatomy = _of_magnitudes(values, details, ratios, near, block, num_coils, table)
+        values = _with_air(values, image, power, spectra, powers, block, table)
     else:
         values, anatomy = _or_air(values, anatomy, power, block)
     square = _blockwise(power, *block, "mean")
@@ -136,6 +137,7 @@ def _of_magnitudes(
     near: Tensor,
     block: tuple[int, int],
     num_coils: int,
+    table: RicianTable,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Levels per component of blocks of magnitudes, from the voxels with signal; not a number where there are few.
 
@@ -148,6 +150,7 @@ def _of_magnitudes(
         near: mean square around each voxel.
         block: frames and pixels of a block.
         num_coils: of a sum of squares.
+        table: of magnitudes of that many coils.
     """
     square = _blockwise(near.expand(-1, -1, details[0].shape[2], -1, -1), *block, "mean")
     values = np.full(values.shape, np.median(values[square >= np.quantile(square, 0.75)]))
@@ -157,7 +160,7 @@ def _of_magnitudes(
         filled = np.log(np.clip(np.where(known, values, middle), _LOWEST * middle, None))
         field = torch.from_numpy(_expand(filled, details[0].shape))[:, None]
         theta = (near / field.square().clamp(min=1e-30) - 2 * num_coils).clamp(min=0).sqrt().numpy()
-        linear, rest = _parts_of_variance(theta, num_coils)
+        linear, rest = _parts_of_variance(theta, table)
         for floor in (_BRIGHT, 0.0):
             bright = torch.from_numpy(np.where(theta >= floor, np.float32(1), np.float32("nan")))
             parts = zip(details, ratios, strict=True)
@@ -175,13 +178,13 @@ def _with_air(
     spectra: Sequence[AxisSpectrum],
     powers: Sequence[tuple[np.ndarray, np.ndarray]],
     block: tuple[int, int],
-    num_coils: int,
+    table: RicianTable,
 ) -> np.ndarray:
     """Fill in the levels of blocks whose magnitudes are distributed as in air, from their mean square."""
     kept = 1.0
     for axis, (_, twice) in zip(spectra, powers, strict=True):
         kept *= float(twice[axis.start : axis.stop].sum() / twice.sum())
-    bias, variance = (float(x) for x in rician_shape(np.zeros(()), num_coils))
+    bias, variance = float(table.mean[0]), float(table.variance[0])
     expected = bias**2 + variance * kept
     square = _blockwise(power, *block, "mean")
     ratio = np.square(_blockwise(image, *block, "mean")) / np.maximum(square, 1e-30)
@@ -199,15 +202,13 @@ def _or_air(
     return np.where(air, np.sqrt(square / 2), values), np.where(air, 0.0, anatomy)
 
 
-def _parts_of_variance(theta: np.ndarray, num_coils: int) -> tuple[np.ndarray, np.ndarray]:
+def _parts_of_variance(theta: np.ndarray, table: RicianTable) -> tuple[np.ndarray, np.ndarray]:
     """Variance of magnitudes ``(..., T, H, W)``: what follows the noise linearly, and the rest, as differences see it.
 
     The linear part is the squared slope of the mean over the signal, the first term of an expansion in Hermite
     polynomials; it has the spectrum of the noise, the rest that of the noise convolved with itself.
     """
-    step = 0.05
-    bias, variance = rician_shape(theta, num_coils)
-    slope = 1 + (rician_shape(theta + step, num_coils)[0] - bias) / step
+    variance, slope = (np.interp(theta, table.signal, values) for values in (table.variance, table.slope))
     linear = np.minimum(np.square(slope), variance)
     out = []
     for part in (linear, variance - linear):

@@ -10,13 +10,37 @@ of the noise level. The exact functions are slow; tables of them serve whole ima
 from __future__ import annotations
 
 from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 from scipy.special import gamma, hyp1f1
 
-__all__ = ["rician_mean", "rician_shape", "rician_signal", "rician_variance_factor"]
+__all__ = [
+    "RicianTable",
+    "rician_mean",
+    "rician_shape",
+    "rician_signal",
+    "rician_table",
+    "rician_variance_factor",
+]
 
 _LARGEST = 60.0
+
+
+class RicianTable(NamedTuple):
+    """Magnitudes of one number of coils in noise levels, all ``(6001,)``, from signal 0 to 60.
+
+    Attributes:
+        signal: the true signal.
+        mean: mean of the magnitude.
+        variance: its variance.
+        slope: derivative of the mean by the signal.
+    """
+
+    signal: np.ndarray
+    mean: np.ndarray
+    variance: np.ndarray
+    slope: np.ndarray
 
 
 def rician_mean(theta: np.ndarray, num_coils: int = 1) -> np.ndarray:
@@ -63,8 +87,8 @@ def rician_shape(theta: np.ndarray, num_coils: int = 1) -> tuple[np.ndarray, np.
     Returns:
         Bias and variance in noise levels, each of that shape; above 60 noise levels, those at 60.
     """
-    signal, mean, variance = _table(num_coils)
-    return np.interp(theta, signal, mean - signal), np.interp(theta, signal, variance)
+    table = rician_table(num_coils)
+    return np.interp(theta, table.signal, table.mean - table.signal), np.interp(theta, table.signal, table.variance)
 
 
 def rician_signal(mean: np.ndarray, num_coils: int = 1) -> np.ndarray:
@@ -79,13 +103,18 @@ def rician_signal(mean: np.ndarray, num_coils: int = 1) -> np.ndarray:
     Returns:
         Signals of the same shape, float32.
     """
-    signal, means, _ = _table(num_coils)
+    signal, means, *_ = rician_table(num_coils)
     bias = means[-1] - signal[-1]
     return np.where(mean > means[-1], mean - bias, np.interp(mean, means, signal)).astype(np.float32)
 
 
 @cache
-def _table(num_coils: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """True signal, mean and variance of magnitudes, in noise levels."""
+def rician_table(num_coils: int = 1) -> RicianTable:
+    """Tabulate magnitudes over their signal, for whoever looks them up again and again.
+
+    Args:
+        num_coils: number of independent coils whose squares were added up.
+    """
     signal = np.linspace(0, _LARGEST, 6001)
-    return signal, rician_mean(signal, num_coils), rician_variance_factor(signal, num_coils)
+    mean = rician_mean(signal, num_coils)
+    return RicianTable(signal, mean, rician_variance_factor(signal, num_coils), np.gradient(mean, signal))
