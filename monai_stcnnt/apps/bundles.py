@@ -29,6 +29,7 @@ __all__ = [
     "bundle_folder",
     "bundle_provenance",
     "bundle_root",
+    "bundle_work",
     "check_device",
     "expected_remarks",
     "open_inference",
@@ -188,6 +189,13 @@ def expected_remarks() -> Iterator[None]:
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
+
+
+@contextmanager
+def bundle_work() -> Iterator[None]:
+    """Surround the work of a bundle: :func:`plain_errors` and no :func:`expected_remarks`."""
+    with plain_errors(), expected_remarks():
+        yield
 
 
 def open_inference(

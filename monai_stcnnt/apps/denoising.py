@@ -25,7 +25,7 @@ from monai_stcnnt.apps.bundles import (
     bundle_checksum,
     bundle_folder,
     bundle_provenance,
-    expected_remarks,
+    bundle_work,
     open_inference,
 )
 from monai_stcnnt.apps.noise import write_noise
@@ -33,7 +33,7 @@ from monai_stcnnt.apps.review.index import write_index
 from monai_stcnnt.apps.review.names import check_report_name
 from monai_stcnnt.apps.review.reports import write_qc, write_report
 from monai_stcnnt.apps.review.review import Review, review_series
-from monai_stcnnt.data import SaveSeries, SeriesRecord, check_exists, read_series
+from monai_stcnnt.data import SeriesRecord, check_exists, read_series
 from monai_stcnnt.data.formats.registry import format_for
 from monai_stcnnt.data.provenance import sidecar_path
 from monai_stcnnt.engines.series_frames import noise_map_record
@@ -265,37 +265,35 @@ class Denoiser(SeriesEngine):
         self.options = options
         if options.compile:
             _check_compiler(options.device)
-        place = {"datalist": [], "output_dir": str(options.folder / UNFINISHED)}
-        with expected_remarks():
-            workflow = open_inference(bundle_folder(BUNDLE, options.bundle), **options.bundle_entries(), **place)
+        folder, recipe = bundle_folder(BUNDLE, options.bundle), options.recipe
+        provenance = bundle_provenance(options.suffix, folder, recipe.options, recipe.bundle)
+        entries = {**options.bundle_entries(), "datalist": [], "output_dir": str(options.folder / UNFINISHED)}
+        with bundle_work():
+            workflow = open_inference(folder, **entries)
             self.engine: StreamedDenoiser = workflow.parser.get_parsed_content("streamed")
         self.engine.interrupt_resume_enabled = False  # after a failure, the next run is another series
         self.engine.logger.setLevel(logging.CRITICAL)  # what goes wrong is raised, and said once
         self.device = str(self.engine.state.device)
-        self.frame_axis = self.engine.frame_axis if options.frame_axis == "auto" else options.frame_axis
-        self.provenance = bundle_provenance(
-            options.suffix, bundle_folder(BUNDLE, options.bundle), options.recipe.options, options.recipe.bundle
-        )
+        if options.frame_axis != "auto":
+            self.engine.frame_axis = options.frame_axis
+        self.provenance = self.engine.saver.provenance = provenance
 
     def run(self, task: SeriesTask, target: Path, uid_seed: str = "") -> dict[str, Any]:
         """Denoise one series; see :meth:`SeriesEngine.run`."""
         engine = self.engine
         engine.reader.series = task.series or None
-        engine.saver = SaveSeries(
-            target.parent, output_file=target, uid_seed=uid_seed or None, provenance=self.provenance
-        )
+        engine.saver.output_file, engine.saver.uid_seed = target, uid_seed or None
         maps = {"gmap": task.gmap, "noise_map": self.options.noise_map}
         item = {"image": str(task.path), **{name: str(path) for name, path in maps.items() if path is not None}}
-        engine.frame_axis = self.frame_axis
         engine.data_loader, engine.state.epoch_length = [item], 1
-        with expected_remarks():
+        with bundle_work():
             engine.run()
         image, saved = engine.state.output["image"], engine.state.output["pred"]
         engine.state.batch = engine.state.output = None
         before, after = image.outline, saved.record
         if self.options.save_noise_map:
             stem = sidecar_path(target).stem if format_for(target).extensions else target.name
-            levels = noise_map_record(before, saved.noise, self.frame_axis)
+            levels = noise_map_record(before, saved.noise, engine.frame_axis)
             write_noise(levels, saved.noise, target.with_name(f"{stem}_noise"))
         wanted = task.report is not None or self.options.qc is not None
         if after is None and not wanted:
@@ -319,7 +317,9 @@ class Denoiser(SeriesEngine):
         noise: NoiseModel | None = None,
     ) -> Review:
         """Compare a result with its image, once, and show it where that is wanted."""
-        gmap = None if noise is None else noise_map_record(before, noise, self.frame_axis).magnitude / sigma
+        gmap = None
+        if noise is not None and noise.noise_map is not None:
+            gmap = noise_map_record(before, noise, self.engine.frame_axis).magnitude / sigma
         if task.gmap is not None or self.options.noise_map is not None:
             told = read_series(task.gmap or self.options.noise_map, check=False).magnitude  # type: ignore[arg-type]
             gmap = told if task.gmap is not None else told / sigma

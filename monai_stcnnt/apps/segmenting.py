@@ -26,7 +26,7 @@ from monai_stcnnt.apps.bundles import (
     bundle_checksum,
     bundle_folder,
     bundle_provenance,
-    expected_remarks,
+    bundle_work,
     open_inference,
 )
 from monai_stcnnt.apps.denoising import DenoiseOptions
@@ -216,7 +216,7 @@ class Segmenter(SeriesEngine):
         }  # fmt: skip
         overrides = {name: value for name, value in chosen.items() if value is not None}
         place = {"dataset#data": [], "output_dir": str(options.folder / UNFINISHED)}
-        with expected_remarks():
+        with bundle_work():
             workflow = open_inference(folder, **overrides, **place)
             self.reader = workflow.parser.get_parsed_content("reader")
             self.dataset = workflow.parser.get_parsed_content("dataset")
@@ -295,7 +295,7 @@ class Segmenter(SeriesEngine):
         self.reader.series = series or None
         self.dataset.data = [{"image": str(image)}]
         self.evaluator.state.epoch_length = 1
-        with expected_remarks():
+        with bundle_work():
             self.evaluator.run()
         output: Any = self.evaluator.state.output
         item = output[0] if isinstance(output, list) else output

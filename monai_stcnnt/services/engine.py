@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from monai_stcnnt.apps.bundles import bundle_folder, expected_remarks, open_inference, plain_errors
+from monai_stcnnt.apps.bundles import bundle_folder, bundle_work, open_inference
 from monai_stcnnt.apps.denoising import DenoiseOptions
 from monai_stcnnt.data.content import check_image
 from monai_stcnnt.data.record import SeriesRecord
@@ -67,7 +67,7 @@ class RecordDenoiser:
         overrides: dict[str, Any] = {
             **chosen.bundle_entries(), "datalist": [], "dataset_dir": ".", "output_dir": ".", "initialize": [],
         }  # fmt: skip
-        with plain_errors(), expected_remarks():
+        with bundle_work():
             workflow = open_inference(bundle_folder("mri_denoising", options.bundle), **overrides)
             self._streamed: StreamedDenoiser = workflow.parser.get_parsed_content("streamed")
         self._lock = threading.Lock()

@@ -15,7 +15,7 @@ import torch
 from monai.data.meta_tensor import MetaTensor
 
 from monai_stcnnt.data import SaveSeries, SeriesRecord, read_series, write_labels, write_nifti, write_series
-from monai_stcnnt.data.formats.nifti_header import description_in
+from monai_stcnnt.data.formats.nifti_header import description_at
 from monai_stcnnt.data.formats.registry import list_images
 from monai_stcnnt.data.provenance import Provenance, sidecar_action, sidecar_path, write_sidecar
 from monai_stcnnt.data.sinks import SeriesSink
@@ -74,7 +74,7 @@ def test_a_file_that_comes_slab_by_slab_has_them_when_it_is_complete(tmp_path: P
 def test_nifti_says_it_in_its_header_too(tmp_path: Path) -> None:
     path = write_series(scan(tmp_path), tmp_path / "a.nii.gz", provenance=MADE)
     sidecar_path(path).unlink()
-    assert description_in(read_series(path)) == "Denoised by monai_stcnnt 1.2"
+    assert description_at(path) == "Denoised by monai_stcnnt 1.2"
     [summary] = list_images(path)
     assert summary.made == "denoised"
     [source] = list_images(tmp_path / "scan.nii")

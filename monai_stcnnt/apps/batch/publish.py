@@ -30,7 +30,6 @@ from monai_stcnnt.apps.batch.manifest import (
     stamp_of,
 )
 from monai_stcnnt.apps.batch.tasks import RunOptions, SeriesEngine, SeriesTask
-from monai_stcnnt.apps.bundles import plain_errors
 from monai_stcnnt.apps.review.names import is_current
 from monai_stcnnt.data.paths import sync, sync_files
 from monai_stcnnt.data.provenance import sidecar_path
@@ -153,8 +152,7 @@ def carry_out(order: Order, engine: SeriesEngine | None) -> Outcome:
         return Outcome(replace(_row_of(order), status=task.status, error=task.error, finished=_now()))
     made = order.place / uuid.uuid4().hex
     try:
-        with plain_errors():
-            outcome = _result_of(order, engine, made)
+        outcome = _result_of(order, engine, made)
     except Exception as error:  # noqa: BLE001 - it is recorded, and raised where there is one series
         shutil.rmtree(made, ignore_errors=True)
         outcome = failure(order, _with_final_name(error, made, order))

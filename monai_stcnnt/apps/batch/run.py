@@ -23,7 +23,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from monai_stcnnt.apps.batch.manifest import MANIFEST, Journal, Recipe, SeriesRow, read_manifest, results_exist
 from monai_stcnnt.apps.batch.publish import Order, Outcome, carry_out, publish, unfinished
 from monai_stcnnt.apps.batch.tasks import RunOptions, SeriesTask, list_tasks
-from monai_stcnnt.apps.bundles import check_device, plain_errors
+from monai_stcnnt.apps.bundles import check_device
 from monai_stcnnt.apps.review.names import is_current
 from monai_stcnnt.data import check_output_folder
 from monai_stcnnt.errors import FailedSeriesError, MissingPackageError
@@ -214,6 +214,5 @@ def _outcomes(orders: Sequence[Order], options: RunOptions) -> Iterator[Outcome]
     engine = None
     for order in orders:
         if engine is None and not order.task.error:
-            with plain_errors():
-                engine = options.open_engine()
+            engine = options.open_engine()
         yield carry_out(order, engine)

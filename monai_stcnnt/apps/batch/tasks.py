@@ -269,6 +269,8 @@ def list_tasks(options: RunOptions, manifest: Mapping[str, SeriesRow]) -> list[S
 
 def _originals(path: Path, output: str) -> list[Path]:
     """The images at a path, without those in the folder of the results where that lies below it."""
+    if path.is_file():
+        return [path]
     listed = list_series(path)
     if not Path(output).is_relative_to(os.path.realpath(path)):
         return listed

@@ -22,7 +22,6 @@ from distributed import Client, KilledWorker, LocalCluster, as_completed, get_wo
 
 from monai_stcnnt.apps.batch.publish import Order, Outcome, carry_out, failure
 from monai_stcnnt.apps.batch.tasks import RunOptions, SeriesEngine
-from monai_stcnnt.apps.bundles import plain_errors
 from monai_stcnnt.errors import LaunchError, LostWorkerError, MissingFileError, StcnntError
 
 __all__ = ["SETTINGS", "local_cluster", "over_workers"]
@@ -123,8 +122,7 @@ def _on_worker(order: Order) -> Outcome:
 @lru_cache(maxsize=1)
 def _engine_of(options: RunOptions) -> SeriesEngine:
     """The engine of this worker, whose network is made once."""
-    with plain_errors():
-        return options.open_engine()
+    return options.open_engine()
 
 
 def _device_of(options: RunOptions) -> str:

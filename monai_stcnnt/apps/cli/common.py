@@ -150,8 +150,10 @@ def tell(
         StcnntError: the error of a single series.
         Exit: with 3 where some of several series failed.
     """
-    if result.is_single:
+    is_single = result.is_single
+    if is_single:
         result.check()
+    failed, refused = result.failed, result.refused
     if json:
         listed: list[dict[str, Any]] = [
             {"source": str(result.sources[row.target]), "series": row.series or None, "status": row.status}
@@ -165,7 +167,7 @@ def tell(
     else:
         for path in result.saved:
             say(str(path))
-        if not quiet and not result.is_single:
+        if not quiet and not is_single:
             texts = list(columns.values())
             rows = [
                 [row.name, _status(row.target, row.status, result), *(text.get(row.target, "") for text in texts)]
@@ -173,9 +175,9 @@ def tell(
             ]
             rows += [[name, "not reached", *("" for _ in columns)] for name in result.missing]
             _print_table(["series", "status", *columns], rows)
-    for row in (*result.failed, *result.refused):
+    for row in (*failed, *refused):
         typer.echo(f"{row.status}: {row.name}: {row.error}", err=True)
-    if result.failed or result.missing:
+    if failed or result.missing:
         raise typer.Exit(SOME_FAILED)
 
 

@@ -14,7 +14,7 @@ are made from it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -34,6 +34,7 @@ __all__ = [
     "Compared",
     "Figure",
     "Measured",
+    "broken",
     "compare",
     "figure_columns",
     "figure_table",
@@ -212,6 +213,11 @@ def measure(compared: Compared) -> tuple[Measured, ...]:
     """
     frames = len(compared.image)
     return tuple(Measured(figure, figure.function(compared)) for figure in FIGURES if frames >= figure.frames)
+
+
+def broken(figures: Iterable[Measured]) -> dict[str, str]:
+    """Messages of the figures that break their limits, by their names."""
+    return {one.name: one.message for one in figures if one.is_flagged}
 
 
 def limits() -> dict[str, float]:

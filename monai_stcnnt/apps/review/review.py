@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from monai_stcnnt.apps.review.figures import Measured, compare, measure
+from monai_stcnnt.apps.review.figures import Measured, broken, compare, measure
 from monai_stcnnt.apps.review.views import PlaneView, display_window, plane_view, residual_signal
 from monai_stcnnt.data import SeriesRecord
 from monai_stcnnt.errors import GFactorMapError, LayoutError, NoiseLevelError
@@ -60,12 +60,12 @@ class Review:
     @property
     def flags(self) -> tuple[Flag, ...]:
         """The limits that were broken."""
-        return tuple(Flag(one.name, one.message) for one in self.figures if one.is_flagged)
+        return tuple(Flag(name, message) for name, message in broken(self.figures).items())
 
     @property
     def values(self) -> dict[str, float | None]:
         """The figures by name."""
-        return {one.name: one.value for one in self.figures}
+        return {one.figure.name: one.value for one in self.figures}
 
     @property
     def view(self) -> PlaneView:

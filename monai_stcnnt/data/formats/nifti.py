@@ -31,10 +31,11 @@ from monai_stcnnt.data.formats.nifti_header import (
     NIFTI_FAILURES,
     NIFTI_SUFFIXES,
     NiftiFile,
+    description_at,
     description_in,
     header_file,
     open_nifti,
-    opener_of,
+    stored_header,
     unreadable_nifti,
     values_file,
 )
@@ -103,13 +104,13 @@ class Nifti(Format):
         """Tell so by the file beside it, or by its description."""
         made = super().made_by(path)
         with suppress(StcnntError):  # what is wrong with it is said when it is read
-            made = made or action_of(description_in(self.outline(path)))
+            made = made or action_of(description_at(path))
         return made
 
     def summary_of(self, record: SeriesRecord, files: int = 1) -> SeriesSummary:
         """Describe a record; its description tells whether this package made it, where no file beside it does."""
         summary = super().summary_of(record, files)
-        return summary if summary.made else replace(summary, made=action_of(description_in(record)))
+        return summary if summary.made else replace(summary, made=action_of(description_in(stored_header(record))))
 
     def outline(self, path: Path) -> SeriesRecord:
         """Read the header."""
@@ -150,7 +151,7 @@ class NiftiSlabs(SeriesSlabs):
     def __init__(self, file: NiftiFile, scratch: str | Path | None = None, *, in_memory: bool = False) -> None:
         super().__init__(file.outline, [file.path, file.values_path])
         self.file = file
-        content, size = _unpack(file, scratch, in_memory) if file.is_packed else _open(file)
+        content, size = _open(file) if file.opener is open else _unpack(file, scratch, in_memory)
         self._content = content
         weakref.finalize(self, content.close)
         try:
@@ -193,7 +194,7 @@ def _unpack(file: NiftiFile, scratch: str | Path | None, in_memory: bool) -> tup
         try:
             unpacked: IO[bytes] = io.BytesIO() if in_memory else tempfile.TemporaryFile(dir=scratch)  # noqa: SIM115
             content = stack.enter_context(unpacked)
-            packed = stack.enter_context(opener_of(file.path)(file.path, "rb"))
+            packed = stack.enter_context(file.opener(file.path, "rb"))
             while size <= most and (block := _read_block(file, packed)):
                 size += len(block)
                 content.write(block)

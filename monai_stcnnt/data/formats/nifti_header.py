@@ -37,6 +37,7 @@ __all__ = [
     "NIFTI_FAILURES",
     "NIFTI_SUFFIXES",
     "NiftiFile",
+    "description_at",
     "description_in",
     "header_file",
     "is_nifti_path",
@@ -90,6 +91,8 @@ class NiftiFile:
         affine: to millimeters.
         frame_times: ``(T,)`` in milliseconds.
         metadata: of the record.
+        values_path: the file of the voxels: the file itself, or the ``.img`` that a ``.hdr`` stands beside.
+        opener: what opens it: ``open``, or the one of its compression, whatever its name says.
     """
 
     path: Path
@@ -99,16 +102,8 @@ class NiftiFile:
     affine: np.ndarray
     frame_times: np.ndarray
     metadata: dict[str, Any]
-
-    @property
-    def values_path(self) -> Path:
-        """The file of the voxels: the file itself, or the ``.img`` that a ``.hdr`` stands beside."""
-        return values_file(self.path)
-
-    @property
-    def is_packed(self) -> bool:
-        """Whether the file is compressed, whatever its name says."""
-        return opener_of(self.path) is not open
+    values_path: Path
+    opener: Callable[..., Any]
 
     @cached_property
     def outline(self) -> SeriesRecord:
@@ -139,9 +134,12 @@ def open_nifti(path: str | Path) -> NiftiFile:
         MissingFileError: as :func:`read_nifti`, and its other errors as far as the header shows them.
     """
     path = header_file(check_exists(path))
-    image = _load(path)
-    _check_codes(path)
+    image, opener = _load(path)
+    values_path = values_file(path)
+    _check_codes(path, opener)
     _check_header(path, image)
+    voxel = image.get_data_dtype()
+    check_packing(values_path, math.prod(image.shape), voxel.itemsize, is_packed=opener is not open)
     affine = _affine_in_mm(image)
     remarks = _size_remark(image, affine)
     for remark in remarks:
@@ -165,7 +163,7 @@ def open_nifti(path: str | Path) -> NiftiFile:
         "nifti_header": _header_block(image.header),
     }
     times = _frame_times(path, image.header, full[1], units[1])
-    return NiftiFile(path, image, full, is_pair, affine, times, metadata)
+    return NiftiFile(path, image, full, is_pair, affine, times, metadata, values_path, opener)
 
 
 def _b_values(path: Path, frames: int) -> np.ndarray:
@@ -207,7 +205,8 @@ def header_file(path: Path) -> Path:
     return next((file for file in path.parent.iterdir() if (file.stem, file.suffix.lower()) == wanted), path)
 
 
-def _load(path: Path) -> nib.Nifti1Pair:
+def _load(path: Path) -> tuple[nib.Nifti1Pair, Callable[..., Any]]:
+    """The file as nibabel opens it, and what opens it."""
     try:
         opener = opener_of(path)
         if _OPENERS.get(_ENDINGS.get(path.suffix.lower(), b""), open) is opener:
@@ -222,7 +221,7 @@ def _load(path: Path) -> nib.Nifti1Pair:
         raise unreadable_nifti(path, error) from error
     if not isinstance(image, nib.Nifti1Pair):
         raise NotAnImageError(f"{path} is not NIfTI but {type(image).__name__}. Convert it to NIfTI.")
-    return image
+    return image, opener
 
 
 def _header_class(start: bytes) -> type[nib.Nifti1Image]:
@@ -258,13 +257,12 @@ def _check_header(path: Path, image: nib.Nifti1Pair) -> None:
         raise NotAnImageError(f"{path} has the shape {shape}. Images have 2 to 4 axes: x, y, z, time.")
     if pair and ("VECTOR" in intent.upper() or "DISPVECT" in intent.upper()):
         raise NotAnImageError(f"{path} holds vectors ({intent}), not real and imaginary part. Give an image.")
-    check_packing(values_file(path), math.prod(shape), dtype.itemsize, is_packed=opener_of(path) is not open)
 
 
-def _check_codes(path: Path) -> None:
+def _check_codes(path: Path, opener: Callable[..., Any]) -> None:
     """Refuse codes of the geometry that do not exist; nibabel would go on with another geometry."""
     try:
-        with opener_of(path)(path, "rb") as file:
+        with opener(path, "rb") as file:
             head = file.read(nib.Nifti2Header.sizeof_hdr)
         header_class = _header_class(head[:4]).header_class
         header = header_class(head[: header_class.sizeof_hdr], check=False)
@@ -293,14 +291,22 @@ def stored_header(record: SeriesRecord) -> nib.Nifti1Header | None:
     return header_class(block, endianness="<")
 
 
-def description_in(record: SeriesRecord) -> str:
-    """The description in that header; empty where there is none.
+def description_in(header: nib.Nifti1Header | None) -> str:
+    """The description in a header; empty where there is none."""
+    return "" if header is None else bytes(header["descrip"].item()).decode("latin-1")
+
+
+def description_at(path: Path) -> str:
+    """The description in the header of a file, which is not looked at any further.
 
     Args:
-        record: whose metadata holds the header.
+        path: the file.
+
+    Raises:
+        StcnntError: if it cannot be read, or is not NIfTI.
     """
-    header = stored_header(record)
-    return "" if header is None else bytes(header["descrip"].item()).decode("latin-1")
+    image, _ = _load(header_file(path))
+    return description_in(image.header)
 
 
 def units_of(header: nib.Nifti1Header) -> tuple[str, str]:
