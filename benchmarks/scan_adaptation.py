@@ -25,7 +25,7 @@ from monai_stcnnt.checkpoints import load_weights
 from monai_stcnnt.data import read_series
 from monai_stcnnt.engines.adaptation import adapt_network, adaptation_windows
 from monai_stcnnt.inferers import FrameSlidingWindowInferer
-from monai_stcnnt.mri.phase import smooth_field
+from monai_stcnnt.mri.phantom import smooth_field
 from monai_stcnnt.mri.snr import snr_scale
 from monai_stcnnt.networks import build_variant
 

@@ -19,7 +19,7 @@ import torch
 import typer
 
 from monai_stcnnt.apps.denoising import denoise
-from monai_stcnnt.apps.review.png import png_report
+from monai_stcnnt.apps.review.pictures import png_report
 from monai_stcnnt.apps.review.quality import (
     ImageQuality,
     add_series_noise,

@@ -29,8 +29,8 @@ from monai_stcnnt.apps.bundles import (
     open_inference,
 )
 from monai_stcnnt.apps.noise import write_noise
-from monai_stcnnt.apps.review.index import write_index
 from monai_stcnnt.apps.review.names import check_report_name
+from monai_stcnnt.apps.review.page import write_index
 from monai_stcnnt.apps.review.reports import write_qc, write_report
 from monai_stcnnt.apps.review.review import Review, review_series
 from monai_stcnnt.data import SeriesRecord, check_exists, read_series

@@ -17,7 +17,7 @@ from monai_stcnnt.data.formats.registry import format_named, result_extension
 __all__ = ["SeriesSummary", "as_json", "as_text", "describe", "outcome"]
 
 
-def describe(path: str | Path, *, progress: bool = False) -> list[SeriesSummary]:
+def describe(path: str | Path, *, progress: bool = True) -> list[SeriesSummary]:
     """Tell what a file or folder holds, and what :func:`monai_stcnnt.apps.denoise` would do with it.
 
     Of DICOM files the headers are read, and the pixels only where two series may make one complex image. Other files

@@ -91,9 +91,6 @@ from monai_stcnnt.mri.phantom import (
     CinePhantom,
     cine_phantom,
     random_shapes,
-)
-from monai_stcnnt.mri.phase import (
-    radians_per_unit,
     smooth_field,
     smooth_phase,
 )
@@ -109,6 +106,7 @@ from monai_stcnnt.mri.snr import (
     image_snr,
     snr_scale,
 )
+from monai_stcnnt.phase_units import radians_per_unit
 
 __all__ = [
     "CINE_LABELS",

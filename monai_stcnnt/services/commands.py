@@ -87,7 +87,7 @@ def dicom(
     any_called: Annotated[bool, typer.Option("--any-called", help="Answer calls for other titles too.")] = False,
     workers: Annotated[int, typer.Option(help="Series to work on at once, each in a process of its own.")] = 1,
     scheduler: Annotated[str | None, typer.Option(help="Address of a dask scheduler whose workers to use.")] = None,
-    quiet: Annotated[float, typer.Option(help="Seconds without an image after which a series is complete.")] = 30,
+    silence: Annotated[float, typer.Option(help="Seconds without an image after which a series is complete.")] = 30,
     settle: Annotated[float, typer.Option(help="The same, once its association was released.")] = 3,
     disk: Annotated[float, typer.Option(help="Gigabytes that the queue may hold.")] = 50,
     associations: Annotated[int, typer.Option(help="Associations at once; more are refused.")] = 8,
@@ -102,7 +102,7 @@ def dicom(
 
     _log(verbose)
     options = NodeOptions(
-        ae_title, address, port, tuple(allow or ()), any_called, associations, quiet=quiet, settle=settle
+        ae_title, address, port, tuple(allow or ()), any_called, associations, silence=silence, settle=settle
     )
     chosen = DEFAULT_RULES if rules is None else read_rules(rules)
     targets = [target_from(text, ae_title) for text in forward]

@@ -16,7 +16,7 @@ from monai.utils.enums import TransformBackends
 from monai.utils.type_conversion import convert_to_dst_type, convert_to_tensor
 
 from monai_stcnnt.errors import LayoutError
-from monai_stcnnt.mri.phase import radians_per_unit
+from monai_stcnnt.phase_units import radians_per_unit
 
 __all__ = [
     "MagnitudePhaseToComplex",
@@ -36,7 +36,7 @@ class MagnitudePhaseToComplex(Transform):
 
     Args:
         unit: unit of the phase image. ``"auto"`` tells it by the range of the values, see
-            :func:`~monai_stcnnt.mri.phase.radians_per_unit`.
+            :func:`~monai_stcnnt.phase_units.radians_per_unit`.
         channel_dim: the channel axis.
 
     Raises:

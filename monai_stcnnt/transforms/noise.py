@@ -33,7 +33,7 @@ from monai_stcnnt.mri.noise import (
     draw_coloring,
     filter_signal,
 )
-from monai_stcnnt.mri.phase import smooth_phase
+from monai_stcnnt.mri.phantom import smooth_phase
 from monai_stcnnt.mri.rician import rician_mean
 from monai_stcnnt.mri.snr import snr_scale
 from monai_stcnnt.transforms.clip import RandClipd, as_clip

@@ -25,8 +25,7 @@ from monai.utils.type_conversion import convert_to_dst_type, convert_to_tensor
 from torch import Tensor
 
 from monai_stcnnt.errors import LayoutError
-from monai_stcnnt.mri.phantom import random_shapes
-from monai_stcnnt.mri.phase import smooth_field
+from monai_stcnnt.mri.phantom import random_shapes, smooth_field
 from monai_stcnnt.transforms.labelled_clip import labelled_frames
 
 __all__ = [

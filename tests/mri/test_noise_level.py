@@ -21,7 +21,7 @@ from monai_stcnnt.mri.noise_level import (
     temporal_noise_level,
     wavelet_noise_level,
 )
-from monai_stcnnt.mri.phase import smooth_phase
+from monai_stcnnt.mri.phantom import smooth_phase
 from monai_stcnnt.mri.snr import foreground_mean
 
 __all__: list[str] = []

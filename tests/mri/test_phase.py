@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from monai_stcnnt.errors import PhaseRangeError
-from monai_stcnnt.mri.phase import radians_per_unit, smooth_phase
+from monai_stcnnt.mri.phantom import smooth_phase
+from monai_stcnnt.phase_units import radians_per_unit
 
 __all__: list[str] = []
 

@@ -18,7 +18,7 @@ from monai_stcnnt.data import SeriesRecord
 from monai_stcnnt.errors import ConstantImageError, ImageSizeError, LayoutError, NoiseLevelError
 from monai_stcnnt.metrics import magnitude_psnr, magnitude_ssim
 from monai_stcnnt.mri.noise import complex_noise
-from monai_stcnnt.mri.phase import smooth_phase
+from monai_stcnnt.mri.phantom import smooth_phase
 from monai_stcnnt.mri.snr import foreground_mean
 
 __all__ = ["ImageQuality", "NoisySeries", "add_series_noise", "image_quality", "magnitude_record"]

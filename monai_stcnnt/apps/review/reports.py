@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from monai_stcnnt.apps.review.figures import limits
-from monai_stcnnt.apps.review.gif import gif_report
 from monai_stcnnt.apps.review.html import html_report
 from monai_stcnnt.apps.review.names import check_report_name
-from monai_stcnnt.apps.review.png import png_report
+from monai_stcnnt.apps.review.pictures import gif_report, png_report
 from monai_stcnnt.apps.review.review import Review
 from monai_stcnnt.data import write_aside
 

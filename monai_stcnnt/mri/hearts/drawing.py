@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from monai_stcnnt.mri.phase import smooth_field
+from monai_stcnnt.mri.phantom import smooth_field
 
 __all__ = ["DrawnHeart", "drawn_heart"]
 

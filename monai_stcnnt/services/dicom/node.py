@@ -46,7 +46,7 @@ class NodeOptions:
         allowed: titles that may call; empty for all.
         any_called: also answer calls for another title than ours.
         associations: at once; more are refused.
-        quiet: seconds without a new image after which a series is complete.
+        silence: seconds without a new image after which a series is complete.
         settle: the same, after the association that sent it was released.
         pause: seconds before results are sent again, the first time; then twice as long each time.
         longest_pause: at most.
@@ -59,7 +59,7 @@ class NodeOptions:
     allowed: tuple[str, ...] = ()
     any_called: bool = False
     associations: int = 8
-    quiet: float = 30.0
+    silence: float = 30.0
     settle: float = 3.0
     pause: float = 2.0
     longest_pause: float = 300.0
@@ -162,7 +162,7 @@ class DicomNode:
         with self._lock:
             series = self._senders.pop(event.assoc, set())
         if is_released:
-            self.spool.released(sorted(series), self.options.quiet, self.options.settle)
+            self.spool.released(sorted(series), self.options.silence, self.options.settle)
 
     def _refused(self, event: Any) -> None:  # noqa: ANN401, ARG002 - pynetdicom's event
         logger.warning("an association is refused: its titles are not allowed, or there are too many")
@@ -177,7 +177,7 @@ class DicomNode:
             with self._lock:
                 busy = frozenset(key for keys in self._senders.values() for key in keys)
             try:
-                for place in self.spool.complete(self.options.quiet, busy):
+                for place in self.spool.complete(self.options.silence, busy):
                     logger.info("series %s is complete", place.name[:8])
                     self._submit(place)
             except OSError as error:

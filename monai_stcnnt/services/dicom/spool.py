@@ -112,18 +112,18 @@ class Spool:
         finally:
             aside.unlink(missing_ok=True)
 
-    def released(self, series: Sequence[str], quiet: float, settle: float) -> None:
+    def released(self, series: Sequence[str], silence: float, settle: float) -> None:
         """Note that the association that sent some series has ended as it should: they wait ``settle`` seconds only."""
         with self._lock:
             for key in series:
                 if key in self._changed:
-                    self._changed[key] = min(self._changed[key], time.monotonic() - quiet + settle)
+                    self._changed[key] = min(self._changed[key], time.monotonic() - silence + settle)
 
-    def complete(self, quiet: float, busy: frozenset[str]) -> Iterator[Path]:
+    def complete(self, silence: float, busy: frozenset[str]) -> Iterator[Path]:
         """Move series that are complete to ``work``.
 
         Args:
-            quiet: seconds without a new image after which a series is complete.
+            silence: seconds without a new image after which a series is complete.
             busy: series whose association is still open.
 
         Yields:
@@ -132,7 +132,7 @@ class Spool:
         for place in self.waiting("incoming"):
             with self._lock:
                 since = self._changed.setdefault(place.name, time.monotonic())
-                if place.name in busy or time.monotonic() - since < quiet:
+                if place.name in busy or time.monotonic() - since < silence:
                     continue
                 images = sorted(file.name for file in place.iterdir())
                 target = self.folder / "work" / name_for(place.name, *images)

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from monai_stcnnt.errors import LayoutError
 from monai_stcnnt.mri.hearts.label_sets import class_bits
-from monai_stcnnt.mri.phase import smooth_field
+from monai_stcnnt.mri.phantom import smooth_field
 
 __all__ = [
     "HeartPlaces",

@@ -17,7 +17,7 @@ from torch import Tensor
 from monai_stcnnt.mri.hearts.drawing import drawn_heart
 from monai_stcnnt.mri.hearts.frame import heart_scale
 from monai_stcnnt.mri.hearts.label_sets import class_bits, sets_of_labels
-from monai_stcnnt.mri.phase import smooth_field
+from monai_stcnnt.mri.phantom import smooth_field
 
 __all__ = [
     "RandDrawnHeartd",

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from monai_stcnnt.apps.review.html import html_report
-from monai_stcnnt.apps.review.index import index_page, write_index
+from monai_stcnnt.apps.review.page import index_page, write_index
 from monai_stcnnt.apps.review.review import review_series
 from monai_stcnnt.data import SeriesRecord
 from monai_stcnnt.errors import OutputNotWritableError

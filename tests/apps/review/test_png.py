@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from monai_stcnnt.apps.review.png import png_report, report_panels
+from monai_stcnnt.apps.review.pictures import png_report, report_panels
 from monai_stcnnt.apps.review.quality import add_series_noise, image_quality
 from monai_stcnnt.apps.review.reports import write_report
 from monai_stcnnt.apps.review.review import review_series

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from monai_stcnnt.apps.review.gif import gif_frames, gif_report
 from monai_stcnnt.apps.review.names import check_report_name, report_names
+from monai_stcnnt.apps.review.pictures import gif_frames, gif_report
 from monai_stcnnt.apps.review.reports import write_qc, write_report
 from monai_stcnnt.apps.review.review import review_series
 from monai_stcnnt.data import SeriesRecord

@@ -121,7 +121,7 @@ def running(
 ) -> Iterator[DicomNode]:
     """A node on the loopback address whose work takes no time."""
     monkeypatch.setattr(node_module, "work_on", work)
-    wanted = {"port": 0, "quiet": 0.5, "settle": 0.1, "pause": 0.1, "timeout": 10.0, **options}
+    wanted = {"port": 0, "silence": 0.5, "settle": 0.1, "pause": 0.1, "timeout": 10.0, **options}
     spool = Spool(folder, limit)
     targets = [DicomTarget("127.0.0.1", archive, "ARCHIVE", timeout=5)]
     with ThreadPoolExecutor(1) as executor:

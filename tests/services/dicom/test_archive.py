@@ -61,7 +61,7 @@ class Node:
         self.command = [
             sys.executable, "-m", "monai_stcnnt.apps.cli.app", "serve", "dicom", "--port", str(self.port),
             "--forward", forward, "--folder", str(folder / "queue"), "--rules", str(folder / "rules.yaml"),
-            "--quiet", "4", "--settle", "0.5", *options,
+            "--silence", "4", "--settle", "0.5", *options,
         ]  # fmt: skip
         self.log = open(folder / "node.log", "ab")  # noqa: SIM115 - as long as the node lives
         self.process: subprocess.Popen[bytes] | None = None

@@ -129,7 +129,7 @@ def test_a_sender_that_breaks_off_loses_nothing_it_was_told_is_there(
     files = scan(tmp_path / "scan", frames=3)
     ae = pynetdicom.AE(ae_title="SCANNER")
     ae.add_requested_context("1.2.840.10008.5.1.4.1.1.4")
-    with archiving() as archive, running(tmp_path / "queue", archive.port, monkeypatch, quiet=2.0) as node:
+    with archiving() as archive, running(tmp_path / "queue", archive.port, monkeypatch, silence=2.0) as node:
         association = ae.associate("127.0.0.1", node.port, ae_title="STCNNT")
         assert association.send_c_store(files[0]).Status == 0
         association.abort()
@@ -216,7 +216,10 @@ def test_a_series_that_cannot_be_done_is_set_aside_and_others_go_on(
 def test_a_full_queue_refuses_images_and_keeps_what_it_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files = scan(tmp_path / "scan", frames=4)
     limit = int(2.5 * files[0].stat().st_size)
-    with archiving() as archive, running(tmp_path / "queue", archive.port, monkeypatch, limit=limit, quiet=3.0) as node:
+    with (
+        archiving() as archive,
+        running(tmp_path / "queue", archive.port, monkeypatch, limit=limit, silence=3.0) as node,
+    ):
         assert send(node.port, files) == [0, 0, 0xA700, 0xA700]
         assert eventually(lambda: len(archive.images) == 2)
         assert eventually(lambda: send(node.port, files[2:]) == [0, 0])

@@ -14,11 +14,10 @@ from pydicom.dataset import Dataset
 from monai_stcnnt.data.content import foreign_content
 from monai_stcnnt.data.formats.base import NIFTI_EXTENSION, Format, SeriesSummary, WriteOptions
 from monai_stcnnt.data.formats.dicom.headers import is_dicom, number_in, read_header, syntax_of
-from monai_stcnnt.data.formats.dicom.images import stacks_of
 from monai_stcnnt.data.formats.dicom.listing import list_dicom_series
 from monai_stcnnt.data.formats.dicom.pixels import missing_decoder
 from monai_stcnnt.data.formats.dicom.seg import write_dicom_seg
-from monai_stcnnt.data.formats.dicom.series import DicomSeries
+from monai_stcnnt.data.formats.dicom.series import DicomSeries, stacks_of
 from monai_stcnnt.data.formats.dicom.slabs import DicomSlabs, open_dicom
 from monai_stcnnt.data.formats.dicom.writer import write_dicom_series
 from monai_stcnnt.data.formats.parts import alone_refused, pair_of

@@ -40,8 +40,7 @@ from monai_stcnnt.data.formats.dicom.headers import (
     start_of,
     value_of,
 )
-from monai_stcnnt.data.formats.dicom.images import images_of, with_signs
-from monai_stcnnt.data.formats.dicom.series import DicomSeries
+from monai_stcnnt.data.formats.dicom.series import DicomSeries, images_of, with_signs
 from monai_stcnnt.data.paths import check_exists, files_below
 from monai_stcnnt.errors import EmptyImageError, NotAnImageError, SeriesMismatchError, StcnntError, UnreadableFileError
 

@@ -11,10 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from monai_stcnnt.data.formats.dicom.images import STACK, stacks_of
 from monai_stcnnt.data.formats.dicom.listing import list_dicom_series
 from monai_stcnnt.data.formats.dicom.pixels import DicomPixels, plane_of
-from monai_stcnnt.data.formats.dicom.series import DicomSeries, dicom_outline
+from monai_stcnnt.data.formats.dicom.series import STACK, DicomSeries, dicom_outline, stacks_of
 from monai_stcnnt.data.formats.parts import choose_parts, join_parts, phase_scale
 from monai_stcnnt.data.paths import check_exists
 from monai_stcnnt.data.record import SeriesRecord
