@@ -52,7 +52,7 @@ def cut_patient(patient: dict[str, Any], size: int | None, frames: int | None) -
         frames: how many; None for all.
 
     Returns:
-        The patient with what is left; drawn frames are counted anew.
+        The patient with what is left; drawn frames are counted again.
     """
     image, truth = patient["image"].as_tensor(), patient["truth"]
     total = image.shape[2]

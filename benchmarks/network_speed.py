@@ -223,7 +223,7 @@ def resident(peak: bool) -> float:
 
 
 def forget_peak() -> None:
-    """Start the peak of :func:`resident` anew."""
+    """Start the peak of :func:`resident` again."""
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
 

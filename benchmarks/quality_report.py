@@ -211,7 +211,7 @@ def draw_examples(truth: np.ndarray, images: Mapping[str, np.ndarray], path: Pat
 
 
 def write_readme(path: Path, rows: Sequence[Row]) -> None:
-    """Write the parts of a file between marks anew.
+    """Write the parts of a file between marks again.
 
     Between ``<!-- performance -->`` and ``<!-- /performance -->`` stands :func:`readme_part`, between such marks of the
     name ``quality`` :func:`quality_part`, and between those of the name ``scans`` :func:`tables`.

@@ -20,7 +20,7 @@ def reflect_index(extent: int, target: int, device: torch.device, start: int = 0
 
 
 def cyclic_index(extent: int, shift: int, device: torch.device) -> torch.Tensor:
-    """Positions shift .. shift + extent - 1 of an axis that begins anew where it ends."""
+    """Positions shift .. shift + extent - 1 of an axis that begins again where it ends."""
     return wrapped(torch.arange(shift, shift + extent, device=device), extent)
 
 

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Lay out the configs of bundles so that they can be read: what fits in a line stands in one.
 
-``python tools/format_configs.py`` writes every JSON file in ``bundles/*/configs`` anew; their content stays.
+``python tools/format_configs.py`` rewrites every JSON file in ``bundles/*/configs``; their content stays.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def config_files() -> list[Path]:
 
 
 def main() -> None:
-    """Write them anew."""
+    """Rewrite them."""
     for file in config_files():
         file.write_text(laid_out(json.loads(file.read_text(encoding="utf-8"))) + "\n", encoding="utf-8")
 

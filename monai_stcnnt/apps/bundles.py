@@ -53,7 +53,7 @@ def bundle_folder(name: str, bundle: str | Path | None = None) -> Path:
     beside = Path(str(files("monai_stcnnt"))).parent / "bundles" / name
     folder = Path(bundle) if bundle is not None else carried if carried.is_dir() else beside
     if not (folder / "configs" / "inference.json").is_file():
-        raise MissingFileError(f"{folder} is no bundle: it has no configs/inference.json.")
+        raise MissingFileError(f"{folder} is not a bundle: it has no configs/inference.json.")
     return folder
 
 

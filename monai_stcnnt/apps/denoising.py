@@ -108,7 +108,7 @@ class DenoiseOptions(RunOptions):
         """Check the options.
 
         Raises:
-            OptionError: if an option cannot be what it is.
+            OptionError: if an option has a value that it cannot have.
             OutputNotWritableError: if a report's name has another ending.
         """
         super().__post_init__()
@@ -202,7 +202,7 @@ def denoise(input: str | Path, output: str | Path, **options: Any) -> list[Path]
 
     Raises:
         FailedSeriesError: after all the work, where some of several series failed.
-        OptionError: if an option cannot be what it is.
+        OptionError: if an option has a value that it cannot have.
         StcnntError: one of its classes per cause: a missing or unreadable file, an image without voxels, with NaN or
             without contrast, a g-factor map that does not fit, weights that do not fit, a folder that cannot be
             written.

@@ -64,7 +64,7 @@ def as_text(summaries: Sequence[SeriesSummary]) -> str:
         A paragraph for each.
     """
     skipped = {summary.path: summary.skipped for summary in summaries if summary.skipped}
-    notes = [f"{path}: {number} files are no images and are skipped" for path, number in skipped.items()]
+    notes = [f"{path}: {number} files are not images and are skipped" for path, number in skipped.items()]
     return "\n".join([*(_paragraph(summary) for summary in summaries), *notes])
 
 

@@ -77,7 +77,7 @@ class SegmentOptions(RunOptions):
         """Check the options.
 
         Raises:
-            OptionError: if an option cannot be what it is.
+            OptionError: if an option has a value that it cannot have.
             OutputNotWritableError: if the name of a report or table has another ending.
         """
         super().__post_init__()
@@ -151,7 +151,7 @@ def segment(input: str | Path, output: str | Path, **options: Any) -> list[Segme
 
     Raises:
         FailedSeriesError: after all the work, where some of several series failed.
-        OptionError: if an option cannot be what it is.
+        OptionError: if an option has a value that it cannot have.
         StcnntError: one of its classes per cause: a missing or unreadable file, an image without voxels, with NaN or
             without contrast, weights that do not fit, an output that cannot be written.
     """

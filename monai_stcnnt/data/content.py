@@ -76,7 +76,7 @@ def refuse_foreign(
         values: ``(T, Z, Y, X)``.
         name: what to call the image in a message.
         file_dtype: how its file holds them.
-        option: what takes it all the same.
+        option: what takes it anyway.
 
     Raises:
         NotAnImageError: see :func:`check_mr_content`.
@@ -85,7 +85,7 @@ def refuse_foreign(
     if reason:
         raise NotAnImageError(
             f"{name} {reason}, so it is not an MR magnitude image. Give magnitudes or a complex image; {option} takes "
-            "it all the same."
+            "it anyway."
         )
 
 

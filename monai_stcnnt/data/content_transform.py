@@ -24,7 +24,7 @@ class CheckMRContentd(MapTransform):
     Args:
         keys: the images.
         force: take also what is no MR image.
-        allow_missing_keys: whether a missing key is no error.
+        allow_missing_keys: whether a missing key is accepted.
     """
 
     backend = [TransformBackends.TORCH, TransformBackends.NUMPY]  # noqa: RUF012 - as MONAI declares it

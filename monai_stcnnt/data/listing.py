@@ -136,7 +136,7 @@ def output_path(
         raise OutputNotWritableError(f"{file} is not below {root}, so its place below {out} is unknown.")
     for part in (suffix, extension or ""):
         if any(character in part for character in ("/", "\\", "\0")):
-            raise OutputNotWritableError(f"{part!r} is no part of a file name. Choose a suffix such as 'denoised'.")
+            raise OutputNotWritableError(f"{part!r} cannot be part of a file name. Choose a suffix such as 'denoised'.")
     relative = file.relative_to(root)
     stem, own_extension = _split_name(relative.name)
     ending = f"_{suffix.lstrip('_')}" if suffix.strip("_") else ""
@@ -164,7 +164,8 @@ def check_result_name(path: str | Path) -> None:
         return
     endings = ", ".join(ending for each in registry.FORMATS if each.is_written for ending in each.extensions)
     raise OutputNotWritableError(
-        f"{path} is no name for a result. Give a folder, also for DICOM, or a name that ends in one of {endings}."
+        f"{path} is not a valid name for a result. Give a folder, also for DICOM, or a name that ends in one of "
+        f"{endings}."
     )
 
 

@@ -81,7 +81,8 @@ class Watch:
         for file in self._states if files is None else map(Path, files):
             if self._state(file) != self._states[file]:
                 raise ChangedFileError(
-                    f"{file} was changed or removed while it was read. Let it be until the work is done, and rerun."
+                    f"{file} was changed or removed while it was read. Leave it alone until the work is done, "
+                    "and rerun."
                 )
 
     @staticmethod

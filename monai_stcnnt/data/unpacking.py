@@ -41,7 +41,7 @@ def check_packing(path: Path, voxels: int, itemsize: int, *, is_packed: bool) ->
     if needed > size * (_MOST_POSSIBLE if is_packed else 1):
         raise UnreadableFileError(
             f"{path} is too short for {voxels} voxels of {itemsize} bytes, which its header says. It is damaged or "
-            "incomplete; copy it anew."
+            "incomplete; copy it again."
         )
     if is_packed and voxels > _MOST_VOXELS and needed > size * _MOST_PACKED:
         raise _bomb(path, needed / size)

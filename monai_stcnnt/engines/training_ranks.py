@@ -25,7 +25,7 @@ def rank_device() -> torch.device:
     """Choose the device of this process: a GPU for each process of a machine, else the CPU.
 
     Returns:
-        ``cuda:N`` for the N-th process of a machine, counted anew where there are more processes than GPUs.
+        ``cuda:N`` for the N-th process of a machine, counted again where there are more processes than GPUs.
     """
     if not torch.cuda.is_available():
         return torch.device("cpu")

@@ -256,7 +256,7 @@ class RandBandLimitd(RandClipd):
         ratio_range: see :class:`RandBandLimit`.
         elliptic_prob: see :class:`RandBandLimit`.
         prob: see :class:`RandBandLimit`.
-        allow_missing_keys: whether a missing key is no error.
+        allow_missing_keys: whether a missing key is accepted.
     """
 
     def __init__(
@@ -278,7 +278,7 @@ class RandMatrixSized(RandClipd):
         size: see :class:`RandMatrixSize`.
         factor_range: see :class:`RandMatrixSize`.
         prob: see :class:`RandMatrixSize`.
-        allow_missing_keys: whether a missing key is no error.
+        allow_missing_keys: whether a missing key is accepted.
     """
 
     def __init__(
@@ -298,7 +298,7 @@ class RandFrameShuffled(RandClipd):
     Args:
         keys: the clips, all with as many frames.
         prob: see :class:`RandFrameShuffle`.
-        allow_missing_keys: whether a missing key is no error.
+        allow_missing_keys: whether a missing key is accepted.
     """
 
     def __init__(self, keys: KeysCollection, prob: float = 0.1, allow_missing_keys: bool = False) -> None:
@@ -313,7 +313,7 @@ class RandSimulatedClipd(RandClipd):
         reference_key: entry for the amplitude that the SNR refers to; it is replaced with the clip.
         kinds: see :class:`RandSimulatedClip`.
         prob: see :class:`RandSimulatedClip`.
-        allow_missing_keys: whether a missing key is no error.
+        allow_missing_keys: whether a missing key is accepted.
     """
 
     def __init__(

@@ -46,7 +46,7 @@ class RandClipd(MapTransform, RandomizableTransform):
     Args:
         keys: the clips, all of one size.
         transform: the array form; its call takes ``randomize``.
-        allow_missing_keys: whether a missing key is no error.
+        allow_missing_keys: whether a missing key is accepted.
     """
 
     def __init__(self, keys: KeysCollection, transform: Randomizable, allow_missing_keys: bool) -> None:
@@ -142,7 +142,7 @@ class RandFrameClipd(RandClipd):
         min_foreground: see :class:`RandFrameClip`.
         tries: see :class:`RandFrameClip`.
         still_prob: see :class:`RandFrameClip`.
-        allow_missing_keys: whether a missing key is no error.
+        allow_missing_keys: whether a missing key is accepted.
     """
 
     def __init__(
@@ -163,7 +163,7 @@ class ForegroundReferenced(MapTransform):
     Args:
         keys: the series (Z, C, T, H, W); one key.
         reference_key: where the number goes.
-        allow_missing_keys: whether a missing key is no error.
+        allow_missing_keys: whether a missing key is accepted.
     """
 
     def __init__(

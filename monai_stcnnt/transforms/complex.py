@@ -101,7 +101,7 @@ class MagnitudePhaseToComplexd(MapTransform):
         phase_key: the phase image, which is removed; without it the phase is zero.
         unit: see :class:`MagnitudePhaseToComplex`.
         channel_dim: see :class:`MagnitudePhaseToComplex`.
-        allow_missing_keys: whether a missing key is no error.
+        allow_missing_keys: whether a missing key is accepted.
 
     Raises:
         ValueError: when there is more than one key or the unit is unknown.

@@ -74,7 +74,7 @@ class KeepLargestPerFramed(MapTransform):
         keys: the masks.
         applied_labels: see :class:`KeepLargestPerFrame`.
         connectivity: see :class:`KeepLargestPerFrame`.
-        allow_missing_keys: whether a missing key is no error.
+        allow_missing_keys: whether a missing key is accepted.
     """
 
     backend = KeepLargestPerFrame.backend

@@ -141,7 +141,7 @@ class FileToFramesd(MapTransform, InvertibleTransform):
         layout: ``"BCTHW"`` or ``"BTCHW"``.
         source_key: key of the image that decides the frame axis for all keys, and whose sizes the others (g-factor
             maps, masks without a time axis) are expanded to; by default every image decides for itself.
-        allow_missing_keys: whether a missing key is no error.
+        allow_missing_keys: whether a missing key is accepted.
     """
 
     backend = FileToFrames.backend
@@ -226,7 +226,7 @@ class SwapFrameLayoutd(MapTransform, InvertibleTransform):
 
     Args:
         keys: keys of the items.
-        allow_missing_keys: whether a missing key is no error.
+        allow_missing_keys: whether a missing key is accepted.
     """
 
     backend = SwapFrameLayout.backend

@@ -81,7 +81,7 @@ class AppendGFactord(MapTransform):
         keys: images with C channels; they get one more.
         gmap_key: where the map is; ones where there is none.
         channel_dim: see :class:`AppendGFactor`.
-        allow_missing_keys: whether a missing key is no error.
+        allow_missing_keys: whether a missing key is accepted.
     """
 
     backend = AppendGFactor.backend
@@ -164,7 +164,7 @@ class ApplyGFactord(MapTransform, InvertibleTransform):
         gmap_key: where the map is; without a map nothing is done.
         operation: see :class:`ApplyGFactor`.
         channel_dim: see :class:`ApplyGFactor`.
-        allow_missing_keys: whether a missing key is no error.
+        allow_missing_keys: whether a missing key is accepted.
     """
 
     backend = ApplyGFactor.backend
@@ -236,7 +236,7 @@ class RandGFactorMapd(MapTransform, Randomizable):
         gmap_key: where the map goes.
         acceleration_range: see :class:`RandGFactorMap`.
         prob: see :class:`RandGFactorMap`.
-        allow_missing_keys: whether a missing key is no error.
+        allow_missing_keys: whether a missing key is accepted.
     """
 
     backend = RandGFactorMap.backend

@@ -50,7 +50,7 @@ class RandLabelledClipd(MapTransform, Randomizable):
         label_key: the labels among them.
         clip_size: (t, h, w).
         foreground_prob: probability that the clip holds a pixel of a structure, where there is one.
-        allow_missing_keys: whether a missing key is no error.
+        allow_missing_keys: whether a missing key is accepted.
 
     Shapes: (Z, C, T, H, W) to (C, t, h, w).
 

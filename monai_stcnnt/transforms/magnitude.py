@@ -68,7 +68,7 @@ class NormalizeMagnituded(MapTransform):
     Args:
         keys: the images.
         percentile: see :class:`NormalizeMagnitude`.
-        allow_missing_keys: whether a missing key is no error.
+        allow_missing_keys: whether a missing key is accepted.
     """
 
     backend = NormalizeMagnitude.backend

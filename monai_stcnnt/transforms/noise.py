@@ -98,7 +98,7 @@ class RandSmoothPhased(RandClipd):
         ramp: see :class:`RandSmoothPhase`.
         drift: see :class:`RandSmoothPhase`.
         prob: see :class:`RandSmoothPhase`.
-        allow_missing_keys: whether a missing key is no error.
+        allow_missing_keys: whether a missing key is accepted.
     """
 
     backend = RandSmoothPhase.backend
@@ -204,7 +204,7 @@ class RandMRNoise(Randomizable, Transform):
             reference: amplitude that the SNR refers to, in the units of ``img``: the foreground mean of the whole
                 series for a crop of it, which may be nearly empty. Default: the foreground mean of the clip.
             gmap: g-factor map that broadcasts to ``(1, T, H, W)``, instead of a random one.
-            randomize: whether to draw anew; otherwise the last draw is applied again.
+            randomize: whether to draw new values; otherwise the last ones are applied again.
 
         Returns:
             Noisy clip, clean clip, both ``(C, T, H, W)`` with two channels (complex mode) or one (magnitude mode), and
@@ -268,7 +268,7 @@ class RandMRNoised(MapTransform, Randomizable):
         coloring_prob: see :class:`RandMRNoise`.
         filter_signal_prob: see :class:`RandMRNoise`.
         clean_prob: see :class:`RandMRNoise`.
-        allow_missing_keys: whether a missing key is no error.
+        allow_missing_keys: whether a missing key is accepted.
 
     Raises:
         ValueError: when there is more than one key.

@@ -192,7 +192,7 @@ class EstimateNoiseModeld(MapTransform):
         spectrum: see there.
         matrix: see there.
         gmap_key: where a g-factor map may be.
-        allow_missing_keys: whether a missing key is no error.
+        allow_missing_keys: whether a missing key is accepted.
     """
 
     backend = EstimateNoiseModel.backend
@@ -361,7 +361,7 @@ class ToAcquiredMatrixd(_AroundDenoiserd):
         keys: the images.
         gmap_key: the g-factor map, which is brought to the acquired matrix; where there is none, that of the model is
             put there.
-        allow_missing_keys: whether a missing key is no error.
+        allow_missing_keys: whether a missing key is accepted.
     """
 
     _transform_class = ToAcquiredMatrix
@@ -389,7 +389,7 @@ class WhitenNoised(_AroundDenoiserd):
     Args:
         keys: the images.
         gmap_key: not looked at.
-        allow_missing_keys: whether a missing key is no error.
+        allow_missing_keys: whether a missing key is accepted.
     """
 
     _transform_class = WhitenNoise

@@ -189,7 +189,7 @@ class ToSNRUnitsd(_ScaleBySigmad):
         keys: the images.
         sigma: the noise level of all of them; default: the entry ``sigma_key`` of the dictionary, else of the metadata.
         sigma_key: name of that entry.
-        allow_missing_keys: whether a missing key is no error.
+        allow_missing_keys: whether a missing key is accepted.
         strength: see :class:`ToSNRUnits`.
     """
 
@@ -203,7 +203,7 @@ class FromSNRUnitsd(_ScaleBySigmad):
         keys: the images.
         sigma: the noise level of all of them; default: the entry ``sigma_key`` of the dictionary, else of the metadata.
         sigma_key: name of that entry.
-        allow_missing_keys: whether a missing key is no error.
+        allow_missing_keys: whether a missing key is accepted.
         strength: see :class:`ToSNRUnits`.
     """
 
@@ -266,7 +266,7 @@ class EstimateNoiseLeveld(MapTransform):
         sigma_key: name of the entry, in the dictionary and in the metadata.
         gmap_key: where a g-factor map may be; None for images whose map does not describe their noise.
         channel_dim: see :class:`EstimateNoiseLevel`.
-        allow_missing_keys: whether a missing key is no error.
+        allow_missing_keys: whether a missing key is accepted.
     """
 
     backend = EstimateNoiseLevel.backend

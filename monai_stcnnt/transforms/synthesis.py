@@ -116,7 +116,7 @@ class RandImageFromLabelsd(MapTransform, RandomizableTransform):
         texture: see :func:`image_from_labels`.
         axis: see :func:`image_from_labels`.
         background_prob: probability that the background is filled with shapes.
-        allow_missing_keys: whether a missing key is no error.
+        allow_missing_keys: whether a missing key is accepted.
 
     Raises:
         ValueError: when there is more than one key.
@@ -224,7 +224,7 @@ class RandFrameWarpd(MapTransform, Randomizable):
         displacement: see there.
         motion: see there.
         flip_prob: probability of a mirror image, along each of H and W.
-        allow_missing_keys: whether a missing key is no error.
+        allow_missing_keys: whether a missing key is accepted.
 
     Raises:
         LayoutError: in the call, for a clip without four axes.

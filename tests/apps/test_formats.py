@@ -43,7 +43,7 @@ class Toy(Format):
         shape = json.loads(path.read_text(encoding="utf-8"))
         values = np.fromfile(path.with_suffix(".values"), np.float32)
         if values.size != np.prod(shape):
-            raise UnreadableFileError(f"{path} has {values.size} values, not those of {shape}. Copy it anew.")
+            raise UnreadableFileError(f"{path} has {values.size} values, not those of {shape}. Copy it again.")
         metadata = {"source": str(path), "file_format": self.name, "file_ndim": 4}
         return SeriesRecord(values.reshape(shape), np.eye(4), regular_frame_times(shape[1], 40.0), metadata)
 

@@ -231,7 +231,7 @@ def test_what_is_no_name_of_a_result_is_said_before_the_work(
     scan = write_nifti(tmp_path / "scan.nii")
     monkeypatch.setattr(Denoiser, "run", lambda *_: pytest.fail("the work has started"))
     for work in (denoise, segment):
-        with pytest.raises(OutputNotWritableError, match=r"is no name for a result.*\.nii\.gz"):
+        with pytest.raises(OutputNotWritableError, match=r"is not a valid name for a result.*\.nii\.gz"):
             work(scan, tmp_path / name, progress=False)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["scan.nii"]
     (tmp_path / "study.2.dcm").mkdir()

@@ -90,7 +90,7 @@ def check_half_precision(net: nn.Module, x: torch.Tensor) -> None:
 def outcome(build: Callable[[], nn.Module], x: torch.Tensor) -> tuple[dict[str, torch.Size], list[torch.Tensor] | None]:
     """Build a network from a fixed seed and run it in training mode: its parameters' shapes and its outputs.
 
-    Parameters that start at zero or one are drawn anew, so that none hides an effect. Outputs are None where the input
+    Parameters that start at zero or one are drawn again, so that none hides an effect. Outputs are None where the input
     does not fit the network.
     """
     torch.manual_seed(0)

@@ -74,7 +74,7 @@ class RunResult:
 
     @property
     def refused(self) -> tuple[SeriesRow, ...]:
-        """Series that are no images to work on, such as a phase without its magnitude."""
+        """Series that cannot be worked on, such as a phase without its magnitude."""
         return tuple(row for row in self.rows if row.status == "refused")
 
     @property

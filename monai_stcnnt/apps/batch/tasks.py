@@ -154,7 +154,7 @@ class RunOptions(ABC):
         """Make paths of texts, and check what can be checked before any file is looked at.
 
         Raises:
-            OptionError: if an option cannot be what it is.
+            OptionError: if an option has a value that it cannot have.
         """
         for one in dataclasses.fields(self):
             value = getattr(self, one.name)
@@ -166,7 +166,7 @@ class RunOptions(ABC):
             )
         check_result_name(self.output)
         if self.workers < 0 or (self.workers and self.scheduler):
-            raise OptionError("workers is a positive number, and not given together with a scheduler.")
+            raise OptionError("Give a positive number of workers, or a scheduler, not both.")
 
     @cached_property
     def is_file(self) -> bool:
@@ -257,7 +257,7 @@ def list_tasks(options: RunOptions, manifest: Mapping[str, SeriesRow]) -> list[S
     if not tasks:
         raise NotAnImageError(
             f"{options.input} holds nothing but results of this package. Give the originals; --force (force=True) "
-            "takes results all the same."
+            "takes results anyway."
         )
     tasks = _without_collisions(tasks)
     _check_apart(tasks, options)

@@ -48,7 +48,7 @@ def read_itk(path: str | Path) -> SeriesRecord:
         values = sitk.GetArrayFromImage(image)
     except (RuntimeError, ValueError, MemoryError) as error:
         raise UnreadableFileError(
-            f"{path} cannot be read by SimpleITK. It is damaged or incomplete; copy it anew."
+            f"{path} cannot be read by SimpleITK. It is damaged or incomplete; copy it again."
         ) from error
     ndim, frames = image.GetDimension(), _sequence_of(image)
     if (image.GetNumberOfComponentsPerPixel() != 1 and not frames) or not 2 <= ndim <= 4:

@@ -237,7 +237,7 @@ def _check_size(file: NiftiFile, size: int) -> None:
         surplus = size - file.image.dataobj.offset - math.prod(shape) * dtype.itemsize  # type: ignore[attr-defined]
         raise UnreadableFileError(
             f"{file.path} holds at least {surplus} bytes more than the shape {shape} of {dtype} takes. Its header is "
-            "damaged; copy it anew."
+            "damaged; copy it again."
         )
 
 

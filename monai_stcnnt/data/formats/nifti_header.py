@@ -241,7 +241,7 @@ def unreadable_nifti(path: Path, error: BaseException) -> UnreadableFileError:
         The error to raise.
     """
     reason = str(error) or type(error).__name__
-    return UnreadableFileError(f"{path} cannot be read: {reason}. It is damaged or incomplete; copy it anew.")
+    return UnreadableFileError(f"{path} cannot be read: {reason}. It is damaged or incomplete; copy it again.")
 
 
 def _check_header(path: Path, image: nib.Nifti1Pair) -> None:

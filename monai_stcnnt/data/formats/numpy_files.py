@@ -114,7 +114,7 @@ def _load(path: Path) -> np.ndarray:
         values = np.load(path, allow_pickle=False)
     except (OSError, EOFError, ValueError, TypeError, MemoryError, OverflowError, SyntaxError) as error:
         raise UnreadableFileError(
-            f"{path} cannot be read as NumPy array ({type(error).__name__}). Save it anew."
+            f"{path} cannot be read as NumPy array ({type(error).__name__}). Save it again."
         ) from error
     if not isinstance(values, np.ndarray) or values.dtype.kind not in "biufc" or not 2 <= values.ndim <= 4:
         found = f"{values.shape} of {values.dtype}" if isinstance(values, np.ndarray) else type(values).__name__

@@ -107,7 +107,7 @@ def alone_refused(part: ImagePart) -> str:
         return ""
     if part.component not in _OTHER_HALF:
         why = f" ({part.reason})" if part.reason else ""
-        return f"this is no magnitude{why}, and is left as it is."
+        return f"this is not a magnitude{why}, and is left as it is."
     article = "an" if part.component == "imaginary" else "a"
     return (
         f"{article} {part.component} image alone cannot be worked on. Ask for it together with "

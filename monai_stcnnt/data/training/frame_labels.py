@@ -125,7 +125,7 @@ class LoadFrameLabelsd(MapTransform):
         num_classes: classes with the background.
         frames_key: entry that names the labelled frames; may be absent or None.
         values_key: entry that maps values to classes; may be absent or None.
-        allow_missing_keys: whether a missing key is no error.
+        allow_missing_keys: whether a missing key is accepted.
 
     Result: MetaTensor ``(1, X, Y[, Z[, T]])`` with the metadata of the image, float32 (as MONAI's spatial transforms
         have it), :data:`UNLABELLED` where there is no mask. The two entries are taken out.

@@ -150,7 +150,7 @@ def mnms_datalist(root: str | Path, table: str | Path | None = None) -> list[Ite
     Raises:
         MissingFileError: if the folder, the table, a patient's row or a patient's mask is missing.
         EmptyImageError: if there is no patient.
-        UnreadableFileError: if the table lacks a column, or a frame in it is no number.
+        UnreadableFileError: if the table lacks a column, or a frame in it is not a number.
     """
     folder = check_exists(root)
     images = _find(folder, "_sa")
@@ -237,7 +237,7 @@ def _listed(path: Path, section: str) -> list[Item]:
         rows = load_decathlon_datalist(str(path), is_segmentation=True, data_list_key=section, base_dir=path.parent)
     except (ValueError, KeyError, TypeError) as error:
         raise UnreadableFileError(
-            f"{path} is no list of images with masks under {section!r}: {error}. "
+            f"{path} is not a list of images with masks under {section!r}: {error}. "
             'It looks like {"training": [{"image": "a.nii.gz", "label": "a_gt.nii.gz", "frames": [0, 8]}]}.'
         ) from error
     items = []

@@ -126,5 +126,5 @@ def build_act(act: str | tuple[str, dict[str, Any]]) -> nn.Module:
         return get_act_layer(act)
     except ValueError as error:
         raise NetworkConfigError(
-            f"act={act!r} is no activation that MONAI knows, such as prelu, gelu or relu."
+            f"act={act!r} is not an activation that MONAI knows, such as prelu, gelu or relu."
         ) from error

@@ -75,7 +75,7 @@ class BidsItem:
         phase = read_series(root / self.phase)
         if phase.array.shape != magnitude.array.shape or magnitude.kind == "complex":
             raise SeriesMismatchError(
-                f"{self.path} and {self.phase} differ in size: they are no two parts of one image."
+                f"{self.path} and {self.phase} differ in size: they are not the two parts of one image."
             )
         array = join_parts(magnitude.array, phase.array, radians_of(phase))
         return SeriesRecord(array, magnitude.affine, magnitude.frame_times, {**magnitude.metadata, "kind": "complex"})

@@ -91,7 +91,7 @@ def read_rules(path: str | Path) -> tuple[Rule, ...]:
     try:
         found = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:
-        raise UnreadableFileError(f"{file} is no YAML file: {type(error).__name__}.") from error
+        raise UnreadableFileError(f"{file} is not a YAML file: {type(error).__name__}.") from error
     listed = found.get("rules") if isinstance(found, dict) and set(found) == {"rules"} else None
     if not isinstance(listed, list) or not listed:
         raise OptionError(f"{file} needs one list 'rules' at its top, with an entry for each rule.")
@@ -108,7 +108,7 @@ def _rule(entry: Any, where: str) -> Rule:  # noqa: ANN401 - what YAML holds
         raise OptionError(f"{where}: 'match' and 'options' hold names and values.")
     wrong = [name for name in match if not isinstance(name, str) or tag_for_keyword(name) is None]
     if wrong:
-        raise OptionError(f"{where}: {wrong[0]!r} is no DICOM keyword. Write for example SeriesDescription.")
+        raise OptionError(f"{where}: {wrong[0]!r} is not a DICOM keyword. Write for example SeriesDescription.")
     unknown = sorted(set(options) - _OPTIONS[action])
     if unknown:
         raise OptionError(f"{where}: {action} has no option {unknown[0]!r}, but {sorted(_OPTIONS[action])}.")

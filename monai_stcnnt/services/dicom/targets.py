@@ -142,5 +142,5 @@ def target_from(text: str, own_title: str = "STCNNT") -> Target:
     host, _, rest = text.partition(":") if not text.startswith("[") else text[1:].partition("]:")
     port, _, title = rest.partition(":")
     if not (host and port.isdigit() and 0 < int(port) < 65536 and 0 < len(title.strip()) <= 16):
-        raise OptionError(f"{text!r} is no target. Write host:port:TITLE, or the address of a DICOMweb service.")
+        raise OptionError(f"{text!r} is not a target. Write host:port:TITLE, or the address of a DICOMweb service.")
     return DicomTarget(host, int(port), title, own_title)

@@ -159,7 +159,7 @@ def _read_array(read: Read, limits: Limits) -> bytes:
     head = _all(read(6), 6)
     data_type, _, axes = struct.unpack("<HHH", head)
     if data_type not in PIXEL_TYPES or not 0 < axes <= _ARRAY_AXES:
-        raise ProtocolError(f"An array of type {data_type} with {axes} axes is none of the standard.")
+        raise ProtocolError(f"An array of type {data_type} with {axes} axes is not in the standard.")
     sizes = _all(read(8 * axes), 8 * axes)
     count = math.prod(struct.unpack(f"<{axes}Q", sizes)) * np.dtype(PIXEL_TYPES[data_type]).itemsize
     return head + sizes + _take(read, count, limits.message, "An array")
@@ -182,7 +182,7 @@ def _read_image(read: Read, limits: Limits) -> Message:
     head = _all(read(kind.itemsize), kind.itemsize)
     header = np.frombuffer(head, kind)[0]
     if int(header["data_type"]) not in PIXEL_TYPES:
-        raise ProtocolError(f"An image of type {int(header['data_type'])} is none of the standard (1 to 8).")
+        raise ProtocolError(f"An image of type {int(header['data_type'])} is not in the standard (1 to 8).")
     item = np.dtype(PIXEL_TYPES[int(header["data_type"])]).itemsize
     count = math.prod(int(n) for n in header["matrix_size"]) * int(header["channels"]) * item
     if count > limits.message:

@@ -87,7 +87,7 @@ def options_from_text(text: str, options: StreamOptions) -> StreamOptions:
         mode, context = str(asked.get("mode", options.mode)), int(asked.get("context", options.context))
         return StreamOptions(denoiser, mode, context)
     except (TypeError, ValueError) as error:
-        raise ProtocolError(f"The client's parameters are none: {error}.") from error
+        raise ProtocolError(f"The client's parameters are not valid: {error}.") from error
 
 
 def _is_true(value: object) -> bool:

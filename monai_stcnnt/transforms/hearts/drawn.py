@@ -74,7 +74,7 @@ class LabelSetsd(MapTransform):
             :func:`monai_stcnnt.data.read_drawn_structures`. Without it everything was drawn.
         empty_is_outside: whether slices in which an expert drew nothing, in a frame where others were drawn, count as
             beyond base or apex; else nothing is known about them.
-        allow_missing_keys: whether a missing key is no error.
+        allow_missing_keys: whether a missing key is accepted.
 
     Result: sets (Z, 1, T, H, W), uint8, and the entries ``spacing``, the size of a pixel (H, W) in mm, and ``places``,
         see :class:`~monai_stcnnt.transforms.hearts.clip.HeartPlaces`.

@@ -178,7 +178,7 @@ class HeartMasksd(MapTransform):
         evidence_key: entry that holds afterwards what was known beside the masks: ``slices``, for every slice whether
             it is contoured (1 or 0) and how sure that is (Z, 2), and ``view_areas``, see
             :data:`monai_stcnnt.mri.hearts.VIEW_AREAS`, or None.
-        allow_missing_keys: whether a missing key is no error.
+        allow_missing_keys: whether a missing key is accepted.
 
     Result: masks (Z, 1, T, H, W), uint8, with the metadata of the prediction.
     """

@@ -140,8 +140,8 @@ def test_a_folder_that_did_not_change_is_not_read_again(tmp_path: Path, monkeypa
 
 def test_errors_show_no_folder_above_and_no_foreign_text() -> None:
     root = Path("/archive/hospital")
-    ours = UnreadableFileError(f"{root}/a/scan.nii is damaged.\nCopy it anew.")
-    assert error_text(ours, root) == "UnreadableFileError: a/scan.nii is damaged. Copy it anew."
+    ours = UnreadableFileError(f"{root}/a/scan.nii is damaged.\nCopy it again.")
+    assert error_text(ours, root) == "UnreadableFileError: a/scan.nii is damaged. Copy it again."
     try:
         try:
             raise ValueError("PatientName is Secret^Name")

@@ -145,7 +145,7 @@ def frames_of(header: Header, path: Path, alike: Alike | None = None) -> list[Di
     except StcnntError:
         raise
     except DECODE_FAILURES as error:
-        raise UnreadableFileError(f"{path} has a damaged header: {type(error).__name__}. Copy it anew.") from None
+        raise UnreadableFileError(f"{path} has a damaged header: {type(error).__name__}. Copy it again.") from None
     finally:
         header.asked = None
     if not frames:
@@ -190,7 +190,7 @@ def _frames(header: Header, path: Path, alike: Alike | None) -> Iterator[DicomFr
         yield _frame(header, [header], path, 0, constant)
         return
     if len(per_frame) != int(value_of(header, "NumberOfFrames") or 0):
-        raise UnreadableFileError(f"{path} describes {len(per_frame)} frames, but says that it has another number.")
+        raise UnreadableFileError(f"{path} describes {len(per_frame)} frames, but its header gives another number.")
     shared = list(value_of(header, "SharedFunctionalGroupsSequence") or [])[:1]
     common = [item for group in shared for item in _items(group)]
     for number, groups in enumerate(per_frame):
@@ -231,7 +231,7 @@ def _constant(header: Header, places: Sequence[Header], path: Path, number: int)
     thickness = number_in(places, "SliceThickness")
     for name in ("SpacingBetweenSlices", "SliceThickness"):
         if not math.isfinite(number_in(places, name, 0.0)):
-            raise GeometryError(f"{path} has the {name} {number_in(places, name)}, which is no length.")
+            raise GeometryError(f"{path} has the {name} {number_in(places, name)}, which is not a length.")
     nominal = next((v for v in (between, thickness) if math.isfinite(v) and v > 0), 1.0)
     slope, intercept = number_in(places, "RescaleSlope", 1.0), number_in(places, "RescaleIntercept", 0.0)
     if not (math.isfinite(slope) and slope != 0 and math.isfinite(intercept)):

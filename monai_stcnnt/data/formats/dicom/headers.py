@@ -160,7 +160,7 @@ def read_header(path: Path, start: bytes | None = None, **options: Any) -> Datas
         raise
     except DECODE_FAILURES as error:
         raise UnreadableFileError(
-            f"{path} cannot be read as DICOM: {type(error).__name__}. It is damaged; copy it anew."
+            f"{path} cannot be read as DICOM: {type(error).__name__}. It is damaged; copy it again."
         ) from None  # the cause quotes values
 
 

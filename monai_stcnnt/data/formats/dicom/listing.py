@@ -118,7 +118,7 @@ def _frames_of_file(path: Path) -> list[DicomFrame]:
     header = Header(read_header(path))
     kind = _other_kind(header, path)
     if kind:
-        raise NotAnImageError(f"{path} is no MR image, but {kind}. Give an MR image.")
+        raise NotAnImageError(f"{path} is not an MR image but {kind}. Give an MR image.")
     return frames_of(header, path)
 
 
@@ -128,7 +128,7 @@ def _look_into(file: Path, found: _Found) -> None:
     if not has_dicom_start(start):
         if _was_dicom(file):
             found.damaged[file] = UnreadableFileError(
-                f"{file} is damaged at its beginning, or incomplete; copy it anew."
+                f"{file} is damaged at its beginning, or incomplete; copy it again."
             )
         else:
             found.skipped += 1
@@ -147,11 +147,11 @@ def _look_into(file: Path, found: _Found) -> None:
     try:
         if not has_pixels(header):
             raise UnreadableFileError(
-                f"{file} should be an image, but has no rows and columns. It is incomplete; copy it anew."
+                f"{file} should be an image, but has no rows and columns. It is incomplete; copy it again."
             )
         frames = frames_of(header, file, found.alike)
         if file.stat().st_size < frames[0].least_bytes:
-            raise UnreadableFileError(f"{file} ends before its pixels do. It is incomplete; copy it anew.")
+            raise UnreadableFileError(f"{file} ends before its pixels do. It is incomplete; copy it again.")
     except StcnntError as error:
         if not uid and isinstance(error, UnreadableFileError):
             found.damaged[file] = error
@@ -168,7 +168,7 @@ def _look_into(file: Path, found: _Found) -> None:
 def _settle(path: Path, found: _Found) -> None:
     """Let damaged files refuse the series beside them, and see that something is left."""
     if found.skipped:
-        logger.info("%s: %d files are no images and are skipped", path, found.skipped)
+        logger.info("%s: %d files are not images and are skipped", path, found.skipped)
     for file, error in found.damaged.items():
         beside = [uid for uid, folders in found.folders.items() if file.parent in folders]
         for uid in beside or list(found.frames):
@@ -177,7 +177,7 @@ def _settle(path: Path, found: _Found) -> None:
         for refusal in (*found.errors.values(), *found.damaged.values()):
             raise refusal
         if found.other_kind:
-            raise NotAnImageError(f"{path} holds no image, but {found.other_kind}. Give a folder of images.")
+            raise NotAnImageError(f"{path} holds no image but {found.other_kind}. Give a folder of images.")
         raise EmptyImageError(f"{path} holds no DICOM image. Check the folder.")
 
 
@@ -203,7 +203,7 @@ def _other_kind(header: Header, file: Path) -> str:
             stated = value_of(header.dataset.file_meta, "MediaStorageSOPClassUID") or value_of(header, "SOPClassUID")
             name, is_private = _class_of(str(stated or ""))
     except DECODE_FAILURES as error:
-        raise UnreadableFileError(f"{file} has a damaged header: {type(error).__name__}. Copy it anew.") from None
+        raise UnreadableFileError(f"{file} has a damaged header: {type(error).__name__}. Copy it again.") from None
     return "of a vendor's own kind" if is_private and not has_pixels(header) else name
 
 

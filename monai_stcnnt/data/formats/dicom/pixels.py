@@ -137,7 +137,7 @@ class DicomPixels:
             raise
         except DECODE_FAILURES as error:
             raise UnreadableFileError(
-                f"{self.file} cannot be decoded: {type(error).__name__}{stored}. It is damaged; copy it anew."
+                f"{self.file} cannot be decoded: {type(error).__name__}{stored}. It is damaged; copy it again."
             ) from None
 
     def _check_length(self, length: int, itemsize: int) -> None:
@@ -147,7 +147,7 @@ class DicomPixels:
         if not 0 <= surplus < max(columns * itemsize, 2) and not self._is_padding(length, surplus):
             raise UnreadableFileError(
                 f"{self.file} holds {length} bytes of pixels, not those of {frames} x {rows} x {columns}, the frames, "
-                "rows and columns that its header says. It is damaged; copy it anew."
+                "rows and columns that its header says. It is damaged; copy it again."
             )
 
     def _is_padding(self, length: int, surplus: int) -> bool:
@@ -178,6 +178,6 @@ def plane_of(pixels: DicomPixels, frame: DicomFrame) -> np.ndarray:
         plane = plane[row_start : row_start + rows, column_start : column_start + columns]
     if plane.shape != frame.shape:
         raise UnreadableFileError(
-            f"{frame.path} has fewer pixels than its header says. It is incomplete; copy it anew."
+            f"{frame.path} has fewer pixels than its header says. It is incomplete; copy it again."
         )
     return plane

@@ -53,7 +53,7 @@ def sort_frames(frames: Sequence[DicomFrame], name: str) -> SortedFrames:
     Slices are told apart by their position along the normal. Frames in one place are ordered by the first of these
     that tells them all apart: trigger time, temporal offset, acquisition time, temporal position, content time, the
     dimensions that an enhanced file declares, instance number. Where times contradict each other (a trigger time may
-    start anew with every heart beat), the first that agrees with the temporal position counts, or with the dimensions
+    start again with every heart beat), the first that agrees with the temporal position counts, or with the dimensions
     or the instance number where that is not told, or else these themselves.
 
     Args:

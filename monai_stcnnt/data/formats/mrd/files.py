@@ -167,7 +167,7 @@ def _series_of(path: Path) -> tuple[list[MrdImage], list[ImageGroup]]:
     except (OSError, RuntimeError, KeyError, TypeError, ValueError) as error:
         if isinstance(error, StcnntError):
             raise
-        raise UnreadableFileError(f"{path} cannot be read as MRD ({type(error).__name__}). Copy it anew.") from error
+        raise UnreadableFileError(f"{path} cannot be read as MRD ({type(error).__name__}). Copy it again.") from error
     if not groups and is_raw:
         raise NotAnImageError(f"{path} holds raw data without images. Reconstruct it first.")
     if not groups:

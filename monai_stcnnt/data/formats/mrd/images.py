@@ -267,7 +267,7 @@ def _affine(images: Sequence[MrdImage], group: ImageGroup) -> np.ndarray:
     first = images[group.planes[0][0]]
     header, (_, depth, rows, columns) = first.header, first.pixels.shape
     if not all(np.isfinite(header[name]).all() for name in ("field_of_view", "position")):
-        raise GeometryError("The MRD headers have a position or field of view that is no number.")
+        raise GeometryError("The MRD headers have a position or field of view that is not a number.")
     extent = np.asarray(header["field_of_view"], float) / (columns, rows, depth)
     axes = np.array([header["read_dir"], header["phase_dir"], header["slice_dir"]], float) * extent[:, None]
     if len(group.planes[0]) > 1:
