@@ -265,9 +265,9 @@ class Denoiser(SeriesEngine):
         self.options = options
         if options.compile:
             _check_compiler(options.device)
+        entries = {**options.bundle_entries(), "datalist": [], "output_dir": str(options.folder / UNFINISHED)}
         folder, recipe = bundle_folder(BUNDLE, options.bundle), options.recipe
         provenance = bundle_provenance(options.suffix, folder, recipe.options, recipe.bundle)
-        entries = {**options.bundle_entries(), "datalist": [], "output_dir": str(options.folder / UNFINISHED)}
         with bundle_work():
             workflow = open_inference(folder, **entries)
             self.engine: StreamedDenoiser = workflow.parser.get_parsed_content("streamed")

@@ -138,7 +138,7 @@ def estimate_noise_model(image: Tensor, known: KnownNoise | None = None, is_volu
         origins["level"] = Origin("told") if told else Origin("floor", 0.5)
         air = air if not told or _fits(air, level) else _Air()
     else:
-        field, air = _field_and_air(image, known, NoiseModel(level, "complex", spectrum), air, is_volume)
+        field, air = _field_and_air(image, known, spectrum, air, is_volume)
         level, noise_map, found = _decide(field, known, simple, air.level, spectrum)
         origins |= found
     kind: NoiseKind = "complex" if image.shape[1] == 2 else "chi" if air.num_coils > 1 else "rician"
@@ -204,14 +204,14 @@ def _fits(air: _Air, level: float) -> bool:
 
 
 def _field_and_air(
-    image: Tensor, known: KnownNoise, model: NoiseModel, air: _Air, is_volume: bool
+    image: Tensor, known: KnownNoise, spectrum: Spectra, air: _Air, is_volume: bool
 ) -> tuple[NoiseField | None, _Air]:
     """Noise levels over the image, and air as far as they leave it as an explanation."""
     if image.shape[1] == 2:
-        return _field(image, known, model, is_volume), air
+        return _field(image, known, NoiseModel(1.0, "complex", spectrum), is_volume), air
     for one in (air, _Air()):
         kind: NoiseKind = "chi" if one.num_coils > 1 else "rician"
-        field = _field(image, known, replace(model, kind=kind, num_coils=one.num_coils), is_volume)
+        field = _field(image, known, NoiseModel(1.0, kind, spectrum, one.num_coils), is_volume)
         if field is None or not one.level or _fits(one, field.level):
             return field, one
         if one.num_coils == 1:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -93,8 +94,7 @@ def estimate_noise_field(
     image = image[:, :, : image.shape[2] // step * step : step] if step > 1 and image.shape[2] // step > 3 else image
     depth = max(1, round(image.shape[2] / 10)) if is_volume else image.shape[2]
     over_frames = image.shape[2] >= 3 and _frames_differ(image)
-    weights = [axis.weights().numpy().astype(np.float64) for axis in spectra]
-    powers = [(np.square(w), _twice(np.square(w))) for w in weights]
+    powers = [_powers(axis) for axis in spectra]
     details = [_detail(image, n, over_frames).abs() for n in (1, 2)]
     gains = [_gains(spectra, powers, n) for n in (1, 2)]
     power = image.square().sum(1, keepdim=True)
@@ -239,9 +239,11 @@ def _detail(image: Tensor, distance: int, over_frames: bool) -> Tensor:
     return torch.nn.functional.pad(image, pads, mode="replicate")
 
 
-def _twice(power: np.ndarray) -> np.ndarray:
-    """Power of noise along an axis convolved with itself: the spectrum of the square of its correlation."""
-    return np.roll(np.fft.ifft(np.square(np.abs(np.fft.fft(power)))).real, len(power) // 2)
+@lru_cache(maxsize=16)
+def _powers(axis: AxisSpectrum) -> tuple[np.ndarray, np.ndarray]:
+    """Power of noise along an axis; and that convolved with itself, the spectrum of the square of its correlation."""
+    power = np.square(axis.weights().numpy().astype(np.float64))
+    return power, np.roll(np.fft.ifft(np.square(np.abs(np.fft.fft(power)))).real, len(power) // 2)
 
 
 def _gains(

@@ -41,6 +41,15 @@ _BAR_LABELS = 0.72
 _MARGIN = 0.15
 _TIME_LABEL = 0.28
 
+# Pixels of an animated picture.
+_PANEL = 300  # height of a panel, at least the image's own up to twice that
+_PANEL_GAP = 6
+_PANEL_HEADING = 26
+_STEP = 100  # milliseconds, where the file does not tell
+_SHORTEST, _LONGEST = 20, 500
+_MOST_PICTURES = 120
+_NAMES = ("before", "after", "residual")
+
 
 @dataclass(frozen=True, eq=False)
 class Panel:
@@ -199,15 +208,6 @@ def _draw_bar(axes: Axes, reach: float, unit: str) -> None:
     axes.spines[:].set_visible(False)
 
 
-_HEIGHT = 300  # pixels of a panel, at least the image's own up to twice that
-_GAP = 6
-_HEADING = 26
-_STEP = 100  # milliseconds, where the file does not tell
-_SHORTEST, _LONGEST = 20, 500
-_MOST = 120
-_NAMES = ("before", "after", "residual")
-
-
 def gif_report(review: Review, path: Path) -> Path:
     """Write an animated picture of before, after and residual, side by side.
 
@@ -243,7 +243,7 @@ def gif_frames(review: Review) -> np.ndarray:
         of the slices of the only frame; at most 120.
     """
     times, slices = review.residual.shape[:2]
-    pick = np.s_[:_MOST, review.middle] if times > 1 else np.s_[0, :: -(-slices // _MOST)]
+    pick = np.s_[:_MOST_PICTURES, review.middle] if times > 1 else np.s_[0, :: -(-slices // _MOST_PICTURES)]
     shown = (review.before.magnitude, review.after.magnitude, review.residual)
     first, second, residual = (review.view.apply(values[pick]) for values in shown)
     low, high = display_window(second)
@@ -255,12 +255,12 @@ def gif_frames(review: Review) -> np.ndarray:
 def _picture(panels: np.ndarray, aspect: float) -> Image.Image:
     """One frame: three panels side by side, each under its name."""
     rows, columns = panels.shape[1:]
-    high = min(max(_HEIGHT, rows), 2 * _HEIGHT)
+    high = min(max(_PANEL, rows), 2 * _PANEL)
     wide = max(1, round(high * columns / (rows * aspect)))
-    sheet = Image.new("L", (3 * wide + 2 * _GAP, high + _HEADING), 255)
+    sheet = Image.new("L", (3 * wide + 2 * _PANEL_GAP, high + _PANEL_HEADING), 255)
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=16)
     for n, (panel, name) in enumerate(zip(panels, _NAMES, strict=True)):
-        left = n * (wide + _GAP)
-        sheet.paste(Image.fromarray(panel).resize((wide, high), Image.Resampling.BICUBIC), (left, _HEADING))
-        pen.text((left + wide / 2, _HEADING / 2), name, fill=40, font=font, anchor="mm")
+        left = n * (wide + _PANEL_GAP)
+        sheet.paste(Image.fromarray(panel).resize((wide, high), Image.Resampling.BICUBIC), (left, _PANEL_HEADING))
+        pen.text((left + wide / 2, _PANEL_HEADING / 2), name, fill=40, font=font, anchor="mm")
     return sheet

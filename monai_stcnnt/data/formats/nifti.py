@@ -40,6 +40,7 @@ from monai_stcnnt.data.formats.nifti_header import (
     values_file,
 )
 from monai_stcnnt.data.formats.nifti_writer import NiftiSink, write_nifti
+from monai_stcnnt.data.paths import check_exists
 from monai_stcnnt.data.provenance import action_of
 from monai_stcnnt.data.record import SeriesRecord
 from monai_stcnnt.data.sinks import SeriesSink
@@ -71,7 +72,7 @@ def read_nifti(path: str | Path) -> SeriesRecord:
         EmptyImageError: if it has no voxels.
         GeometryError: if its affine is impossible.
     """
-    with NiftiSlabs(open_nifti(path), in_memory=True) as slabs:
+    with NiftiSlabs(open_nifti(check_exists(path)), in_memory=True) as slabs:
         return slabs.record()
 
 

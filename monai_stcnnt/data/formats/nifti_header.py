@@ -25,7 +25,6 @@ from nibabel.nifti1 import intent_codes, unit_codes, xform_codes
 from nibabel.spatialimages import HeaderDataError
 from nibabel.wrapstruct import WrapStructError
 
-from monai_stcnnt.data.paths import check_exists
 from monai_stcnnt.data.record import SeriesRecord, regular_frame_times
 from monai_stcnnt.data.slabs import outline_of
 from monai_stcnnt.data.unpacking import check_packing
@@ -131,9 +130,9 @@ def open_nifti(path: str | Path) -> NiftiFile:
         What it tells.
 
     Raises:
-        MissingFileError: as :func:`read_nifti`, and its other errors as far as the header shows them.
+        StcnntError: the errors of :func:`read_nifti` as far as the header shows them.
     """
-    path = header_file(check_exists(path))
+    path = header_file(Path(path))
     image, opener = _load(path)
     values_path = values_file(path)
     _check_codes(path, opener)

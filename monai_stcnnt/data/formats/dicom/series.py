@@ -31,6 +31,14 @@ from monai_stcnnt.errors import SeriesMismatchError, StcnntError
 
 __all__ = ["STACK", "DicomSeries", "dicom_outline", "images_of", "stacks_of", "with_signs"]
 
+_ECHO_JITTER = 0.05  # milliseconds
+_TILT = 0.05  # of a unit vector; motion correction turns planes by less, another plane is turned by more
+_PLANES = ("sag", "cor", "tra")
+STACK = "stack"
+"""Key of a stack that series of one slice each make; with a number from the second on."""
+_FEWEST_SLICES = 3
+_REGULAR = 0.1  # of the distance of slices
+
 
 @dataclass(frozen=True, eq=False)
 class DicomSeries:
@@ -166,15 +174,6 @@ def dicom_outline(parts: Sequence[DicomSeries]) -> SeriesRecord:
         "component": f"{parts[0].component}+{parts[1].component}",
     }
     return outline_of((2, *first.array.shape[1:]), first.affine, first.frame_times, metadata)
-
-
-_ECHO_JITTER = 0.05  # milliseconds
-_TILT = 0.05  # of a unit vector; motion correction turns planes by less, another plane is turned by more
-_PLANES = ("sag", "cor", "tra")
-STACK = "stack"
-"""Key of a stack that series of one slice each make; with a number from the second on."""
-_FEWEST_SLICES = 3
-_REGULAR = 0.1  # of the distance of slices
 
 
 def with_signs(frames: list[DicomFrame]) -> list[DicomFrame]:
