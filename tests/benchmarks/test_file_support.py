@@ -28,7 +28,7 @@ def test_files_that_come_with_packages(tmp_path: Path) -> None:
         "derived series, 0.50 steps",
     )  # fmt: skip
     assert packed.kind == "DICOM classic, RLE Lossless"
-    assert color.read.startswith("refused: examples_rgb_color.dcm is no MR image")
+    assert color.read.startswith("refused: examples_rgb_color.dcm is not an MR image")
     assert color.written == ""
 
 

@@ -85,9 +85,9 @@ def test_what_is_no_magnitude_is_told_and_left_alone(
     found = list_images(folder)
     assert sorted(summary.kind for summary in found) == sorted(kinds)
     [other] = [summary for summary in found if summary.kind != "magnitude"]
-    assert "is no magnitude" in other.refused
+    assert "is not a magnitude" in other.refused
     np.testing.assert_array_equal(read_series(folder).array[0], VALUES[:3])
-    with pytest.raises(errors.NotAnImageError, match="is no magnitude"):
+    with pytest.raises(errors.NotAnImageError, match="is not a magnitude"):
         read_series(folder, series=other.series)
 
 
