@@ -6,6 +6,8 @@
 denoises them
 
 - over 1, 2 and 4 workers (``--workers``) of one thread each, which have their network already when the time starts;
+  told are the time on the clock, the processor time of the busiest worker, which other work on the machine stretches
+  less, both against those of the first number of workers, and the load of the machine;
 - over 2 workers, one of which is killed with SIGKILL at a random moment, 20 times (``--kills``);
 - over 2 workers, while the process that submits the series is killed with SIGKILL at a random moment and started again,
   20 times.
@@ -156,15 +158,21 @@ def _submit(source: Path, output: Path, scheduler: str) -> None:
     sys.exit(bool(result.failed or result.missing))
 
 
-def time_workers(source: Path, output: Path, workers: int) -> float:
-    """Denoise over workers that have their network already; return the seconds that it took."""
-    with local_cluster(workers) as cluster:
+def time_workers(source: Path, output: Path, workers: int) -> tuple[float, float]:
+    """Denoise over workers that have their network already.
+
+    Returns:
+        The seconds that it took, and the processor time of the worker that had most to do.
+    """
+    with local_cluster(workers) as cluster, Client(cluster.scheduler_address) as client:
         address = cluster.scheduler_address
         denoise(source, output, address)  # every worker loads the network
         shutil.rmtree(output)
+        before = client.run(time.process_time)
         start = time.perf_counter()
         denoise(source, output, address).check()
-        return time.perf_counter() - start
+        seconds = time.perf_counter() - start
+        return seconds, max(after - before[name] for name, after in client.run(time.process_time).items())
 
 
 def watch(output: Path, expected: Digests, pipe: Connection) -> None:
@@ -328,20 +336,20 @@ def main() -> None:
         torch.set_num_threads(1)
         denoise(source, work / "alone").check()
         expected = digests_of(work / "alone")
-        seconds, same = {}, {}
+        times, same = {}, {}
         for workers in options.workers:
             output = work / f"workers{workers}"
-            seconds[workers] = time_workers(source, output, workers)
+            times[workers] = time_workers(source, output, workers)
             same[workers] = digests_of(output) == expected
-            ratio = round(seconds[workers] / seconds[options.workers[0]], 2)
-            _write({"workers": workers, "identical": same[workers], "against_the_first": ratio})
+            pairs = zip(times[workers], times[options.workers[0]], strict=True)
+            clock, processor = (round(one / first, 2) for one, first in pairs)
+            found = {"workers": workers, "identical": same[workers], "clock": clock, "processor": processor}
+            _write({**found, "load": round(os.getloadavg()[1], 1)})
         trials = kill_often(source, work, expected, options.kills, options.seed) if options.kills else []
-    first = next(iter(seconds.values()))
     report = {
         "series": series,
         "files": len(expected),
         "identical_over": same,
-        "time_against_the_first": {workers: round(time / first, 2) for workers, time in seconds.items()},
         "kills": len(trials),
         "kills_identical": sum(trial.identical for trial in trials),
         "kills_before_the_end": sum(trial.done_before < series for trial in trials),
