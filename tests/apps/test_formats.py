@@ -111,6 +111,9 @@ def test_a_format_of_one_row_has_all_commands(
     assert run_command(monkeypatch, "denoise", toy, tmp_path / "two", "--quiet") == 2
     assert "a.toy has 2 values" in "".join(capsys.readouterr())
     assert not list((tmp_path / "two").glob("*.nii.gz"))
+    assert run_command(monkeypatch, "denoise", tmp_path / "in", tmp_path / "three", "--quiet") == 3
+    assert "a.toy has 2 values" in "".join(capsys.readouterr())
+    assert [path.name for path in (tmp_path / "three").glob("*.nii*")] == ["b_denoised.nii"]
 
 
 @pytest.mark.usefixtures("_toy")

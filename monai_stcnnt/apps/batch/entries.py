@@ -25,13 +25,11 @@ def leave_out(entries: Sequence[Path], names: str) -> list[Path]:
 
     Args:
         entries: files and folders.
-        names: regular expression that the end of a name without its ending matches; empty for none.
+        names: regular expression that the end of a name without its ending matches.
 
     Returns:
         The others; all, where none would be left.
     """
-    if not names:
-        return list(entries)
     out = [entry for entry in entries if entry.is_file() and re.search(f"(?:{names})$", entry.name.split(".")[0])]
     if len(out) == len(entries):
         return list(entries)

@@ -243,7 +243,9 @@ def list_tasks(options: RunOptions, manifest: Mapping[str, SeriesRow]) -> list[S
     if options.series is not None:
         tasks = [_aimed(_task(options.input, options, files_of(options.input), options.series), options)]
     else:
-        entries = leave_out(_originals(options.input, output), options.masks)
+        entries = _originals(options.input, output)
+        if options.masks:
+            entries = leave_out(entries, options.masks)
         if options.stack:
             entries = join_slices(entries, {options.root / name for name, rows in known.items() if rows[0].series})
         tasks = [task for entry in entries for task in _tasks_of(entry, options, known, is_only=len(entries) == 1)]

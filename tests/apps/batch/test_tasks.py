@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import ismrmrd
 import nibabel as nib
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from monai_stcnnt.apps.batch.tasks import SeriesTask, list_tasks
 from monai_stcnnt.apps.denoising import DenoiseOptions
 from monai_stcnnt.errors import GFactorMapError, OptionError, OutputNotWritableError, UnreadableFileError
 from tests.apps.dicom_files import moving_disc, write_series
+from tests.services.mrd.clients import cine
 
 __all__: list[str] = []
 
@@ -55,6 +57,18 @@ def test_every_series_is_a_task_with_a_place_of_its_own(tmp_path: Path) -> None:
     [refused] = [task for task in tasks if task.status != "writing"]
     assert (refused.name, refused.status) == ("dicom, series 10", "refused")
     assert "phase" in refused.error
+
+
+def test_every_series_of_an_mrd_file_is_a_task(tmp_path: Path) -> None:
+    with ismrmrd.Dataset(str(tmp_path / "scan.h5"), "dataset") as file:
+        file.write_xml_header(b"<ismrmrdHeader/>")
+        for number in range(2):
+            [image] = cine(1, 1, image_series_index=number, contrast=number)
+            file.append_image(f"image_{number}", image)
+    tasks = tasks_in(tmp_path / "scan.h5", tmp_path / "out")
+    assert [(task.series, task.target) for task in tasks] == [
+        ("1", "scan_1_denoised.nii.gz"), ("2", "scan_2_denoised.nii.gz"),
+    ]  # fmt: skip
 
 
 def test_a_file_is_a_batch_of_one(tmp_path: Path) -> None:

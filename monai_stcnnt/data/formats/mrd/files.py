@@ -48,6 +48,7 @@ class Mrd(Format):
 
     name, label = "mrd", "MRD"
     extensions = (".h5", ".hdf5", ".mrd")
+    holds_several = True
 
     def sniff(self, path: Path) -> bool:
         """Tell whether a file is HDF5 that MRD software may have written."""
