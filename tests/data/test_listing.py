@@ -107,8 +107,8 @@ def test_relative_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     [
         ("elsewhere/a.nii", "x", "not below"),
         ("in/../elsewhere/a.nii", "x", "not below"),
-        ("in/a.nii", "../x", "no part of a file name"),
-        ("in/a.nii", "x\0", "no part of a file name"),
+        ("in/a.nii", "../x", "cannot be part of a file name"),
+        ("in/a.nii", "x\0", "cannot be part of a file name"),
     ],
 )
 def test_outputs_do_not_escape(tmp_path: Path, file: str, suffix: str, message: str) -> None:

@@ -42,7 +42,7 @@ def test_odd_names_stay_names(tmp_path: Path, name: str) -> None:
 
 @pytest.mark.parametrize("options", [{"suffix": "../x"}, {"suffix": "a\\b"}, {"extension": "/../../x.nii"}])
 def test_suffixes_are_no_paths(tmp_path: Path, options: dict[str, str]) -> None:
-    with pytest.raises(OutputNotWritableError, match="no part of a file name"):
+    with pytest.raises(OutputNotWritableError, match="cannot be part of a file name"):
         output_path(tmp_path / "in" / "scan.nii", tmp_path / "in", tmp_path / "out", **options)
 
 

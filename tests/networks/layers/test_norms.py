@@ -91,5 +91,5 @@ def test_unknown_norm_is_refused() -> None:
 
 def test_an_unknown_activation_is_refused_by_name() -> None:
     assert isinstance(build_act(("leakyrelu", {"negative_slope": 0.1})), torch.nn.LeakyReLU)
-    with pytest.raises(NetworkConfigError, match="act='silu' is no activation"):
+    with pytest.raises(NetworkConfigError, match="act='silu' is not an activation"):
         build_act("silu")

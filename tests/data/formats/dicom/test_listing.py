@@ -126,7 +126,7 @@ def test_files_that_are_no_images_are_skipped(
         (folder / name).write_bytes(content)
     with caplog.at_level("INFO"):
         np.testing.assert_array_equal(read_series(folder).array[0], VALUES)
-    assert "4 files are no images" in caplog.text
+    assert "4 files are not images" in caplog.text
 
 
 def test_a_bad_file_refuses_its_own_series_only(make_dicom: MakeFiles) -> None:
