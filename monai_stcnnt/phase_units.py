@@ -40,7 +40,7 @@ def radians_per_unit(low: float, high: float) -> float:
         if 0.9 * end < extreme <= 1.01 * end:
             return math.pi / half_turn
     raise PhaseRangeError(
-        f"the phase goes from {low:g} to {high:g}, which is no range that is understood: radians, or a whole turn "
+        f"The phase goes from {low:g} to {high:g}, which is no range that is understood: radians, or a whole turn "
         "of -180 to 180 degrees, -3142 to 3142 thousandths of a radian, or -2048 to 2047 up to -32768 to 32767; or as "
-        "wide a range from 0 on. Convert it to radians"
+        "wide a range from 0 on. Convert it to radians."
     )

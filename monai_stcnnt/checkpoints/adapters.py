@@ -29,7 +29,7 @@ def adapter_content(net: nn.Module) -> dict[str, torch.Tensor]:
     """
     layers = dict(adapted_layers(net))
     if not layers:
-        raise CheckpointMismatchError("The network has no adapters to save; inject_adapters makes them.")
+        raise CheckpointMismatchError("The network has no adapters to save. inject_adapters makes them.")
     layer = next(iter(layers.values()))
     down: Any = layer.down
     options = {"rank": down.weight.shape[0] // layer.parts, "scale": layer.scale, "dropout": layer.dropout.p}

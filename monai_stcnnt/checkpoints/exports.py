@@ -73,13 +73,13 @@ def size_unit(net: nn.Module, in_channels: int) -> tuple[int, int, int]:
         return 1, net.multiple, net.multiple
     multiples = [m.multiple for m in net.modules() if isinstance(m, FrameBackbone)]
     if not multiples:
-        raise NetworkConfigError(f"{type(net).__name__} is no network of this package; export it as ts.")
+        raise NetworkConfigError(f"{type(net).__name__} is no network of this package. Export it as ts.")
     step = int(getattr(net, "pack", 1)) * multiples[0]
     for frames in (1, 2, 4, 8, 16):
         for side in (s for s in (4, 8, 16, 32, 64, 128) if s % step == 0):
             if all(_fits(net, torch.zeros(1, in_channels, n * frames, n * side, n * side)) for n in (2, 3)):
                 return frames, side, side
-    raise NetworkConfigError("The windows of this network are of no power of 2; export it as ts, which takes any size.")
+    raise NetworkConfigError("The windows of this network are of no power of 2. Export it as ts, which takes any size.")
 
 
 @torch.no_grad()

@@ -112,7 +112,7 @@ def load_hrnet(
     chosen = {name: value for name, value in given.items() if value is not None}
     keywords = hrnet_options(state_dict, source) | chosen | options
     if keywords["out_channels"] is None:
-        raise NetworkConfigError(f"{source} is a classification checkpoint; give out_channels, the number of classes.")
+        raise NetworkConfigError(f"{source} is a classification checkpoint. Give out_channels, the number of classes.")
     net = HRNetV2(**keywords)
     adapted, report = adapt_hrnet_state_dict(state_dict, net, inflation=inflation, source=source)
     load_strictly(net, adapted, source)

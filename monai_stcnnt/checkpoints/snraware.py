@@ -212,7 +212,7 @@ def _read_weights(weights: Path, *, trust: bool) -> dict[str, torch.Tensor]:
         return read_state_dict(weights)
     if not trust:
         raise PickledCodeError(
-            f"{weights} is a TorchScript archive, which holds code; if you trust where it comes from, load it with "
+            f"{weights} is a TorchScript archive, which holds code. If you trust where it comes from, load it with "
             "trust=True (on the command line: --trust)."
         )
     try:

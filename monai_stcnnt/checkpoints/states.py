@@ -70,7 +70,7 @@ def read_state_dict(weights: str | Path | Mapping[str, Any]) -> dict[str, torch.
 
 def _read_file(path: Path) -> object:
     if not path.is_file():
-        raise MissingFileError(f"There is no file {path}; give the path of a checkpoint.")
+        raise MissingFileError(f"There is no file {path}. Give the path of a checkpoint.")
     if path.suffix == ".safetensors":
         return _read_safetensors(path)
     with path.open("rb") as file:

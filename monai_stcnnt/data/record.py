@@ -66,11 +66,11 @@ class SeriesRecord:
         source = self.metadata.get("source", "the image")
         if array.ndim != 5 or array.shape[0] not in (1, 2):
             raise LayoutError(
-                f"{source}: a record has the axes (C, T, Z, Y, X), C = 1 or 2, not the shape {array.shape}"
+                f"{source}: a record has the axes (C, T, Z, Y, X), C = 1 or 2, not the shape {array.shape}."
             )
         if times.shape != (array.shape[1],):
             raise LayoutError(
-                f"{source}: {array.shape[1]} frames need as many frame times, not the shape {times.shape}"
+                f"{source}: {array.shape[1]} frames need as many frame times, not the shape {times.shape}."
             )
         self._check_affine(affine, str(source))
         kind = "complex" if len(array) == 2 else "magnitude"

@@ -44,7 +44,7 @@ class PartialLabelLoss(nn.Module):
         """Compare logits with sets."""
         if input.ndim < 3 or target.shape != (input.shape[0], 1, *input.shape[2:]):
             raise LayoutError(
-                f"logits {tuple(input.shape)} and sets {tuple(target.shape)} have to be (B, classes, ...) and (B, 1, "
+                f"Logits {tuple(input.shape)} and sets {tuple(target.shape)} have to be (B, classes, ...) and (B, 1, "
                 "...) of one size."
             )
         possible = possible_classes(target, input.shape[1])

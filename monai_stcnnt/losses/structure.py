@@ -134,7 +134,7 @@ class GaussianDerivativeLoss(ClipLoss):
             raise OptionError(f"spatial_dims is {spatial_dims}: choose 2, without temporal_sigmas, or 3.")
         if len(temporal) != len(sigmas) or not sigmas or min(*sigmas, *temporal) <= 0:
             raise OptionError(
-                f"sigmas {tuple(sigmas)} and temporal_sigmas {tuple(temporal)}: give as many, all positive."
+                f"Sigmas {tuple(sigmas)} and temporal_sigmas {tuple(temporal)}: give as many, all positive."
             )
         kernels = []
         for spatial, frame in zip(sigmas, temporal, strict=True):

@@ -31,8 +31,8 @@ def channels_to_complex(image: Tensor, channel_dim: int = 0) -> Tensor:
     """
     if image.shape[channel_dim] != 2:
         raise LayoutError(
-            f"a complex image needs 2 channels (real, imaginary) along axis {channel_dim}, "
-            f"but the image has shape {tuple(image.shape)}; RandSmoothPhase gives a magnitude image a phase"
+            f"A complex image needs 2 channels (real, imaginary) along axis {channel_dim}, "
+            f"but the image has shape {tuple(image.shape)}. RandSmoothPhase gives a magnitude image a phase."
         )
     real, imaginary = image.unbind(channel_dim)
     return torch.complex(real.contiguous(), imaginary.contiguous())
@@ -62,6 +62,6 @@ def image_magnitude(image: Tensor, channel_dim: int = 0) -> Tensor:
         real, imaginary = image.unbind(channel_dim)
         return torch.hypot(real, imaginary).unsqueeze(channel_dim)
     raise LayoutError(
-        f"an image has 1 channel (magnitude) or 2 (real, imaginary) along axis {channel_dim}; "
-        f"found shape {tuple(image.shape)}"
+        f"An image has 1 channel (magnitude) or 2 (real, imaginary) along axis {channel_dim}; "
+        f"found shape {tuple(image.shape)}."
     )

@@ -84,7 +84,7 @@ def resize_matrix(
         ImageSizeError: when a size is not positive.
     """
     if min(sizes) < 1:
-        raise ImageSizeError(f"the new matrix size is {tuple(sizes)}; give positive numbers")
+        raise ImageSizeError(f"The new matrix size is {tuple(sizes)}. Give positive numbers.")
     kspace = fftc(image, dims)
     scale = 1.0
     for dim, size in zip(dims, sizes, strict=True):

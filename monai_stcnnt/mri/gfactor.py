@@ -52,8 +52,8 @@ def check_gfactor_map(gmap: Tensor, shape: Sequence[int] | None = None, name: st
     bad = int((~(torch.isfinite(gmap) & (gmap > 0))).sum())
     if bad or not gmap.numel():
         raise GFactorMapError(
-            f"{name} has {bad} values of {gmap.numel()} that are not positive and finite; put 1 where the g-factor is "
-            "unknown, as outside of the body"
+            f"{name} has {bad} values of {gmap.numel()} that are not positive and finite. Put 1 where the g-factor is "
+            "unknown, as outside of the body."
         )
     return gmap
 
@@ -76,7 +76,7 @@ def check_gfactor_size(size: Sequence[int], shape: Sequence[int], name: str = "t
     if not fits:
         raise GFactorMapError(
             f"{name} has the shape {tuple(size)}, which does not fit an image of {tuple(shape)}: each axis must have "
-            "the image's size or 1"
+            "the image's size or 1."
         )
 
 
@@ -117,7 +117,7 @@ def sense_gfactor(sensitivities: Tensor, acceleration: Sequence[int], regulariza
     coils, height, width = sensitivities.shape
     ry, rx = acceleration
     if height % ry or width % rx:
-        raise GFactorMapError(f"accelerations {ry} x {rx} do not divide the matrix {height} x {width}")
+        raise GFactorMapError(f"Accelerations {ry} x {rx} do not divide the matrix {height} x {width}.")
     folded = sensitivities.reshape(coils, ry, height // ry, rx, width // rx).permute(2, 4, 0, 1, 3)
     folded = folded.reshape(height // ry, width // rx, coils, ry * rx)
     gram = folded.mH @ folded
@@ -200,7 +200,7 @@ def replica_noise_map(
         NoiseLevelError: when there are fewer than two replicas.
     """
     if num_replicas < 2:
-        raise NoiseLevelError(f"{num_replicas} replicas have no spread; take 100 or so")
+        raise NoiseLevelError(f"{num_replicas} replicas have no spread. Take 100 or so.")
     acquired = (kspace != 0).to(kspace.dtype)
     mean, square = torch.zeros(()), torch.zeros(())
     reference = reconstruct(kspace)

@@ -72,7 +72,7 @@ def complex_noise(shape: Sequence[int], generator: RandomSource, sigma: float = 
         NoiseLevelError: when ``sigma`` is negative or not finite.
     """
     if not (np.isfinite(sigma) and sigma >= 0):
-        raise NoiseLevelError(f"the noise level is {sigma}; give a standard deviation of 0 or more")
+        raise NoiseLevelError(f"The noise level is {sigma}. Give a standard deviation of 0 or more.")
     if isinstance(generator, torch.Generator):
         parts = torch.randn((2, *shape), generator=generator, device=generator.device)
     else:
@@ -123,7 +123,7 @@ def draw_coloring(rng: np.random.RandomState, prob: Mapping[ColoringStep, float]
     for step, value in prob.items():
         if step not in get_args(ColoringStep) or not 0 <= value <= 1:
             raise ValueError(
-                f"coloring step {step!r} with probability {value}: choose among {get_args(ColoringStep)}, from 0 to 1"
+                f"Coloring step {step!r} with probability {value}: choose among {get_args(ColoringStep)}, from 0 to 1."
             )
 
     def happens(step: ColoringStep) -> bool:
@@ -265,12 +265,12 @@ def noise_covariance(noise: Tensor, bandwidth_ratio: float = 1.0) -> Tensor:
     coils, count = samples.shape
     if count <= coils:
         raise NoiseLevelError(
-            f"{count} noise samples of {coils} coils are too few for a covariance; give more than {coils}"
+            f"{count} noise samples of {coils} coils are too few for a covariance. Give more than {coils}."
         )
     centered = samples - samples.mean(1, keepdim=True)
     covariance = bandwidth_ratio * (centered @ centered.mH) / (2 * (count - 1))
     if not float(covariance.diagonal().real.min()) > 0:
-        raise NoiseLevelError("the noise scan has a coil without noise; leave that coil out")
+        raise NoiseLevelError("The noise scan has a coil without noise. Leave that coil out.")
     return covariance
 
 
@@ -289,6 +289,6 @@ def prewhiten(data: Tensor, covariance: Tensor) -> Tensor:
     """
     factor, failed = torch.linalg.cholesky_ex(covariance)
     if int(failed):
-        raise NoiseLevelError("the noise covariance is not positive definite; are two coils copies of each other?")
+        raise NoiseLevelError("The noise covariance is not positive definite. Are two coils copies of each other?")
     flat = data.reshape(data.shape[0], -1)
     return torch.linalg.solve_triangular(factor, flat.to(factor.dtype), upper=False).reshape(data.shape)

@@ -271,13 +271,13 @@ def estimate_noise_level(image: Tensor, channel_dim: int = 0, gmap: Tensor | Non
     """
     if image.numel() == 0 or not bool(torch.isfinite(image).all()):
         raise NoiseLevelError(
-            f"the noise level of an image of shape {tuple(image.shape)} that is empty or not finite is unknown"
+            f"The noise level of an image of shape {tuple(image.shape)} that is empty or not finite is unknown."
         )
     image = image.float()
     if all(float(component.max()) == float(component.min()) for component in image.unbind(channel_dim)):
         raise NoiseLevelError(
-            f"all voxels of the image are {float(image.max()):g}: there is no noise to estimate; "
-            "give the noise level yourself"
+            f"All voxels of the image are {float(image.max()):g}: there is no noise to estimate. "
+            "Give the noise level yourself."
         )
     magnitude = image_magnitude(image, channel_dim)
     if gmap is not None:

@@ -106,11 +106,11 @@ class NoiseModel:
     def __post_init__(self) -> None:
         """Check the parts, and give each an origin."""
         if not 0 < self.level < float("inf"):
-            raise NoiseModelError(f"the noise level is {self.level}; give a positive number")
+            raise NoiseModelError(f"The noise level is {self.level}. Give a positive number.")
         if self.kind not in get_args(NoiseKind) or self.num_coils < 1:
             raise NoiseModelError(
-                f"the kind of noise is {self.kind!r} of {self.num_coils} coils; choose among "
-                f"{', '.join(get_args(NoiseKind))}, of 1 coil or more"
+                f"The kind of noise is {self.kind!r} of {self.num_coils} coils. Choose among "
+                f"{', '.join(get_args(NoiseKind))}, of 1 coil or more."
             )
         if self.noise_map is not None:
             check_noise_map(self.noise_map)
@@ -159,7 +159,7 @@ class NoiseModel:
                 origins={part: Origin(**origin) for part, origin in values.get("origins", {}).items()},
             )
         except (KeyError, TypeError, IndexError) as error:
-            raise NoiseModelError(f"the noise model lacks or mistakes an entry: {error}") from error
+            raise NoiseModelError(f"The noise model lacks an entry, or has a wrong one: {error}.") from error
 
     def describe(self) -> str:
         """The model in one line, for logs and tables."""
@@ -192,12 +192,12 @@ def check_noise_map(noise_map: Tensor, shape: Sequence[int] | None = None) -> No
     given = tuple(noise_map.shape)
     if len(given) != 4 or (shape and any(n not in (1, m) for n, m in zip(given, shape, strict=True))):
         raise NoiseModelError(
-            f"the noise map has the shape {given}, which does not fit an image of {tuple(shape or ())}"
+            f"The noise map has the shape {given}, which does not fit an image of {tuple(shape or ())}."
         )
     if not bool((torch.isfinite(noise_map) & (noise_map > 0)).all()):
         raise NoiseModelError(
-            f"the noise map has values that are not finite and positive (lowest {float(noise_map.min()):g}); "
-            "give every voxel a noise level, also in air"
+            f"The noise map has values that are not finite and positive (lowest {float(noise_map.min()):g}). "
+            "Give every voxel a noise level, also in air."
         )
 
 
@@ -264,7 +264,7 @@ def _filtered(image: Tensor, spectra: Sequence[AxisSpectrum], dims: Sequence[int
     for axis, dim in used:
         have, want = (axis.size, axis.acquired) if inward else (axis.acquired, axis.size)
         if kspace.shape[dim] != have:
-            raise NoiseModelError(f"axis {dim} has {kspace.shape[dim]} samples, and the noise model is of {have}")
+            raise NoiseModelError(f"axis {dim} has {kspace.shape[dim]} samples, and the noise model is of {have}.")
         scale *= sqrt(want / have)
         if inward:
             kspace = kspace.narrow(dim, axis.start, axis.acquired)

@@ -78,16 +78,16 @@ class AxisSpectrum:
             object.__setattr__(self, "stop", self.size)
         if not 0 <= self.start <= self.size // 2 < self.stop <= self.size:
             raise NoiseModelError(
-                f"the noise is said to fill samples {self.start} to {self.stop} of an axis of {self.size}; they have "
-                f"to lie within it and hold its center, {self.size // 2}"
+                f"The noise is said to fill samples {self.start} to {self.stop} of an axis of {self.size}; they have "
+                f"to lie within it and hold its center, {self.size // 2}."
             )
         if self.taper:
             weights = np.asarray(self.taper, dtype=np.float64)
             fits = len(weights) == self.stop - self.start and bool((np.isfinite(weights) & (weights >= 0)).all())
             if not fits or weights[self.size // 2 - self.start] == 0:
                 raise NoiseModelError(
-                    f"the taper has {len(weights)} weights from {np.min(weights):g}; give {self.stop - self.start}, "
-                    "none below 0, and one above 0 at the center of k-space"
+                    f"The taper has {len(weights)} weights from {np.min(weights):g}. Give {self.stop - self.start}, "
+                    "none below 0, and one above 0 at the center of k-space."
                 )
             scaled = weights / np.sqrt(np.square(weights).mean())
             object.__setattr__(self, "taper", tuple(round(float(w), 5) for w in scaled))
@@ -102,7 +102,7 @@ class AxisSpectrum:
             NoiseModelError: when more were acquired than there are.
         """
         if not 1 <= acquired <= size:
-            raise NoiseModelError(f"the acquired matrix has {acquired} samples along an axis of {size} pixels")
+            raise NoiseModelError(f"The acquired matrix has {acquired} samples along an axis of {size} pixels.")
         start = size // 2 - acquired // 2
         return cls(size, start, start + acquired)
 

@@ -114,7 +114,7 @@ def random_shapes(
         ValueError: when the axis is neither time nor depth.
     """
     if axis not in ("time", "depth"):
-        raise ValueError(f"axis is {axis!r}; choose 'time' or 'depth'")
+        raise ValueError(f"axis is {axis!r}. Choose 'time' or 'depth'.")
     frames, height, width = size
     t = torch.linspace(-1, 1, frames)[:, None, None] if frames > 1 else torch.zeros(1, 1, 1)
     y = torch.linspace(-1, 1, height)[None, :, None]

@@ -55,7 +55,7 @@ def image_snr(magnitude: Tensor, sigma: float) -> float:
         NoiseLevelError: when ``sigma`` is not a positive number.
     """
     if not (np.isfinite(sigma) and sigma > 0):
-        raise NoiseLevelError(f"the noise level is {sigma}; the SNR needs a positive standard deviation")
+        raise NoiseLevelError(f"The noise level is {sigma}; the SNR needs a positive standard deviation.")
     return foreground_mean(magnitude) / sigma
 
 

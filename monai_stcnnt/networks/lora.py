@@ -142,7 +142,7 @@ def inject_adapters(
     for target in targets:
         check_choice("targets", target, AdapterTarget)
     if any(True for _ in adapted_layers(net)):
-        raise NetworkConfigError("The network has adapters already; merge them first.")
+        raise NetworkConfigError("The network has adapters already. Merge them first.")
     found = [target for target in _targets(net, targets) if names is None or target[2] in names]
     if not found:
         raise NetworkConfigError(

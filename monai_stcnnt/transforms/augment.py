@@ -74,7 +74,7 @@ class RandBandLimit(RandomizableTransform):
         RandomizableTransform.__init__(self, prob)
         low, high = ratio_range
         if not 0 < low <= high <= 1:
-            raise ValueError(f"ratio_range is {tuple(ratio_range)}; give two shares of k-space above 0, up to 1")
+            raise ValueError(f"ratio_range is {tuple(ratio_range)}. Give two shares of k-space above 0, up to 1.")
         self.ratio_range = (float(low), float(high))
         self.elliptic_prob = elliptic_prob
         self._ratios = (1.0, 1.0)
@@ -130,7 +130,9 @@ class RandMatrixSize(RandomizableTransform):
     def __init__(self, size: Sequence[int], factor_range: tuple[float, float] = (0.75, 1.5), prob: float = 0.5) -> None:
         RandomizableTransform.__init__(self, prob)
         if not 0 < factor_range[0] <= factor_range[1] < float("inf"):
-            raise ValueError(f"factor_range is {tuple(factor_range)}; give two positive numbers, the smaller one first")
+            raise ValueError(
+                f"factor_range is {tuple(factor_range)}. Give two positive numbers, the smaller one first."
+            )
         self.size = (int(size[0]), int(size[1]))
         self.factor_range = (float(factor_range[0]), float(factor_range[1]))
         self._factor = 1.0
@@ -154,8 +156,8 @@ class RandMatrixSize(RandomizableTransform):
         sizes = [round(n * self._factor) for n in clip.shape[-2:]]
         if any(n < wanted for n, wanted in zip(sizes, self.size, strict=True)):
             raise ImageSizeError(
-                f"a clip of {tuple(clip.shape[-2:])} has {tuple(sizes)} pixels after the factor {self._factor:.3g}, "
-                f"less than {self.size}; cut larger clips"
+                f"A clip of {tuple(clip.shape[-2:])} has {tuple(sizes)} pixels after the factor {self._factor:.3g}, "
+                f"less than {self.size}. Cut larger clips."
             )
         if self._factor != 1.0:
             image, _ = _mirrored(clip)
@@ -213,7 +215,7 @@ class RandSimulatedClip(RandomizableTransform):
     def __init__(self, kinds: Sequence[Simulation] = ("time", "depth", "cine"), prob: float = 0.1) -> None:
         RandomizableTransform.__init__(self, prob)
         if not kinds or any(kind not in get_args(Simulation) for kind in kinds):
-            raise ValueError(f"kinds is {tuple(kinds)}; choose among {get_args(Simulation)}")
+            raise ValueError(f"kinds is {tuple(kinds)}. Choose among {get_args(Simulation)}.")
         self.kinds = tuple(kinds)
         self._clip = torch.zeros(())
         self.reference: float | None = None

@@ -33,9 +33,9 @@ def as_clip(img: NdarrayOrTensor, channels: Sequence[int] = (1, 2)) -> torch.Ten
     clip = convert_to_tensor(img, dtype=torch.float32, track_meta=False)
     if clip.ndim != 4 or clip.shape[0] not in channels:
         raise LayoutError(
-            f"expected a clip (C, T, H, W) with C = {' or '.join(map(str, channels))}, "
-            f"found shape {tuple(clip.shape)}; "
-            "RandSmoothPhase makes 2 channels (real, imaginary) of a magnitude clip"
+            f"Expected a clip (C, T, H, W) with C = {' or '.join(map(str, channels))}, "
+            f"found shape {tuple(clip.shape)}. "
+            "RandSmoothPhase makes 2 channels (real, imaginary) of a magnitude clip."
         )
     return clip
 

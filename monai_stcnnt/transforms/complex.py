@@ -47,7 +47,7 @@ class MagnitudePhaseToComplex(Transform):
 
     def __init__(self, unit: PhaseUnit = "auto", channel_dim: int = 0) -> None:
         if unit not in ("radians", "degrees", "auto"):
-            raise ValueError(f"unit is {unit!r}; choose 'radians', 'degrees' or 'auto'")
+            raise ValueError(f"unit is {unit!r}. Choose 'radians', 'degrees' or 'auto'.")
         self.unit = unit
         self.channel_dim = channel_dim
 
@@ -68,15 +68,15 @@ class MagnitudePhaseToComplex(Transform):
         magnitude = convert_to_tensor(img, dtype=torch.float32, track_meta=False)
         if magnitude.shape[self.channel_dim] != 1 or bool((magnitude < 0).any()):
             raise LayoutError(
-                f"a magnitude has 1 channel along axis {self.channel_dim} and no negative values; found "
-                f"shape {tuple(magnitude.shape)} with a minimum of {float(magnitude.min()):g}; "
-                "are magnitude and phase swapped?"
+                f"A magnitude has 1 channel along axis {self.channel_dim} and no negative values; found "
+                f"shape {tuple(magnitude.shape)} with a minimum of {float(magnitude.min()):g}. "
+                "Are magnitude and phase swapped?"
             )
         angle = torch.zeros_like(magnitude)
         if phase is not None:
             angle = convert_to_tensor(phase, dtype=torch.float32, track_meta=False, device=magnitude.device)
         if angle.shape != magnitude.shape:
-            raise LayoutError(f"magnitude {tuple(magnitude.shape)} and phase {tuple(angle.shape)} differ in shape")
+            raise LayoutError(f"Magnitude {tuple(magnitude.shape)} and phase {tuple(angle.shape)} differ in shape.")
         angle = angle * self._radians_per_unit(angle)
         joined = torch.cat((magnitude * angle.cos(), magnitude * angle.sin()), dim=self.channel_dim)
         return convert_to_dst_type(joined, img, dtype=torch.float32)[0]
@@ -119,7 +119,7 @@ class MagnitudePhaseToComplexd(MapTransform):
     ) -> None:
         super().__init__(keys, allow_missing_keys)
         if len(self.keys) != 1:
-            raise ValueError(f"keys is {self.keys}; give the one key of the magnitude image")
+            raise ValueError(f"keys is {self.keys}. Give the one key of the magnitude image.")
         self.phase_key = phase_key
         self.to_complex = MagnitudePhaseToComplex(unit, channel_dim)
 

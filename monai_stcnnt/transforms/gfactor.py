@@ -118,7 +118,7 @@ class ApplyGFactor(InvertibleTransform):
 
     def __init__(self, operation: Literal["multiply", "divide"] = "divide", channel_dim: int = 0) -> None:
         if operation not in ("multiply", "divide"):
-            raise ValueError(f"operation is {operation!r}; choose 'multiply' or 'divide'")
+            raise ValueError(f"operation is {operation!r}. Choose 'multiply' or 'divide'.")
         self.operation = operation
         self.channel_dim = channel_dim
 
@@ -150,7 +150,7 @@ class ApplyGFactor(InvertibleTransform):
         """
         if not isinstance(data, MetaTensor):
             raise GFactorMapError(
-                "the inverse needs a MetaTensor that remembers the g-factor map; a plain tensor does not"
+                "The inverse needs a MetaTensor that remembers the g-factor map. A plain tensor does not."
             )
         fitted = self.pop_transform(data)["extra_info"]["gmap"].to(data.device)
         return data / fitted if self.operation == "multiply" else data * fitted

@@ -44,14 +44,14 @@ class NormalizeMagnitude(Transform):
 
     def __init__(self, percentile: float = 99.0) -> None:
         if not 0 < percentile <= 100:
-            raise ValueError(f"percentile is {percentile}; give a number above 0 and up to 100")
+            raise ValueError(f"percentile is {percentile}. Give a number above 0 and up to 100.")
         self.percentile = percentile
 
     def __call__(self, img: NdarrayOrTensor) -> NdarrayOrTensor:
         """Normalize one item, of the kind that was given (array, tensor, MetaTensor), float32."""
         image = convert_to_tensor(img, track_meta=False).float()
         if image.ndim not in (4, 5):
-            raise LayoutError(f"expected (C, T, H, W) or (Z, C, T, H, W), found shape {tuple(image.shape)}")
+            raise LayoutError(f"Expected (C, T, H, W) or (Z, C, T, H, W), found shape {tuple(image.shape)}.")
         magnitude = image_magnitude(image, channel_dim=image.ndim - 4)
         slices = magnitude if image.ndim == 5 else magnitude[None]
         scales = np.percentile(slices.flatten(1).cpu().numpy(), self.percentile, axis=1)

@@ -154,9 +154,9 @@ class RandMRNoise(Randomizable, Transform):
         clean_prob: float = 0.0,
     ) -> None:
         if not 0 < snr_range[0] <= snr_range[1] < float("inf"):
-            raise NoiseLevelError(f"snr_range is {tuple(snr_range)}; give two positive numbers, the smaller one first")
+            raise NoiseLevelError(f"snr_range is {tuple(snr_range)}. Give two positive numbers, the smaller one first.")
         if mode not in ("complex", "magnitude"):
-            raise ValueError(f"mode is {mode!r}; choose 'complex' or 'magnitude'")
+            raise ValueError(f"mode is {mode!r}. Choose 'complex' or 'magnitude'.")
         self.snr_range = (float(snr_range[0]), float(snr_range[1]))
         self.mode = mode
         self.gfactor_prob = gfactor_prob
@@ -169,7 +169,7 @@ class RandMRNoise(Randomizable, Transform):
         draw_coloring(np.random.RandomState(0), steps)  # refuses what it does not know, before any data comes
         self.coloring_prob = dict(steps)
         if not 0 <= clean_prob <= 1:
-            raise ValueError(f"clean_prob is {clean_prob}; give a probability, from 0 to 1")
+            raise ValueError(f"clean_prob is {clean_prob}. Give a probability, from 0 to 1.")
         self.filter_signal_prob = filter_signal_prob
         self.clean_prob = clean_prob
         self._snr = 1.0
@@ -294,7 +294,7 @@ class RandMRNoised(MapTransform, Randomizable):
         MapTransform.__init__(self, keys, allow_missing_keys)
         if len(self.keys) != 1:
             raise ValueError(
-                f"keys is {self.keys}; RandMRNoised takes one key, since it writes one {label_key!r} and {gmap_key!r}"
+                f"keys is {self.keys}; RandMRNoised takes one key, since it writes one {label_key!r} and {gmap_key!r}."
             )
         self.label_key = label_key
         self.gmap_key = gmap_key

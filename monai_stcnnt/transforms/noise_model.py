@@ -233,7 +233,7 @@ def _model_of(img: NdarrayOrTensor, model: NoiseModel | None) -> NoiseModel:
     if model is None and isinstance(img, MetaTensor) and _MODEL_KEY in img.meta:
         model = NoiseModel.from_dict(json.loads(img.meta[_MODEL_KEY]), img.meta.get(_MAP_KEY))
     if model is None:
-        raise NoiseModelError("the noise is unknown: give its model, or put EstimateNoiseModeld before")
+        raise NoiseModelError("The noise is unknown: give its model, or put EstimateNoiseModeld before.")
     return model
 
 
@@ -267,7 +267,7 @@ class _AroundDenoiser(InvertibleTransform):
             NoiseModelError: when the tensor does not remember what was done.
         """
         if not isinstance(data, MetaTensor):
-            raise NoiseModelError("the inverse needs a MetaTensor that remembers the image; a plain tensor does not")
+            raise NoiseModelError("The inverse needs a MetaTensor that remembers the image. A plain tensor does not.")
         info = self.pop_transform(data)["extra_info"]
         changed = convert_to_tensor(data, dtype=torch.float32, track_meta=False)
         out = self._back(changed, info["image"].to(changed), info["there"].to(changed), info["model"])

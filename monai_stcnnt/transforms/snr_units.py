@@ -49,9 +49,9 @@ def _check_sigma(sigma: object) -> float:
     try:
         value = float(sigma)  # type: ignore[arg-type] # whatever a dictionary or a file's metadata held
     except (TypeError, ValueError) as error:
-        raise NoiseLevelError(f"the noise level is {sigma!r}, which is not a number") from error
+        raise NoiseLevelError(f"The noise level is {sigma!r}, which is not a number.") from error
     if not (np.isfinite(value) and value > 0):
-        raise NoiseLevelError(f"the noise level is {value}; give a positive standard deviation per component")
+        raise NoiseLevelError(f"The noise level is {value}. Give a positive standard deviation per component.")
     return value
 
 
@@ -63,7 +63,9 @@ class _ScaleBySigma(InvertibleTransform):
 
     def __init__(self, sigma: float | None = None, sigma_key: str = _SIGMA_KEY, strength: float = 1.0) -> None:
         if not (np.isfinite(strength) and strength > 0):
-            raise NoiseLevelError(f"the strength is {strength}; give a positive number, 1 for the noise level as it is")
+            raise NoiseLevelError(
+                f"The strength is {strength}. Give a positive number, 1 for the noise level as it is."
+            )
         self.sigma = None if sigma is None else _check_sigma(sigma)
         self.sigma_key = sigma_key
         self.strength = float(strength)
@@ -108,8 +110,8 @@ class _ScaleBySigma(InvertibleTransform):
             value = img.meta.get(self.sigma_key)
         if value is None:
             raise NoiseLevelError(
-                "the noise level is unknown: give sigma, "
-                f"or put EstimateNoiseLeveld before, which writes {self.sigma_key!r}"
+                "The noise level is unknown: give sigma, "
+                f"or put EstimateNoiseLeveld before, which writes {self.sigma_key!r}."
             )
         return _check_sigma(value) * self.strength
 

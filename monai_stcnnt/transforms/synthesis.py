@@ -82,7 +82,7 @@ def image_from_labels(
     """
     classes = len(intensity_ranges) + 1
     if int(label.max()) >= classes:
-        raise ValueError(f"label {int(label.max())} has no entry in intensity_ranges, which has {classes - 1}")
+        raise ValueError(f"Label {int(label.max())} has no entry in intensity_ranges, which has {classes - 1}.")
     means = np.array([rng.uniform(low, high) for low, high in intensity_ranges])
     for group in tied:
         means[[n - 1 for n in group]] = means[group[0] - 1] * rng.uniform(0.9, 1.1, len(group))
@@ -139,7 +139,7 @@ class RandImageFromLabelsd(MapTransform, RandomizableTransform):
         MapTransform.__init__(self, keys, allow_missing_keys)
         RandomizableTransform.__init__(self, prob)
         if len(self.keys) != 1:
-            raise ValueError(f"keys is {self.keys}; one image is synthesised from the labels, so give one key")
+            raise ValueError(f"keys is {self.keys}; one image is synthesised from the labels, so give one key.")
         self.label_key, self.intensity_ranges, self.tied = label_key, intensity_ranges, tied
         self.tied_prob, self.texture, self.background_prob = tied_prob, texture, background_prob
         self.axis: Literal["time", "depth"] = axis
@@ -159,7 +159,7 @@ class RandImageFromLabelsd(MapTransform, RandomizableTransform):
             return d
         label = convert_to_tensor(d[self.label_key], track_meta=False)
         if label.ndim != 4 or label.shape[0] != 1:
-            raise LayoutError(f"labels of a clip are (1, T, H, W), found shape {tuple(label.shape)}")
+            raise LayoutError(f"Labels of a clip are (1, T, H, W), found shape {tuple(label.shape)}.")
         label = fill_unlabelled(label)
         tied = self.tied if self.R.random_sample() < self.tied_prob else ()
         background = bool(self.R.random_sample() < self.background_prob)
@@ -265,7 +265,7 @@ class RandFrameWarpd(MapTransform, Randomizable):
         for n, key in enumerate(self.key_iterator(d)):
             clip = convert_to_tensor(d[key], track_meta=False).float()
             if clip.ndim != 4:
-                raise LayoutError(f"expected a clip (C, T, H, W), found shape {tuple(clip.shape)}")
+                raise LayoutError(f"Expected a clip (C, T, H, W), found shape {tuple(clip.shape)}.")
             if n == 0:
                 self.randomize(clip.shape[1:])
             mode = "nearest" if key == self.label_key else "bilinear"

@@ -376,7 +376,7 @@ CASES: dict[str, tuple[Callable[[Path, tuple[Path, Path]], list[object]], str]] 
     "bundle of an HRNet": (lambda p, _: hrnet(p, "--bundle"), "no bundle for HRNetV2"),
     "four axes": (lambda p, _: hrnet(p, "--spatial-dims", 4), "spatial_dims must be one of"),
     "no classes": (lambda p, _: hrnet(p, "--out-channels", 0), "out_channels must be at least 1"),
-    "unknown number of classes": (lambda p, _: [classification(p), p / "out", "--kind", "hrnet"], "give out_channels"),
+    "unknown number of classes": (lambda p, _: [classification(p), p / "out", "--kind", "hrnet"], "Give out_channels"),
     "other suffix": (lambda p, s: snraware(s[0], p / "out.pth", s[1]), r"does not end in \.pt"),
     "folder in the way": (
         lambda p, s: snraware(s[0], folder(p / "out" / "model.pt").parent, s[1]),

@@ -133,7 +133,7 @@ def test_classification_checkpoint_gives_its_trunk(head: dict[str, Any]) -> None
     fresh = {name.split(".")[0] for name in report.reinitialized}
     assert fresh == ({"aux_head", "conv3x3_ocr", "ocr_distri_head", "cls_head"} if head else {"last_layer"})
     assert "4 entries dropped: incre_modules, downsamp_modules, final_layer, classifier" in str(report)
-    with pytest.raises(NetworkConfigError, match="classification checkpoint; give out_channels"):
+    with pytest.raises(NetworkConfigError, match=r"classification checkpoint\. Give out_channels"):
         load_hrnet(classification(net))
 
 

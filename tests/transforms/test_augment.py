@@ -92,7 +92,7 @@ def test_a_larger_matrix_has_no_new_detail() -> None:
 
 
 def test_clips_that_are_too_small_for_the_matrix_are_refused() -> None:
-    with pytest.raises(ImageSizeError, match="cut larger clips"):
+    with pytest.raises(ImageSizeError, match="Cut larger clips"):
         apply(RandMatrixSize((64, 64), (0.5, 0.5), prob=1.0), heart(1))
 
 
@@ -154,7 +154,7 @@ def test_all_keys_get_the_same_and_the_seed_decides(transform: Any) -> None:  # 
     ],
 )
 def test_options_without_sense_are_refused(build: Any) -> None:  # noqa: ANN401 - a constructor
-    with pytest.raises(ValueError, match=r"give two|choose among"):
+    with pytest.raises(ValueError, match=r"Give two|Choose among"):
         build()
 
 

@@ -125,7 +125,7 @@ def test_estimate_of_an_item_with_a_map() -> None:
 
 
 def test_constant_image_has_no_level() -> None:
-    with pytest.raises(NoiseLevelError, match="all voxels"):
+    with pytest.raises(NoiseLevelError, match="All voxels"):
         EstimateNoiseLeveld("image")({"image": torch.ones(1, 2, 8, 8)})
 
 

@@ -66,7 +66,7 @@ def test_the_transform_is_replayed_by_seed_and_leaves_images_alone_otherwise(lab
     assert torch.equal(RandImageFromLabelsd("image", prob=0.0)(item)["image"], item["image"])
     with pytest.raises(ValueError, match="one key"):
         RandImageFromLabelsd(["a", "b"])
-    with pytest.raises(LayoutError, match="labels of a clip"):
+    with pytest.raises(LayoutError, match="Labels of a clip"):
         make({**item, "label": label[0]})
 
 
@@ -92,7 +92,7 @@ def test_image_and_labels_move_together_and_labels_stay_whole(label: torch.Tenso
         out = warp.set_random_state(seed)({"image": (label == 3).float(), "label": label})
         assert set(out["label"].unique().tolist()) <= {0.0, 1.0, 2.0, 3.0}
         assert ((out["image"] > 0.5) == (out["label"] == 3)).float().mean() > 0.97
-    with pytest.raises(LayoutError, match="expected a clip"):
+    with pytest.raises(LayoutError, match="Expected a clip"):
         warp({"image": torch.rand(4, 4), "label": torch.rand(4, 4)})
 
 

@@ -149,7 +149,7 @@ def phase_scale(name: str, low: float, high: float) -> float:
     try:
         return radians_per_unit(low, high)
     except PhaseRangeError as error:
-        raise PhaseRangeError(f"{name}: {error}.") from error
+        raise PhaseRangeError(f"{name}: {error}") from error
 
 
 def _named(found: Sequence[PartT], name: str, path: Path) -> list[PartT]:

@@ -54,8 +54,8 @@ def inflate_2d_to_3d(
     differing = sorted(set(targets) ^ set(state_dict))
     if differing:
         raise CheckpointMismatchError(
-            f"the 2D weights and the 3D network differ in {len(differing)} names, such as {differing[:10]}; "
-            "build both with the same options."
+            f"The 2D weights and the 3D network differ in {len(differing)} names, such as {differing[:10]}. "
+            "Build both with the same options."
         )
     return {name: _inflate(name, weight, targets[name].shape, mode) for name, weight in state_dict.items()}
 

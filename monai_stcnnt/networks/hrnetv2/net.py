@@ -319,7 +319,7 @@ def _norm_spec(norm: str, bn_momentum: float | None) -> NormSpec:
     check_choice("norm", norm, ("batch", "instance"))
     if norm == "instance":
         if bn_momentum is not None:
-            raise NetworkConfigError(f"bn_momentum={bn_momentum} belongs to norm='batch'; leave it out.")
+            raise NetworkConfigError(f"bn_momentum={bn_momentum} belongs to norm='batch'. Leave it out.")
         return "instance"
     momentum = 0.1 if bn_momentum is None else bn_momentum
     if not 0 < momentum <= 1:
