@@ -25,7 +25,7 @@ LOWER = {
     "inferers",
 }  # fmt: skip
 MAY_IMPORT: dict[str, set[str]] = {
-    "": set(),
+    "": {"apps", "data"},  # on first use, see tests/test_package.py
     "__main__": {"apps"},
     "errors": set(),
     "tensors": {"errors"},

@@ -30,6 +30,7 @@ __all__ = [
     "bundle_provenance",
     "bundle_root",
     "bundle_work",
+    "calling_workflow",
     "check_device",
     "expected_remarks",
     "open_inference",
@@ -123,17 +124,25 @@ def bundle_root() -> str:
     Raises:
         MissingFileError: if there is neither.
     """
-    frame = inspect.currentframe()
-    while frame is not None:
-        caller = frame.f_locals.get("self")
-        if isinstance(caller, ConfigWorkflow):
-            return str(Path(caller.config_root_path).resolve().parent)
-        frame = frame.f_back
+    workflow = calling_workflow()
+    if workflow is not None:
+        return str(Path(workflow.config_root_path).resolve().parent)
     if not Path("configs", "metadata.json").is_file():
         raise MissingFileError(
             "A config that no workflow runs does not know its bundle. Give the folder as bundle_root."
         )
     return str(Path.cwd())
+
+
+def calling_workflow() -> ConfigWorkflow | None:
+    """The workflow among the callers, which evaluates a config; None where there is none."""
+    frame = inspect.currentframe()
+    while frame is not None:
+        caller = frame.f_locals.get("self")
+        if isinstance(caller, ConfigWorkflow):
+            return caller
+        frame = frame.f_back
+    return None
 
 
 def show_causes() -> None:

@@ -57,13 +57,8 @@ if TYPE_CHECKING:
         mnms_datalist,
         paired_datalist,
     )
-    from monai_stcnnt.data.writer import (
-        SaveImageSeriesd,
-        SaveSeries,
-        record_from_metatensor,
-        write_labels,
-        write_series,
-    )
+    from monai_stcnnt.data.writer import SaveSeries, record_from_metatensor, write_labels, write_series
+    from monai_stcnnt.data.writer_transform import SaveImageSeriesd
 
 __all__ = [
     "MNMS_TO_ACDC",
@@ -134,7 +129,8 @@ _LATE = {
     "training.labelled_folders": (
         "MNMS_TO_ACDC", "acdc_datalist", "labelled_datalist", "mnms_datalist", "paired_datalist",
     ),
-    "writer": ("SaveImageSeriesd", "SaveSeries", "record_from_metatensor", "write_labels", "write_series"),
+    "writer": ("SaveSeries", "record_from_metatensor", "write_labels", "write_series"),
+    "writer_transform": ("SaveImageSeriesd",),
 }  # fmt: skip
 """Names that need torch and MONAI, by their module: they are imported on first use, since headers need neither."""
 

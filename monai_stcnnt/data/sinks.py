@@ -39,6 +39,20 @@ class SeriesSink(ABC):
         self._stack = ExitStack()
         self.after: Callable[[], object] = lambda: None  # called when the output is complete
 
+    def within(self, stack: ExitStack, path: Path) -> SeriesSink:
+        """Let what a stack holds end after the output is complete, or was dropped.
+
+        Args:
+            stack: its contexts are taken over.
+            path: where the output is then.
+
+        Returns:
+            The sink itself.
+        """
+        self._stack = stack.pop_all()
+        self.after = lambda: setattr(self, "path", path)
+        return self
+
     def __enter__(self) -> SeriesSink:
         """Make room, and return the sink itself."""
         try:

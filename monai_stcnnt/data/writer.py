@@ -8,19 +8,18 @@ Masks of DICOM images become DICOM segmentation objects.
 from __future__ import annotations
 
 import logging
-from collections.abc import Hashable, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any, get_args
+from typing import Protocol, get_args
 
 import numpy as np
-from monai.config.type_definitions import KeysCollection
 from monai.data.meta_tensor import MetaTensor
-from monai.transforms.io.dictionary import SaveImaged
-from monai.transforms.transform import MapTransform, Transform
+from monai.transforms.transform import Transform
 from monai.utils.enums import MetaKeys, TransformBackends
 
 from monai_stcnnt.data.formats.base import Format, OutputDtype, WriteOptions
-from monai_stcnnt.data.formats.registry import OutputFormat, format_for, result_extension
+from monai_stcnnt.data.formats.registry import OutputFormat, files_of, format_for, result_extension
 from monai_stcnnt.data.listing import output_path
 from monai_stcnnt.data.paths import check_output_folder
 from monai_stcnnt.data.provenance import KEY, Provenance, write_sidecar
@@ -30,7 +29,6 @@ from monai_stcnnt.data.slabs import IN_MEMORY
 from monai_stcnnt.errors import LabelValueError, LayoutError, OptionError, OutputNotWritableError
 
 __all__ = [
-    "SaveImageSeriesd",
     "SaveSeries",
     "record_from_metatensor",
     "write_labels",
@@ -154,10 +152,24 @@ def _write(record: SeriesRecord, path: Path, how: WriteOptions, provenance: Prov
     return written
 
 
+@contextmanager
+def _telling(path: Path, record: SeriesRecord, row: Format) -> Iterator[None]:
+    """Write what a result says of itself when it is complete."""
+    yield
+    _tell(path, record, row)
+
+
 def _tell(path: Path, record: SeriesRecord, row: Format) -> None:
     """Write the JSON file beside a result that is a file; DICOM has headers for that."""
     if KEY in record.metadata and row.extensions:
         write_sidecar(path, record.metadata[KEY])
+
+
+class ResultKeeper(Protocol):
+    """What decides whether a result may have its place."""
+
+    def keep(self, path: Path, source: str) -> AbstractContextManager[Path]:
+        """Give a hidden name to write the result of an image to, which at the end becomes ``path``."""
 
 
 class SaveSeries(Transform):
@@ -183,6 +195,8 @@ class SaveSeries(Transform):
         algorithm_version: version of what made a mask, which DICOM segmentations tell.
         output_file: the file to write, in place of a name made from the image's own; for one image.
         provenance: how results come about, which they then say: in a JSON file beside them, or in DICOM headers.
+        keeper: what decides about results that exist, such as
+            :class:`~monai_stcnnt.apps.bundle_results.BundleResults`; by default files are replaced, and folders never.
 
     Raises:
         OptionError: if an option is unknown.
@@ -205,6 +219,7 @@ class SaveSeries(Transform):
         algorithm_version: str = "unspecified",
         output_file: str | Path | None = None,
         provenance: Provenance | None = None,
+        keeper: ResultKeeper | None = None,
     ) -> None:
         for value, choices in ((dtype, get_args(OutputDtype)), (output_format, get_args(OutputFormat))):
             if value not in choices:
@@ -218,7 +233,7 @@ class SaveSeries(Transform):
         self.class_names = None if class_names is None else _whole_keys(class_names)
         self.algorithm_version = algorithm_version
         self.output_file = None if output_file is None else Path(output_file).expanduser()
-        self.provenance = provenance
+        self.provenance, self.keeper = provenance, keeper
         if output_format.startswith("dicom_seg") and not self.class_names:
             raise OptionError("A DICOM segmentation needs the names of the classes. Give class_names.")
         self._sources: dict[Path, str] = {}
@@ -239,7 +254,9 @@ class SaveSeries(Transform):
         record = record_from_metatensor(img)
         if "source" not in record.metadata:
             raise LayoutError("The metadata of the image to save has no 'source'. Load it with SeriesReader.")
-        path = self._write(record, self.output_file or self._target(record))
+        path = self._target(record)
+        with self._kept(path, record) as aside:
+            self._write(record, aside)
         img.meta[MetaKeys.SAVED_TO.value] = str(path)
         logger.info("wrote %s", path)
         return img
@@ -263,16 +280,25 @@ class SaveSeries(Transform):
         """
         if "source" not in outline.metadata:
             raise LayoutError("The metadata of the image to save has no 'source'. Open it with SeriesReader.")
-        path = self.output_file or self._target(outline)
-        if path.is_dir():
+        path = self._target(outline)
+        if self.keeper is None and path.is_dir():
             raise OutputNotWritableError(f"{path} exists already. Choose another folder, or remove it.")
-        if self.class_names is not None:
-            return RecordSink(outline, path, self._write, memory)
         marked = outline if self.provenance is None else self.provenance.mark(outline)
         row = format_for(path)
-        sink = row.sink(marked, path, WriteOptions(self.dtype, self.uid_seed), memory)
-        sink.after = lambda: _tell(path, marked, row)
+        stack = ExitStack()
+        with stack:
+            aside = stack.enter_context(self._kept(path, outline))
+            if self.class_names is None:
+                stack.enter_context(_telling(aside, marked, row))
+                sink = row.sink(marked, aside, WriteOptions(self.dtype, self.uid_seed), memory)
+            else:
+                sink = RecordSink(outline, aside, self._write, memory)
+            sink.within(stack, path)
         return sink
+
+    def _kept(self, path: Path, record: SeriesRecord) -> AbstractContextManager[Path]:
+        """Where to write what will be at a path."""
+        return nullcontext(path) if self.keeper is None else self.keeper.keep(path, str(record.metadata["source"]))
 
     def _write(self, record: SeriesRecord, path: Path) -> Path:
         if self.class_names is None:
@@ -285,13 +311,30 @@ class SaveSeries(Transform):
 
     def _target(self, record: SeriesRecord) -> Path:
         """Where a record goes; two sources never go to one place."""
-        source = str(record.metadata["source"])
-        extension = result_extension(source, record.metadata.get("file_format"), record.kind, self.output_format)
+        return self.place_of(str(record.metadata["source"]), record.metadata.get("file_format"), record.kind)
+
+    def place_of(self, source: str, file_format: object, kind: str) -> Path:
+        """Where the result of an image goes; two images never go to one place, and none to that of an image.
+
+        Args:
+            source: the file or folder.
+            file_format: name of its format, None to go by its name.
+            kind: ``"magnitude"`` or ``"complex"``.
+
+        Returns:
+            The path.
+
+        Raises:
+            OutputNotWritableError: if the place is that of an image.
+        """
+        extension = result_extension(source, file_format, kind, self.output_format)
         root = source if self.input_root is None else self.input_root
-        path = output_path(source, root, self.output_dir, self.suffix, extension)
+        path = self.output_file or output_path(source, root, self.output_dir, self.suffix, extension)
         other = self._sources.setdefault(path, source)
         if other != source:
             raise OutputNotWritableError(f"{other} and {source} would both become {path}. Rename one of them.")
+        if path.exists() and any(path.samefile(file) for file in files_of(source)):
+            raise OutputNotWritableError(f"{path} is the input itself. Choose another name or folder.")
         return path
 
 
@@ -301,82 +344,3 @@ def _whole_keys(class_names: Mapping[int, str] | Mapping[str, str]) -> dict[int,
         return {int(value): str(name) for value, name in class_names.items()}
     except ValueError as error:
         raise LabelValueError(f"The class names {dict(class_names)} need whole numbers as keys.") from error
-
-
-class SaveImageSeriesd(SaveImaged):
-    """Dictionary form of :class:`SaveSeries`.
-
-    MONAI Label and the Deploy SDK leave out what saves, which they tell by MONAI's class and by the name.
-
-    Args:
-        keys: keys of the images to save; several keys need a suffix each.
-        output_dir: folder of the results.
-        input_root: the file or folder that the images were listed from.
-        suffix: what to add to the name, one for all keys or one per key.
-        dtype: type of the voxels in a NIfTI file.
-        output_format: ``"same"``, ``"nifti"``, ``"dicom_seg"`` or ``"dicom_seg_per_frame"``.
-        allow_missing_keys: pass over keys that are absent.
-        uid_seed: see :class:`SaveSeries`.
-        class_names: makes the images masks, see :class:`SaveSeries`.
-        algorithm_version: version of what made the masks.
-        output_file: see :class:`SaveSeries`; for one key.
-        provenance: see :class:`SaveSeries`.
-
-    Raises:
-        OptionError: if an option is unknown, or several keys would go to one file.
-        OutputNotWritableError: if the folder cannot be written to.
-    """
-
-    backend = SaveSeries.backend
-
-    def __init__(
-        self,
-        keys: KeysCollection,
-        output_dir: str | Path,
-        input_root: str | Path | None = None,
-        suffix: str | tuple[str, ...] | list[str] = "denoised",
-        dtype: OutputDtype = "float32",
-        output_format: OutputFormat = "same",
-        allow_missing_keys: bool = False,
-        uid_seed: str | None = None,
-        *,
-        class_names: Mapping[int, str] | Mapping[str, str] | None = None,
-        algorithm_version: str = "unspecified",
-        output_file: str | Path | None = None,
-        provenance: Provenance | None = None,
-    ) -> None:
-        MapTransform.__init__(self, keys, allow_missing_keys)  # all that is of use of the base
-        suffixes = (suffix,) if isinstance(suffix, str) else tuple(suffix)
-        if len(suffixes) != len(self.keys) or len(set(suffixes)) != len(suffixes):
-            raise OptionError(f"{len(self.keys)} keys need as many different suffixes, not {suffixes}.")
-        if output_file is not None and len(suffixes) > 1:
-            raise OptionError(f"{len(self.keys)} keys do not go to one file {output_file}.")
-        self.savers = [
-            SaveSeries(
-                output_dir,
-                input_root,
-                s,
-                dtype,
-                output_format,
-                uid_seed,
-                class_names=class_names,
-                algorithm_version=algorithm_version,
-                output_file=output_file,
-                provenance=provenance,
-            )
-            for s in suffixes
-        ]
-
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Save every key.
-
-        Args:
-            data: images ``(C, X, Y[, Z[, T]])`` by key.
-
-        Returns:
-            The same dictionary.
-        """
-        d = dict(data)
-        for key, saver in self.key_iterator(d, self.savers):
-            d[key] = saver(d[key])
-        return d

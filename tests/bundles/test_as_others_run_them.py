@@ -16,7 +16,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
-from monai.bundle import ConfigParser, ConfigWorkflow, create_workflow, load
+from monai.bundle import ConfigParser, create_workflow, load
 from monai.data.meta_tensor import MetaTensor
 from monai.transforms.compose import Compose
 from monai.transforms.io.dictionary import LoadImaged, SaveImaged
@@ -29,7 +29,7 @@ from monai_stcnnt.errors import (
     NonFiniteValuesError,
     NotAnImageError,
 )
-from tests.bundles.causes import cause_of
+from tests.bundles.causes import cause_of, run
 
 __all__: list[str] = []
 
@@ -54,18 +54,6 @@ def scan(tmp_path: Path) -> Path:
 def copied(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
     """A copy of a bundle."""
     return Path(shutil.copytree(bundle_folder(request.param), tmp_path / "elsewhere" / request.param))
-
-
-def run(folder: Path, **overrides: Any) -> ConfigWorkflow:  # noqa: ANN401
-    """As ``monai.bundle run`` does: nothing but the config file tells where the bundle is."""
-    with expected_remarks():
-        workflow = ConfigWorkflow(
-            str(folder / "configs" / "inference.json"), logging_file=False, workflow_type="infer", progress=False,
-            **overrides,
-        )  # fmt: skip
-        workflow.initialize()
-        workflow.run()
-    return workflow
 
 
 @pytest.mark.parametrize("copied", BUNDLES, indirect=True)
@@ -176,7 +164,7 @@ def test_results_say_how_they_came_about_and_are_not_taken_for_images(
     for _ in range(2):
         with caplog.at_level("INFO", "monai_stcnnt"):
             run(bundle_folder(name), dataset_dir=str(images), output_dir=str(results), run=[f"$@{engine}.run()"],
-                **CHOICES[name])  # fmt: skip
+                redo=True, **CHOICES[name])  # fmt: skip
         [saved] = results.glob("*.nii")
         [made] = json.loads(saved.with_suffix(".json").read_text())["GeneratedBy"]
         assert (made["Bundle"], len(made["BundleSHA256"])) == (name, 64)

@@ -26,7 +26,8 @@ from monai.transforms.utility.dictionary import EnsureChannelFirstd
 from monai_stcnnt.data.formats.registry import read_series
 from monai_stcnnt.data.listing import series_datalist
 from monai_stcnnt.data.reader import SeriesReader
-from monai_stcnnt.data.writer import SaveImageSeriesd, SaveSeries, record_from_metatensor
+from monai_stcnnt.data.writer import SaveSeries, record_from_metatensor
+from monai_stcnnt.data.writer_transform import SaveImageSeriesd
 from monai_stcnnt.errors import LabelValueError, LayoutError, OptionError, OutputNotWritableError
 from monai_stcnnt.transforms.frames import FileToFramesd
 

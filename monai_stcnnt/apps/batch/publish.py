@@ -11,7 +11,7 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -19,23 +19,24 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from monai_stcnnt.apps.batch.existing import check_beside, check_place, earlier_holds, state_of
 from monai_stcnnt.apps.batch.manifest import (
     Journal,
+    OutputEntry,
     Recipe,
     SeriesRow,
     checksum_of,
     error_text,
-    results_exist,
+    read_manifest,
     sha256_of,
     stamp_of,
 )
 from monai_stcnnt.apps.batch.tasks import RunOptions, SeriesEngine, SeriesTask
 from monai_stcnnt.apps.review.names import is_current
 from monai_stcnnt.data.paths import sync, sync_files
-from monai_stcnnt.data.provenance import sidecar_path
 from monai_stcnnt.errors import ChangedFileError, OutputNotWritableError, ResultExistsError, StcnntError
 
-__all__ = ["UNFINISHED", "Order", "Outcome", "carry_out", "failure", "publish", "unfinished"]
+__all__ = ["UNFINISHED", "Order", "Outcome", "carry_out", "failure", "outputs_in", "publish", "settle", "unfinished"]
 
 UNFINISHED = ".unfinished"
 """Hidden folder below the results with a folder for each run, for what is not complete."""
@@ -73,6 +74,8 @@ class Outcome:
         made: hidden folder with the result.
         error: what was raised.
         has_room: whether the disk takes more results.
+        seen: what was in the place of the result before the work, see
+            :func:`~monai_stcnnt.apps.batch.existing.state_of`.
         is_recorded: whether the manifest gets the record; not where an earlier one still holds for the result.
     """
 
@@ -81,6 +84,7 @@ class Outcome:
     error: Exception | None = None
     has_room: bool = True
     is_recorded: bool = True
+    seen: tuple[int, int] | None = None
 
 
 @contextmanager
@@ -197,54 +201,62 @@ def _result_of(order: Order, engine: SeriesEngine, made: Path) -> Outcome:
     files = task.files
     digests = "\n".join(map(sha256_of, files))
     row = replace(row, input_stamp=stamp_of(files), input_sha256=hashlib.sha256(digests.encode()).hexdigest())
-    before = order.before
-    if before is not None and not order.options.redo and results_exist(before, folder):
-        same_input, same_recipe = before.input_sha256 == row.input_sha256, before.recipe == row.recipe
-        if same_input and same_recipe:
-            if task.report is not None and not is_current(task.report, folder / task.target):
-                engine.report(task, folder / task.target, before)
-            return Outcome(replace(before, status="done", input_stamp=row.input_stamp))
-        if not same_recipe:
-            _make_way(order, f"was made with another {', '.join(before.recipe.differences(row.recipe))}")
-    elif (folder / task.target).exists() and (before is None or not before.outputs):
-        _make_way(order, "exists already, and the manifest does not know it")
+    before, redo = order.before, order.options.redo
+    if before is not None and earlier_holds(row, before, folder, redo=redo):
+        if task.report is not None and not is_current(task.report, folder / task.target):
+            engine.report(task, folder / task.target, before)
+        return Outcome(replace(before, status="done", input_stamp=row.input_stamp))
     target = Path(task.target)
-    if target.suffix:
-        _check_beside(order, [sidecar_path(target)])
+    seen = state_of(folder / target)
+    check_place(row, before, folder, redo=redo)
     made.mkdir()
     figures = engine.run(task, made / target.name, _uid_seed(row, engine.device))
     if stamp_of(files) != row.input_stamp:
         raise ChangedFileError(f"{task.path} changed while it was read. Run again when it is complete.")
-    place = target.parent
+    outputs = outputs_in(made, target)
+    if state_of(folder / target) == seen:  # else another run was here, which is settled when it is published
+        check_beside([Path(one.path) for one in outputs if one.path != task.target], before, folder, redo=redo)
+    return Outcome(replace(row, status="writing", outputs=outputs, figures=figures), made, seen=seen)
+
+
+def outputs_in(made: Path, target: Path) -> tuple[OutputEntry, ...]:
+    """Flush a result that was made aside, and what lies beside it, to the disk, and make their checksums.
+
+    Args:
+        made: the folder with the result.
+        target: the place of the result, relative to the folder of the results.
+
+    Returns:
+        The outputs, under the names that they will have.
+    """
     paths = sorted(path for path in made.iterdir() if not path.name.startswith("."))
-    _check_beside(order, [place / path.name for path in paths if path.name != target.name])
     for path in paths:
         sync_files(path)
-    entries = list(map(checksum_of, paths))
-    outputs = tuple(replace(entry, path=(place / entry.path).as_posix()) for entry in entries)
-    return Outcome(replace(row, status="writing", outputs=outputs, figures=figures), made)
+    return tuple(replace(one, path=(target.parent / one.path).as_posix()) for one in map(checksum_of, paths))
 
 
-def _make_way(order: Order, why: str) -> None:
-    """Refuse to replace what is there, unless that was asked for; a folder that may hold other files never goes."""
-    path = order.options.folder / order.task.target
-    is_ours = order.before is not None and bool(order.before.outputs)
-    if path.is_dir() and not is_ours:
-        raise ResultExistsError(f"{path} {why}. Choose another folder, or remove it.")
-    if not order.options.redo:
-        raise ResultExistsError(f"{path} {why}. Choose another name or folder, or replace it with --redo.")
+def settle(outcome: Outcome, folder: Path) -> Outcome:
+    """Look once more at the place of a result that is to be published, which another run may have taken meanwhile.
 
+    Args:
+        outcome: of an order.
+        folder: of the results.
 
-def _check_beside(order: Order, names: Iterable[Path]) -> None:
-    """Refuse to replace files of somebody else by those that come beside a result."""
-    ours = set() if order.before is None else {entry.path for entry in order.before.outputs}
-    for name in names:
-        path = order.options.folder / name
-        if path.exists() and not (order.options.redo or name.as_posix() in ours):
-            raise ResultExistsError(
-                f"{path} exists already, and would be replaced by a file beside the result. Choose another name or "
-                "folder, or replace it with --redo."
-            )
+    Returns:
+        The outcome; that of the other run where its result is the same, else an error, and nothing is replaced.
+    """
+    row = outcome.row
+    if outcome.made is None or state_of(folder / row.target) == outcome.seen:
+        return outcome
+    shutil.rmtree(outcome.made, ignore_errors=True)
+    other = read_manifest(folder).get(row.target)
+    if other is not None and earlier_holds(row, other, folder, redo=False):
+        return replace(outcome, row=replace(other, status="done"), made=None, is_recorded=False)
+    error = ResultExistsError(
+        f"{folder / row.target} was made by another run meanwhile. Choose another folder, or replace it with --redo."
+    )
+    failed = replace(row, status="failed", outputs=(), figures={}, error=error_text(error, folder))
+    return replace(outcome, row=failed, made=None, error=error, is_recorded=False)
 
 
 def publish(outcome: Outcome, folder: Path, journal: Journal, *, is_only: bool) -> SeriesRow:

@@ -21,7 +21,7 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from monai_stcnnt.apps.batch.manifest import MANIFEST, Journal, Recipe, SeriesRow, read_manifest, results_exist
-from monai_stcnnt.apps.batch.publish import Order, Outcome, carry_out, publish, unfinished
+from monai_stcnnt.apps.batch.publish import Order, Outcome, carry_out, publish, settle, unfinished
 from monai_stcnnt.apps.batch.tasks import RunOptions, SeriesTask, list_tasks
 from monai_stcnnt.apps.bundles import check_device
 from monai_stcnnt.apps.review.names import is_current
@@ -154,7 +154,8 @@ def run_series(options: RunOptions) -> RunResult:
                 orders.append(Order(options, task, recipe, place, row))
         skipped = {target for target, row in rows.items() if row.status == "done"}
         with Journal(options.folder) as journal, _progress(len(orders), options) as bar:
-            for number, outcome in enumerate(_outcomes(orders, options), 1):
+            for number, made in enumerate(_outcomes(orders, options), 1):
+                outcome = settle(made, options.folder)
                 row = publish(outcome, options.folder, journal, is_only=len(tasks) == 1)
                 rows[row.target] = row
                 if outcome.made is None and row.status == "done":

@@ -10,6 +10,7 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -22,9 +23,15 @@ from monai_stcnnt.apps.batch import publish as publishing
 from monai_stcnnt.apps.batch.manifest import Journal, SeriesRow, read_manifest, stamp_of
 from monai_stcnnt.apps.batch.run import RunResult
 from monai_stcnnt.apps.bundles import bundle_checksum
-from monai_stcnnt.apps.denoising import DenoiseOptions
+from monai_stcnnt.apps.denoising import DenoiseOptions, Denoiser
 from monai_stcnnt.data import SaveSeries, read_series
-from monai_stcnnt.errors import EmptyImageError, FailedSeriesError, OptionError, OutputNotWritableError
+from monai_stcnnt.errors import (
+    EmptyImageError,
+    FailedSeriesError,
+    OptionError,
+    OutputNotWritableError,
+    ResultExistsError,
+)
 from tests.apps.batches import files_of, run, write_nifti
 from tests.apps.dicom_files import PATIENT, moving_disc, write_series
 
@@ -230,6 +237,32 @@ def _dying_after_the_first(append: Callable[[Journal, SeriesRow], None]) -> Call
         append(journal, row)
 
     return wrapped
+
+
+@pytest.mark.parametrize(("options", "is_same"), [({}, True), ({"strength": 1.2}, False)])
+def test_two_runs_at_once_replace_nothing_of_each_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, float], is_same: bool
+) -> None:
+    scan, output, denoising = write_nifti(tmp_path / "a.nii"), tmp_path / "out", Denoiser.run
+
+    def slowly(self: Denoiser, *arguments: Any) -> dict[str, Any]:  # noqa: ANN401 - passed on
+        monkeypatch.setattr(Denoiser, "run", denoising)
+        run(scan, output, **options).check()
+        first.update(files_of(output))
+        return denoising(self, *arguments)
+
+    first: dict[str, str] = {}
+    monkeypatch.setattr(Denoiser, "run", slowly)
+    result = run(scan, output)
+    if is_same:
+        assert counts(result.check()) == (0, 1)
+    else:
+        with pytest.raises(ResultExistsError, match="made by another run meanwhile"):
+            result.check()
+    assert {name: text for name, text in files_of(output).items() if "unfinished" not in name} == {
+        name: text for name, text in first.items() if "unfinished" not in name
+    }
+    assert counts(run(scan, output, **options)) == (0, 1)
 
 
 def test_a_full_disk_stops_the_run_and_the_next_resumes(

@@ -23,7 +23,7 @@ from monai_stcnnt.data.formats.nifti_writer import write_nifti
 from monai_stcnnt.data.formats.registry import read_series
 from monai_stcnnt.data.reader import SeriesReader
 from monai_stcnnt.data.record import SeriesRecord
-from monai_stcnnt.data.writer import SaveImageSeriesd
+from monai_stcnnt.data.writer_transform import SaveImageSeriesd
 from monai_stcnnt.errors import OutputNotWritableError
 from monai_stcnnt.transforms.frames import FileToFramesd
 
