@@ -8,6 +8,8 @@ import hashlib
 import inspect
 import json
 import logging
+import os
+import shutil
 import sys
 import warnings
 from collections.abc import Iterator, Mapping
@@ -19,6 +21,7 @@ from typing import Any
 
 import torch
 from monai.bundle import ConfigWorkflow
+from monai.utils.module import optional_import
 
 from monai_stcnnt import __version__
 from monai_stcnnt.data.provenance import Provenance
@@ -31,13 +34,17 @@ __all__ = [
     "bundle_root",
     "bundle_work",
     "calling_workflow",
+    "check_compiler",
     "check_device",
+    "compiler_errors",
     "expected_remarks",
     "open_inference",
     "plain_errors",
     "show_causes",
     "windows_at_once",
 ]
+
+logger = logging.getLogger(__name__)
 
 
 def bundle_folder(name: str, bundle: str | Path | None = None) -> Path:
@@ -110,6 +117,39 @@ def check_device(name: str) -> None:
     known = {"auto", *there, *({"cuda"} if len(there) > 1 and there[1] == "cuda:0" else ())}
     if name not in known:
         raise OptionError(f"There is no device {name!r}. Give auto, or one of {', '.join(there)}.")
+
+
+def check_compiler(device: str) -> None:
+    """Make sure that PyTorch can compile for a device, by compiling a little, and say what compiling does.
+
+    Args:
+        device: ``auto`` or a name that PyTorch knows.
+
+    Raises:
+        OptionError: if no compiler works.
+    """
+    is_cpu = device == "cpu" or (device == "auto" and not torch.cuda.is_available())
+    names = [name for name in (os.environ.get("CXX"), "g++", "clang++", "c++", "cl") if name]
+    if is_cpu and not any(map(shutil.which, names)):
+        raise OptionError("compile needs a C++ compiler such as g++ or clang++. Install one, or leave compile out.")
+    if not is_cpu and not optional_import("triton")[1]:
+        raise OptionError("compile needs triton on a GPU: pip install triton. Or leave compile out.")
+    with compiler_errors(), torch.no_grad():
+        place = torch.device("cpu" if is_cpu else "cuda" if device == "auto" else device)
+        torch.compile(torch.nn.Softplus())(torch.zeros(8, device=place))
+    logger.info("The network is compiled with the first windows, which takes minutes; then each is faster.")
+
+
+@contextmanager
+def compiler_errors() -> Iterator[None]:
+    """Raise an error of this package, in one sentence, in the place of PyTorch's when it cannot compile."""
+    try:
+        yield
+    except Exception as error:
+        if "TorchDynamoException" not in [kind.__name__ for kind in type(error).__mro__]:  # its module loads slowly
+            raise
+        reason = " ".join(str(error).strip().split("\n")[0].split())
+        raise OptionError(f"PyTorch cannot compile here ({reason[:200]}). Leave compile out.") from error
 
 
 def bundle_root() -> str:

@@ -5,8 +5,6 @@
 from __future__ import annotations
 
 import logging
-import os
-import shutil
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -14,7 +12,6 @@ from pathlib import Path
 from typing import Any, ClassVar, get_args
 
 import torch
-from monai.utils.module import optional_import
 
 from monai_stcnnt import __version__
 from monai_stcnnt.apps.batch.manifest import Recipe, SeriesRow, sha256_of
@@ -26,6 +23,8 @@ from monai_stcnnt.apps.bundles import (
     bundle_folder,
     bundle_provenance,
     bundle_work,
+    check_compiler,
+    compiler_errors,
     open_inference,
 )
 from monai_stcnnt.apps.noise import write_noise
@@ -264,7 +263,7 @@ class Denoiser(SeriesEngine):
     def __init__(self, options: DenoiseOptions) -> None:
         self.options = options
         if options.compile:
-            _check_compiler(options.device)
+            check_compiler(options.device)
         entries = {**options.bundle_entries(), "datalist": [], "output_dir": str(options.folder / UNFINISHED)}
         folder, recipe = bundle_folder(BUNDLE, options.bundle), options.recipe
         provenance = bundle_provenance(options.suffix, folder, recipe.options, recipe.bundle)
@@ -286,7 +285,7 @@ class Denoiser(SeriesEngine):
         maps = {"gmap": task.gmap, "noise_map": self.options.noise_map}
         item = {"image": str(task.path), **{name: str(path) for name, path in maps.items() if path is not None}}
         engine.data_loader, engine.state.epoch_length = [item], 1
-        with bundle_work():
+        with bundle_work(), compiler_errors():
             engine.run()
         image, saved = engine.state.output["image"], engine.state.output["pred"]
         engine.state.batch = engine.state.output = None
@@ -335,18 +334,3 @@ class Denoiser(SeriesEngine):
 
 def _now() -> str:
     return datetime.now(UTC).isoformat()
-
-
-def _check_compiler(device: str) -> None:
-    """Say what compiling does, or that it cannot be done.
-
-    Raises:
-        OptionError: if no compiler works.
-    """
-    is_cpu = device == "cpu" or (device == "auto" and not torch.cuda.is_available())
-    names = [name for name in (os.environ.get("CXX"), "g++", "clang++", "c++", "cl") if name]
-    if is_cpu and not any(map(shutil.which, names)):
-        raise OptionError("compile needs a C++ compiler such as g++ or clang++. Install one, or leave compile out.")
-    if not is_cpu and not optional_import("triton")[1]:
-        raise OptionError("compile needs triton on a GPU: pip install triton. Or leave compile out.")
-    logger.info("The network is compiled with the first windows, which takes minutes; then each is faster.")

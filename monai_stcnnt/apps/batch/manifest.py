@@ -14,6 +14,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 import traceback
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -326,4 +327,4 @@ def error_text(error: BaseException, root: Path) -> str:
 
 def without_root(text: str, root: Path) -> str:
     """A text without the path of a folder, and so without what its name may tell."""
-    return text.replace(f"{root}{os.sep}", "")
+    return re.sub(rf"(?<![\w.{re.escape(os.sep)}-]){re.escape(f'{root}{os.sep}')}", "", text)

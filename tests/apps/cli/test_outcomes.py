@@ -12,6 +12,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+from torch._dynamo.exc import TorchDynamoException
 
 from monai_stcnnt.apps import denoising
 from monai_stcnnt.apps.cli.app import main
@@ -99,6 +100,20 @@ def test_compile_without_a_compiler_is_one_sentence(tmp_path: Path, monkeypatch:
     monkeypatch.setattr("shutil.which", lambda _: None)
     with pytest.raises(OptionError, match=r"C\+\+ compiler"):
         denoising.denoise(write_nifti(tmp_path / "a.nii"), tmp_path / "out", compile=True, device="cpu")
+
+
+def test_a_compiler_that_does_not_work_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(*_: object) -> None:
+        raise TorchDynamoException("No working C++ compiler found\n\nSet TORCHDYNAMO_VERBOSE=1 for more")
+
+    monkeypatch.setattr("shutil.which", lambda name: name)
+    monkeypatch.setattr("torch.compile", lambda _: broken)
+    scan = write_nifti(tmp_path / "a.nii")
+    assert call(monkeypatch, "denoise", scan, tmp_path / "out", "--compile", "--device", "cpu") == 2
+    said = capsys.readouterr().err
+    assert said == "stcnnt: PyTorch cannot compile here (No working C++ compiler found). Leave compile out.\n"
 
 
 def test_what_a_folder_holds_is_told_without_waiting_for_torch_and_monai(tmp_path: Path) -> None:
