@@ -276,6 +276,7 @@ class Denoiser(SeriesEngine):
         if options.frame_axis != "auto":
             self.engine.frame_axis = options.frame_axis
         self.provenance = self.engine.saver.provenance = provenance
+        self.engine.saver.keeper = None  # the batch decides about results that exist
 
     def run(self, task: SeriesTask, target: Path, uid_seed: str = "") -> dict[str, Any]:
         """Denoise one series; see :meth:`SeriesEngine.run`."""

@@ -18,7 +18,7 @@ from typing import Any
 from monai_stcnnt.data.paths import write_aside
 from monai_stcnnt.data.record import SeriesRecord
 
-__all__ = ["SOFTWARE", "Provenance", "action_of", "sidecar_action", "sidecar_path", "write_sidecar"]
+__all__ = ["SOFTWARE", "Provenance", "action_of", "read_sidecar", "sidecar_action", "sidecar_path", "write_sidecar"]
 
 SOFTWARE = "monai_stcnnt"
 """Name of the software in results; an image that has it was made by this package."""
@@ -159,17 +159,26 @@ def action_of(text: str) -> str:
     return found[1].lower() if found else ""
 
 
+def read_sidecar(path: str | Path) -> dict[str, Any]:
+    """Read the JSON file beside an image, whoever wrote it; empty where there is none that can be read.
+
+    Args:
+        path: the image.
+    """
+    sidecar = sidecar_path(path)
+    try:
+        if sidecar.stat().st_size > _LARGEST:
+            return {}
+        facts = json.loads(sidecar.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return facts if isinstance(facts, dict) else {}
+
+
 def sidecar_action(path: str | Path) -> str:
     """Tell what this package did to an image, from the JSON file beside it; empty where there is none of this package.
 
     Args:
         path: the image.
     """
-    sidecar = sidecar_path(path)
-    if not sidecar.is_file() or sidecar.stat().st_size > _LARGEST:
-        return ""
-    try:
-        facts = json.loads(sidecar.read_text(encoding="utf-8"))
-    except ValueError:
-        return ""
-    return action_of(str(facts.get("Description", ""))) if isinstance(facts, dict) else ""
+    return action_of(str(read_sidecar(path).get("Description", "")))

@@ -23,6 +23,7 @@ from monai_stcnnt.apps.cli.app import main
 from monai_stcnnt.apps.info import as_json, as_text, outcome
 from monai_stcnnt.data import read_series
 from monai_stcnnt.errors import EmptyImageError, MissingFileError, StcnntError
+from tests.apps.batches import write_nifti
 from tests.apps.dicom_files import PATIENT, template_file, write_series
 
 __all__: list[str] = []
@@ -46,6 +47,25 @@ def test_a_cine_is_described(tmp_path: Path) -> None:
     assert (summary.ordered_by, summary.modality, summary.files) == ("trigger", "MR", 12)
     assert (summary.vendor, summary.transfer_syntax) == ("TOSHIBA_MEC", "Explicit VR Little Endian")
     assert outcome(summary) == "denoised by the magnitude network, as 4 frames in time"
+
+
+def test_a_nifti_file_is_known_by_the_file_beside_it(tmp_path: Path) -> None:
+    """As dcm2niix and BIDS write it: times in seconds; dates and what is no text or number are not shown."""
+    scan = write_nifti(tmp_path / "scan.nii.gz")
+    beside = {
+        "SeriesDescription": "cine\x1b[2J sax", "ProtocolName": "trufi", "EchoTime": 0.00155, "RepetitionTime": 0.0033,
+        "FlipAngle": 50, "MagneticFieldStrength": 1.5, "Manufacturer": "Siemens", "Modality": "MR",
+        "AcquisitionTime": "11:12:13", "PatientName": "Secret",
+    }  # fmt: skip
+    scan.with_name("scan.json").write_text(json.dumps(beside))
+    said = as_text(describe(scan))
+    assert "cine[2J sax, protocol trufi, TE 1.55 ms, TR 3.3 ms, flip angle 50, 1.5 T\n" in said
+    assert "NIfTI, MR, Siemens" in said
+    assert not [word for word in ("11:12", "Secret", "\x1b") if word in said]
+    for odd in ("[1, 2]", "{", '{"EchoTime": "x", "FlipAngle": true, "SeriesDescription": null}'):
+        scan.with_name("scan.json").write_text(odd)
+        [summary] = describe(scan)
+        assert (summary.description, summary.facts) == ("", ())
 
 
 def test_summary_agrees_with_what_is_read(tmp_path: Path) -> None:

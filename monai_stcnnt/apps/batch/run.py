@@ -140,7 +140,7 @@ def run_series(options: RunOptions) -> RunResult:
     recipe = options.recipe
     before = read_manifest(options.folder)
     tasks = list_tasks(options, before)
-    for folder in dict.fromkeys([options.folder, *(path.parent for path in options.written)]):
+    for folder in dict.fromkeys([*(path.parent for path in options.written), options.folder]):
         check_output_folder(folder)
     rows: dict[str, SeriesRow] = {}
     errors: dict[str, Exception] = {}

@@ -31,6 +31,8 @@ __all__ = [
     "SeriesSummary",
     "WriteOptions",
     "finite_times",
+    "known_facts",
+    "printable",
     "refuse_series",
 ]
 
@@ -321,6 +323,29 @@ def _foreign(slabs: SeriesSlabs) -> str:
     except NotAnImageError as error:
         return str(error)
     return ""
+
+
+def printable(text: object) -> str:
+    """A short text of a header without what could move the cursor of a terminal."""
+    return "".join(c for c in str(text) if c.isprintable()).strip()[:64]
+
+
+def known_facts(echo_time: float, repetition_time: float, flip_angle: float, field: float) -> tuple[str, ...]:
+    """What people know a series by, but for dates.
+
+    Args:
+        echo_time: in milliseconds; NaN where it is not told, as for the others.
+        repetition_time: in milliseconds.
+        flip_angle: in degrees.
+        field: in tesla.
+
+    Returns:
+        A text for each that is told.
+    """
+    numbers = (
+        ("TE {:g} ms", echo_time), ("TR {:g} ms", repetition_time), ("flip angle {:g}", flip_angle), ("{:g} T", field),
+    )  # fmt: skip
+    return tuple(text.format(number) for text, number in numbers if math.isfinite(number) and number > 0)
 
 
 def finite_times(times: np.ndarray) -> tuple[float | None, ...]:

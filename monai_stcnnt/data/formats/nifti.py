@@ -26,7 +26,15 @@ import nibabel as nib
 import numpy as np
 from nibabel.arrayproxy import ArrayProxy
 
-from monai_stcnnt.data.formats.base import NIFTI_EXTENSION, Format, SeriesSummary, WriteOptions, refuse_series
+from monai_stcnnt.data.formats.base import (
+    NIFTI_EXTENSION,
+    Format,
+    SeriesSummary,
+    WriteOptions,
+    known_facts,
+    printable,
+    refuse_series,
+)
 from monai_stcnnt.data.formats.nifti_header import (
     NIFTI_FAILURES,
     NIFTI_SUFFIXES,
@@ -41,7 +49,7 @@ from monai_stcnnt.data.formats.nifti_header import (
 )
 from monai_stcnnt.data.formats.nifti_writer import NiftiSink, write_nifti
 from monai_stcnnt.data.paths import check_exists
-from monai_stcnnt.data.provenance import action_of
+from monai_stcnnt.data.provenance import action_of, read_sidecar
 from monai_stcnnt.data.record import SeriesRecord
 from monai_stcnnt.data.sinks import SeriesSink
 from monai_stcnnt.data.slabs import IN_MEMORY, SeriesSlabs
@@ -74,6 +82,14 @@ def read_nifti(path: str | Path) -> SeriesRecord:
     """
     with NiftiSlabs(open_nifti(check_exists(path)), in_memory=True) as slabs:
         return slabs.record()
+
+
+_NUMBERS = ("EchoTime", "RepetitionTime", "FlipAngle", "MagneticFieldStrength")  # seconds, degrees, tesla
+
+
+def _number(value: object) -> float:
+    """A number of a JSON file; NaN for anything else."""
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
 
 
 class Nifti(Format):
@@ -109,9 +125,22 @@ class Nifti(Format):
         return made
 
     def summary_of(self, record: SeriesRecord, files: int = 1) -> SeriesSummary:
-        """Describe a record; its description tells whether this package made it, where no file beside it does."""
-        summary = super().summary_of(record, files)
-        return summary if summary.made else replace(summary, made=action_of(description_in(stored_header(record))))
+        """Describe a record, with what dcm2niix and BIDS write beside it.
+
+        Its description tells whether this package made it, where no file beside it does.
+        """
+        summary, beside = super().summary_of(record, files), read_sidecar(record.metadata["source"])
+        texts = {name: printable(beside.get(name) or "") for name in ("SeriesDescription", "ProtocolName", "Modality")}
+        echo, repetition, angle, field = (_number(beside.get(name)) for name in _NUMBERS)
+        return replace(
+            summary,
+            made=summary.made or action_of(description_in(stored_header(record))),
+            description=texts["SeriesDescription"],
+            protocol="" if texts["ProtocolName"] == texts["SeriesDescription"] else texts["ProtocolName"],
+            facts=known_facts(echo * 1000, repetition * 1000, angle, field),
+            vendor=summary.vendor or printable(beside.get("Manufacturer") or ""),
+            modality=texts["Modality"],
+        )
 
     def outline(self, path: Path) -> SeriesRecord:
         """Read the header."""

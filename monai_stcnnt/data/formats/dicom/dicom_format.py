@@ -5,14 +5,20 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Sequence
 from pathlib import Path
 
 from pydicom.dataset import Dataset
 
 from monai_stcnnt.data.content import foreign_content
-from monai_stcnnt.data.formats.base import NIFTI_EXTENSION, Format, SeriesSummary, WriteOptions
+from monai_stcnnt.data.formats.base import (
+    NIFTI_EXTENSION,
+    Format,
+    SeriesSummary,
+    WriteOptions,
+    known_facts,
+    printable,
+)
 from monai_stcnnt.data.formats.dicom.headers import is_dicom, number_in, read_header, syntax_of
 from monai_stcnnt.data.formats.dicom.listing import list_dicom_series
 from monai_stcnnt.data.formats.dicom.pixels import missing_decoder
@@ -152,12 +158,12 @@ def _of_header(entry: Path, parts: Sequence[DicomSeries], summary: SeriesSummary
     missing = missing_decoder(syntax, int(header.get("BitsStored") or 8))
     return dataclasses.replace(
         summary,
-        description=_printable(str(header.get("SeriesDescription") or "")),
+        description=printable(str(header.get("SeriesDescription") or "")),
         protocol=_protocol(header),
         facts=_facts(header, parts),
-        vendor=_printable(first.vendor),
-        modality=_printable(str(header.get("Modality", ""))),
-        transfer_syntax=_printable(syntax.name),
+        vendor=printable(first.vendor),
+        modality=printable(str(header.get("Modality", ""))),
+        transfer_syntax=printable(syntax.name),
         files=len({frame.path for part in parts for frame in part.frames}),
         made=next(filter(None, map(action_of, _contributions(header))), ""),
         refused=f"{entry} {missing}" if missing else "",
@@ -167,23 +173,16 @@ def _of_header(entry: Path, parts: Sequence[DicomSeries], summary: SeriesSummary
 def _protocol(header: Dataset) -> str:
     """Name of the protocol, where it is not that of the series."""
     protocol = str(header.get("ProtocolName") or "")
-    return "" if protocol == str(header.get("SeriesDescription") or "") else _printable(protocol)
+    return "" if protocol == str(header.get("SeriesDescription") or "") else printable(protocol)
 
 
 def _facts(header: Dataset, parts: Sequence[DicomSeries]) -> tuple[str, ...]:
     """What people know a series by, but for dates."""
     first = parts[0].frames[0]
-    numbers = (
-        ("TE {:g} ms", first.echo_time), ("TR {:g} ms", first.repetition_time),
-        ("flip angle {:g}", number_in([header], "FlipAngle")), ("{:g} T", number_in([header], "MagneticFieldStrength")),
-    )  # fmt: skip
-    return tuple(text.format(number) for text, number in numbers if math.isfinite(number) and number > 0)
+    angle, field = (number_in([header], name) for name in ("FlipAngle", "MagneticFieldStrength"))
+    return known_facts(first.echo_time, first.repetition_time, angle, field)
 
 
 def _contributions(header: Dataset) -> list[str]:
     """What equipment did to an image, by its header."""
     return [str(item.get("ContributionDescription", "")) for item in header.get("ContributingEquipmentSequence") or []]
-
-
-def _printable(text: str) -> str:
-    return "".join(c for c in text if c.isprintable()).strip()[:64]
