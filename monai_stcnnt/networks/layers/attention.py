@@ -10,7 +10,7 @@ import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from torch import nn
 
 from monai_stcnnt.networks.checks import check_positive
-from monai_stcnnt.networks.layers.frames import FrameConv, exporting, widen
+from monai_stcnnt.networks.layers.frames import FrameConv, exporting, frames_at_once, widen
 
 __all__ = ["PositionBias", "QKVConv", "Similarity", "attend"]
 
@@ -41,15 +41,38 @@ def attend(
         v: values (G, heads, N, Dv).
         similarity: ``cosine`` (no temperature), ``dot`` (scaled by the root of D) or ``normalized`` (each query and key
             standardized, then ``dot``).
-        logit_bias: added before the softmax, broadcastable to (G, heads, N, N).
+        logit_bias: added before the softmax, the same for all groups, (N, N) or (1, heads, N, N).
         weight_bias: added after the softmax, (heads, N, N); the rows then no longer sum to one.
         dropout: probability with which a weight is dropped.
 
     Returns:
         (G, heads, N, Dv).
     """
-    if (exporting() or q.shape[-2] > 64) and dropout == 0.0 and q.shape[-1] == v.shape[-1]:
+    tokens = q.shape[-2]
+    many = exporting() or tokens > 64 or (torch.is_grad_enabled() and tokens >= 32 and tokens > q.shape[-1])
+    if many and dropout == 0.0 and q.shape[-1] == v.shape[-1]:
         return attend_fused(q, k, v, similarity, logit_bias, weight_bias)
+    groups = q.shape[0]
+    step = frames_at_once(q, groups, q.shape[1] * tokens * tokens)
+    if step == groups:
+        return attend_stored(q, k, v, similarity, logit_bias, weight_bias, dropout)
+    y = v.new_empty(v.shape)
+    for i in range(0, groups, step):
+        j = i + step
+        y[i:j] = attend_stored(q[i:j], k[i:j], v[i:j], similarity, logit_bias, weight_bias, dropout)
+    return y
+
+
+def attend_stored(
+    q: torch.Tensor,
+    k: torch.Tensor,
+    v: torch.Tensor,
+    similarity: str,
+    logit_bias: torch.Tensor | None,
+    weight_bias: torch.Tensor | None,
+    dropout: float,
+) -> torch.Tensor:
+    """What :func:`attend` does, with all weights in memory: faster where there are few tokens."""
     if similarity == "cosine" and q.shape[-1] > q.shape[-2] and widen(q).dtype == q.dtype:
         weights = torch.matmul(q, k.transpose(-2, -1)) * inverse_norm(q) * inverse_norm(k).transpose(-2, -1)
     else:

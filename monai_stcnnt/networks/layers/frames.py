@@ -27,6 +27,7 @@ __all__ = [
     "fold_pixels",
     "frames_at_once",
     "level_size",
+    "may_overwrite",
     "pad_frames",
     "round_up",
     "to_triple",
@@ -112,32 +113,38 @@ def cat_frames(terms: list[torch.Tensor]) -> torch.Tensor:
     return torch.cat([term.permute(0, 1, 3, 4, 2) for term in terms], 4).permute(0, 1, 4, 2, 3)
 
 
-def frames_at_once(x: torch.Tensor, count: int, channels: int, budget: int = 16777216) -> int:
+def may_overwrite(x: torch.Tensor) -> bool:
+    """Whether the time of a step and its memory may be saved by ways that only inference on a CPU allows.
+
+    Not where a gradient is wanted, on other devices, and while a network is being traced or compiled.
+    """
+    plain = not torch.is_grad_enabled() and x.device.type == "cpu"
+    if not torch.jit.is_scripting():
+        traced = torch.jit.is_tracing()
+        plain = plain and not traced and not torch.compiler.is_compiling()
+    return plain
+
+
+def frames_at_once(x: torch.Tensor, count: int, numbers: int, budget: int = 16777216) -> int:
     """How many of ``count`` frames to compute together, so that their widest activation stays near the processor.
 
     Inference on a CPU gains from small pieces: they stay in the cache, and memory is reused instead of being requested
-    from the system. Training, other devices, and networks that are being traced or compiled take all frames at once.
+    from the system. Elsewhere (see :func:`may_overwrite`) all are computed at once.
 
     Args:
-        x: frames (.., H, W).
+        x: where and in what type the activation is.
         count: number of frames.
-        channels: of the widest activation.
+        numbers: of the widest activation, for one frame.
         budget: bytes that it may take.
     """
-    whole = torch.is_grad_enabled() or x.device.type != "cpu"
-    if not torch.jit.is_scripting():
-        traced = torch.jit.is_tracing()
-        whole = whole or traced or torch.compiler.is_compiling()
-    if whole:
-        return count
-    return min(max(budget // (channels * x.shape[-2] * x.shape[-1] * x.element_size()), 1), count)
+    return min(max(budget // (numbers * x.element_size()), 1), count) if may_overwrite(x) else count
 
 
 class PieceByPiece(nn.Module):
     """Base of modules that compute frames without regard to each other, a few at a time where that is faster.
 
-    A subclass has a method ``piece``, which turns frames (B, t, C, H, W) into tensors that are contiguous in memory and
-    have the t frames along one axis.
+    A subclass has a method ``piece``, which turns frames (B, t, C, H, W) into tensors that have the t frames along one
+    axis. What comes out of several pieces is contiguous in memory.
     """
 
     def piece(self, x: torch.Tensor) -> list[torch.Tensor]:
@@ -153,7 +160,7 @@ class PieceByPiece(nn.Module):
             axis: where the results have their frames.
         """
         count = x.shape[1]
-        step = frames_at_once(x, count, channels * x.shape[0])
+        step = frames_at_once(x, count, x.shape[0] * channels * x.shape[3] * x.shape[4])
         parts = self.piece(x[:, :step])
         if step == count:
             return parts

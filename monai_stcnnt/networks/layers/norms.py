@@ -11,7 +11,7 @@ from torch import nn
 
 from monai_stcnnt.errors import NetworkConfigError
 from monai_stcnnt.networks.checks import check_choice
-from monai_stcnnt.networks.layers.frames import Triple, widen
+from monai_stcnnt.networks.layers.frames import Triple, may_overwrite, widen
 
 __all__ = [
     "BatchFrameNorm",
@@ -85,6 +85,16 @@ class InstanceFrameNorm(nn.Module):
         return (centered * scale if torch.is_grad_enabled() else centered.mul_(scale)).to(x.dtype)
 
 
+class FramePReLU(nn.PReLU):
+    """PReLU with one slope, which overwrites its input where nobody else needs it and no gradient is wanted."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Activate a tensor that the caller does not use afterwards."""
+        if may_overwrite(x):
+            return F.leaky_relu_(x, float(self.weight.item()))
+        return F.prelu(x, self.weight)
+
+
 def fixes_image_size(norm: str) -> tuple[bool, bool]:
     """Whether a normalization fixes (T, (H, W)) of the network it stands in."""
     return norm == "layer3d", norm in ("layer", "layer3d")
@@ -114,7 +124,7 @@ def build_norm(norm: NormName, channels: int, size: Triple) -> nn.Module:
 
 
 def build_act(act: str | tuple[str, dict[str, Any]]) -> nn.Module:
-    """Build an activation.
+    """Build an activation, which may overwrite its input.
 
     Args:
         act: MONAI's name of it, or (name, arguments).
@@ -123,8 +133,11 @@ def build_act(act: str | tuple[str, dict[str, Any]]) -> nn.Module:
         NetworkConfigError: for another name.
     """
     try:
-        return get_act_layer(act)
+        layer: nn.Module = get_act_layer(act)
     except ValueError as error:
         raise NetworkConfigError(
             f"act={act!r} is not an activation that MONAI knows, such as prelu, gelu or relu."
         ) from error
+    if isinstance(layer, nn.PReLU) and layer.num_parameters == 1:
+        return FramePReLU(init=layer.init)
+    return layer

@@ -23,14 +23,14 @@ from monai_stcnnt.networks.layers.position_bias import RelativePositionBias
 from monai_stcnnt.networks.layers.windows import WindowSize, counts, merge_heads, split_heads, split_tokens
 from monai_stcnnt.tensors import cyclic_index
 
-__all__ = ["Projection", "SpatialAttention", "SpatialKind", "shift_mask"]
+__all__ = ["Projection", "SpatialAttention", "SpatialKind", "part_mask", "shifted_parts"]
 
 SpatialKind = Literal["local", "global", "vit", "swin"]
 Projection = Literal["conv", "linear"]
 
 
-def shift_mask(size: Triple, window: Triple, shift: Triple, device: torch.device) -> torch.Tensor:
-    """What a token may not see in cyclically shifted windows.
+def shifted_parts(size: Triple, window: Triple, shift: Triple, device: torch.device) -> torch.Tensor:
+    """Parts of cyclically shifted windows whose voxels were neighbors before the shift.
 
     Args:
         size: (T, H, W), multiples of the window.
@@ -39,18 +39,29 @@ def shift_mask(size: Triple, window: Triple, shift: Triple, device: torch.device
         device: where to put the result.
 
     Returns:
-        (windows, N, N) with N the voxels of a window: 0 between voxels that were neighbors before the shift, -100
-        between voxels that the roll brought together.
+        (windows, N) with N the voxels of a window: a number for every part of a window.
     """
-    region = torch.zeros([1, 1, 1], device=device)
+    part = torch.zeros([1, 1, 1], device=device)
     for axis in range(3):
-        place = torch.arange(size[axis], device=device)
-        edge = (place >= size[axis] - window[axis]).float() + (place >= size[axis] - shift[axis]).float()
+        wrapped = torch.arange(size[axis], device=device) >= size[axis] - shift[axis]
         shape = [1, 1, 1]
         shape[axis] = size[axis]
-        region = region * 3.0 + edge.reshape(shape)
-    groups = split_tokens(region[None, :, :, :, None], window, (1, 1, 1), False)[:, :, 0]
-    return (groups[:, :, None] != groups[:, None, :]).float() * -100.0
+        part = part * 2.0 + wrapped.float().reshape(shape)
+    return split_tokens(part[None, :, :, :, None], window, (1, 1, 1), False)[:, :, 0]
+
+
+def part_mask(part: torch.Tensor) -> torch.Tensor:
+    """What is added to the similarities (N, N) of a window's voxels, which may see their own part (N) only."""
+    return (part[:, None] != part[None, :]).float() * -100.0
+
+
+def cut_last(pieces: list[torch.Tensor], axis: int) -> list[torch.Tensor]:
+    """Cut every tensor into all but the last along an axis, and the last."""
+    cut: list[torch.Tensor] = []
+    for x in pieces:
+        before = x.shape[axis] - 1
+        cut += [x.narrow(axis, 0, before), x.narrow(axis, before, 1)]
+    return cut
 
 
 def roll_frames(x: torch.Tensor, shift: Triple) -> torch.Tensor:
@@ -213,11 +224,14 @@ class SpatialAttention(PieceByPiece):
         padded, window, patch = self.fit_windows(size)
         shift = self.shift_of(padded, window)
         q, k, v = self.tokens(x, padded, window, patch, shift)
-        logit_bias, weight_bias = self.biases(padded, window, patch, shift, q)
-        dropout = self.attention_dropout if self.training else 0.0
-        y = attend(q, k, v, self.similarity, logit_bias, weight_bias, dropout)
+        logit_bias, weight_bias = self.biases(padded, window, patch, q)
+        if max(shift) > 0:
+            y = self.attend_shifted([q, k, v], padded, window, shift, logit_bias, weight_bias)
+        else:
+            dropout = self.attention_dropout if self.training else 0.0
+            y = attend(q, k, v, self.similarity, logit_bias, weight_bias, dropout)
         y = merge_heads(y, padded, window, patch, self.across)
-        y = roll_frames(y, shift) if self.moves(shift) else y
+        y = roll_frames(y, shift) if max(shift) > 0 else y
         return self.output_proj(crop_frames(y.permute(0, 1, 4, 2, 3), size))
 
     def tokens(
@@ -241,34 +255,57 @@ class SpatialAttention(PieceByPiece):
     def padded(self, x: torch.Tensor, size: Triple, shift: Triple) -> torch.Tensor:
         """(B, T, C, H, W), padded and shifted, as (B, T, H, W, C)."""
         y = pad_frames(x, size).permute(0, 1, 3, 4, 2)
-        return roll_frames(y, (-shift[0], -shift[1], -shift[2])) if self.moves(shift) else y
+        return roll_frames(y, (-shift[0], -shift[1], -shift[2])) if max(shift) > 0 else y
 
     def shift_of(self, padded: Triple, window: Triple) -> Triple:
         """Half a window along every axis that has more than one window, if this module shifts."""
-        if not self.shifted:
-            return 0, 0, 0
-        several = [1 - window[i] // padded[i] for i in range(3)]
-        half = [max(window[i] // 2, 1) * several[i] for i in range(3)]
-        return half[0], half[1], half[2]
-
-    def moves(self, shift: Triple) -> bool:
-        """Whether the image is shifted."""
-        return self.shifted and (exporting() or max(shift) > 0)
+        shift = [0, 0, 0]
+        for axis in range(3):
+            if self.shifted and padded[axis] > window[axis]:
+                shift[axis] = max(window[axis] // 2, 1)
+        return shift[0], shift[1], shift[2]
 
     def biases(
-        self, padded: Triple, window: Triple, patch: Triple, shift: Triple, q: torch.Tensor
+        self, padded: Triple, window: Triple, patch: Triple, q: torch.Tensor
     ) -> tuple[torch.Tensor | None, torch.Tensor | None]:
-        """What is added before and after the softmax."""
-        logit_bias: torch.Tensor | None = None
-        weight_bias: torch.Tensor | None = None
-        if self.moves(shift):
-            mask = shift_mask(padded, window, shift, q.device).to(q.dtype)
-            logit_bias = mask.repeat(q.shape[0] // mask.shape[0], 1, 1).unsqueeze(1)
-        if self.position_bias is not None:
-            count = self.count if self.keep_count else counts(padded, window)
-            bias = self.position_bias(self.token_grid(count, window, patch)).to(q.dtype)
-            if not self.bias_before:
-                weight_bias = bias
-            else:
-                logit_bias = bias.unsqueeze(0) if logit_bias is None else logit_bias + bias
-        return logit_bias, weight_bias
+        """What is added before and after the softmax, by the distance of two tokens."""
+        if self.position_bias is None:
+            return None, None
+        count = self.count if self.keep_count else counts(padded, window)
+        bias = self.position_bias(self.token_grid(count, window, patch)).to(q.dtype)
+        return (bias.unsqueeze(0), None) if self.bias_before else (None, bias)
+
+    def attend_shifted(
+        self,
+        tokens: list[torch.Tensor],
+        padded: Triple,
+        window: Triple,
+        shift: Triple,
+        logit_bias: torch.Tensor | None,
+        weight_bias: torch.Tensor | None,
+    ) -> torch.Tensor:
+        """Attend in windows that were shifted.
+
+        Only the last window along an axis has parts that may not see each other. Windows that are the last along the
+        same axes have the same mask and go together: masks of all windows would be larger than all activations.
+        """
+        sets: list[list[torch.Tensor]] = []
+        for x in [*tokens, shifted_parts(padded, window, shift, tokens[0].device)]:
+            pieces = [x.unflatten(0, [-1, padded[0] // window[0], padded[1] // window[1], padded[2] // window[2]])]
+            for axis in range(3):
+                pieces = cut_last(pieces, axis + 1) if shift[axis] > 0 else pieces
+            sets.append(pieces)
+        y: list[torch.Tensor] = []
+        for i, part in enumerate(sets[3]):
+            mask = logit_bias
+            if i > 0:
+                apart = part_mask(part[0, 0, 0, 0]).to(tokens[0].dtype)
+                mask = apart if logit_bias is None else logit_bias + apart
+            q, k, v = [pieces[i] for pieces in sets[:3]]
+            dropout = self.attention_dropout if self.training else 0.0
+            z = attend(q.flatten(0, 3), k.flatten(0, 3), v.flatten(0, 3), self.similarity, mask, weight_bias, dropout)
+            y.append(z.unflatten(0, v.shape[:4]))
+        for axis in [2, 1, 0]:
+            if shift[axis] > 0:
+                y = [torch.cat(y[j : j + 2], axis + 1) for j in range(0, len(y), 2)]
+        return y[0].flatten(0, 3)

@@ -74,7 +74,7 @@ class TemporalAttention(PieceByPiece):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Attend along T of (B, T, C, H, W)."""
-        q, k, v = self.by_pieces(x, 3 * self.out_channels, axis=2)
+        q, k, v = [tokens.flatten(3) for tokens in self.by_pieces(x, 3 * self.out_channels, axis=2)]
         mask: torch.Tensor | None = None
         if self.causal:
             mask = torch.full([x.shape[1], x.shape[1]], float("-inf"), dtype=q.dtype, device=q.device).triu(1)
@@ -82,15 +82,14 @@ class TemporalAttention(PieceByPiece):
         return self.output_proj(self.merge(y, x.shape[3], x.shape[4]))
 
     def piece(self, x: torch.Tensor) -> list[torch.Tensor]:
-        """Queries, keys and values (B, heads, T, C * H * W / heads) of (B, T, C, H, W)."""
+        """Queries, keys and values (B, heads, T, numbers of a head) of (B, T, C, H, W), in one axis or several."""
         q, k, v = self.project(x)
         return [self.split(q), self.split(k), self.split(v)]
 
     def split(self, x: torch.Tensor) -> torch.Tensor:
-        """(B, T, C, H, W) to (B, heads, T, C * H * W / heads)."""
+        """(B, T, C, H, W) to (B, heads, T, H, W, C / heads), or to (B, heads, T, C * H * W / heads)."""
         if self.by_channel:
-            x = x.unflatten(2, (self.num_heads, -1)).permute(0, 2, 1, 4, 5, 3)
-            return x.flatten(3)
+            return x.unflatten(2, (self.num_heads, -1)).permute(0, 2, 1, 4, 5, 3)
         if x[0, 0].numel() % self.num_heads:
             raise NetworkConfigError(
                 f"A frame of {x[0, 0].numel()} numbers cannot be cut into num_heads={self.num_heads} equal pieces."

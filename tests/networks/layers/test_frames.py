@@ -132,9 +132,9 @@ def test_sum_overwrites_only_without_gradient_and_in_one_data_type() -> None:
 
 def test_pieces_fit_their_budget_in_inference_only() -> None:
     x = torch.zeros(10, 3, 4, 4)
-    assert frames_at_once(x, 10, 8, 1024) == 10
+    assert frames_at_once(x, 10, 128, 1024) == 10
     with torch.no_grad():
-        assert frames_at_once(x, 10, 8, 1024) == 2
-        assert frames_at_once(x, 10, 8, 1) == 1
-        assert frames_at_once(x, 10, 8) == 10
-        assert frames_at_once(torch.zeros(10, 3, 4, 4, device="meta"), 10, 8, 1) == 10
+        assert frames_at_once(x, 10, 128, 1024) == 2
+        assert frames_at_once(x, 10, 128, 1) == 1
+        assert frames_at_once(x, 10, 128) == 10
+        assert frames_at_once(torch.zeros(10, 3, 4, 4, device="meta"), 10, 128, 1) == 10

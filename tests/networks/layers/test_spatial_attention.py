@@ -12,7 +12,7 @@ import torch
 
 from monai_stcnnt.errors import NetworkConfigError
 from monai_stcnnt.networks.layers.attention import attend
-from monai_stcnnt.networks.layers.spatial_attention import SpatialAttention, SpatialKind, shift_mask
+from monai_stcnnt.networks.layers.spatial_attention import SpatialAttention, SpatialKind, part_mask, shifted_parts
 from monai_stcnnt.networks.layers.windows import WindowSize
 
 __all__: list[str] = []
@@ -151,13 +151,13 @@ def test_shifted_windows_join_neighbors_and_not_the_two_ends() -> None:
     [((4, 4, 8), (2, 2, 4), (1, 1, 2)), ((2, 6, 6), (2, 3, 3), (0, 1, 1)), ((1, 8, 4), (1, 4, 4), (0, 2, 0))],
 )
 def test_mask_parts_what_the_roll_joined(size: Triple, window: Triple, shift: Triple) -> None:
-    mask = shift_mask(size, window, shift, torch.device("cpu"))
+    parts = shifted_parts(size, window, shift, torch.device("cpu"))
     corners = itertools.product(*(range(0, s, w) for s, w in zip(size, window, strict=True)))
     for group, corner in enumerate(corners):
         voxels = list(itertools.product(*(range(c, c + w) for c, w in zip(corner, window, strict=True))))
         wrapped = [tuple(p + d >= s for p, d, s in zip(voxel, shift, size, strict=True)) for voxel in voxels]
         wanted = torch.tensor([[0.0 if a == b else -100.0 for b in wrapped] for a in wrapped])
-        torch.testing.assert_close(mask[group], wanted)
+        torch.testing.assert_close(part_mask(parts[group]), wanted)
 
 
 def test_local_stays_in_its_window_when_the_image_grows() -> None:
