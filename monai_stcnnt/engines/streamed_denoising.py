@@ -40,6 +40,7 @@ from monai_stcnnt.engines.series_frames import (
 )
 from monai_stcnnt.errors import NoiseLevelError
 from monai_stcnnt.inferers import FrameSlidingWindowInferer
+from monai_stcnnt.memory import keep_freed_memory
 from monai_stcnnt.mri.noise_model import NoiseModel
 from monai_stcnnt.transforms import FrameAxis, NoiseOptions
 
@@ -209,6 +210,7 @@ class StreamedDenoiser(SupervisedEvaluator):
         **kwargs: Any,  # noqa: ANN401 - passed on
     ) -> None:
         _check_positive(strength=strength)
+        keep_freed_memory()
         matrix = None if acquired_matrix is None else (int(acquired_matrix[0]), int(acquired_matrix[1]))
         self.noise = NoiseOptions(noise_sigma, noise_spectrum, matrix)
         super().__init__(torch.device(device), val_data_loader, network, inferer=inferer, decollate=False, **kwargs)

@@ -26,6 +26,7 @@ from torch.utils.data import DataLoader
 from monai_stcnnt.checkpoints import load_fitting
 from monai_stcnnt.data import draw_seed
 from monai_stcnnt.errors import OptionError
+from monai_stcnnt.memory import keep_freed_memory
 from monai_stcnnt.networks.lora import inject_adapters
 
 __all__ = [
@@ -99,6 +100,7 @@ class ClipTrainer(SupervisedTrainer):
         train_handlers: Sequence[Any] = (),
         **kwargs: Any,  # noqa: ANN401 - passed on
     ) -> None:
+        keep_freed_memory(None)
         steps = max_epochs * len(train_data_loader)
         self.lr_scheduler = OneCycle(optimizer, round(warmup * steps), steps, warmup_multiplier=_FIRST_RATE)
         loss = from_engine(["loss"], first=True)

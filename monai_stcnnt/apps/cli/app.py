@@ -20,6 +20,7 @@ from monai_stcnnt.apps.cli.info import INFO_EXAMPLES, info
 from monai_stcnnt.apps.cli.noise import NOISE_EXAMPLES, noise
 from monai_stcnnt.apps.cli.segment import SEGMENT_EXAMPLES, segment
 from monai_stcnnt.errors import StcnntError
+from monai_stcnnt.memory import keep_freed_memory
 
 __all__ = ["app", "main"]
 
@@ -84,6 +85,7 @@ app.command(epilog=NOISE_EXAMPLES)(noise)
 
 def main() -> None:
     """Run the command line; what the user can fix is one message and exit code 2."""
+    keep_freed_memory()
     try:
         app()
     except StcnntError as error:

@@ -1,0 +1,54 @@
+# Copyright (c) monai_stcnnt contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Memory that a process keeps: fewer pages are asked for anew, and what the user set stays."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+
+import pytest
+
+__all__: list[str] = []
+
+PROGRAM = """
+import resource
+import numpy as np
+from monai_stcnnt.memory import keep_freed_memory
+kept = {call}
+def step():
+    parts = [np.ones(2**21) for _ in range(8)]
+step()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(4):
+    step()
+print(int(kept), resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+def pages(call: str, **settings: str) -> tuple[bool, int]:
+    """Whether memory is kept, and pages that a program asks for which needs the same memory again and again."""
+    own = {n: v for n, v in os.environ.items() if not n.startswith("MALLOC_") and n not in ("GLIBC_TUNABLES",)}
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM.format(call=call)],
+        env={**own, **settings}, check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    kept, count = done.stdout.split()
+    return bool(int(kept)), int(count)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be told")
+def test_a_process_asks_for_its_memory_once() -> None:
+    system, kept = pages("False"), pages("keep_freed_memory()")
+    assert kept[0]
+    assert kept[1] < 0.05 * system[1]
+    assert pages("keep_freed_memory(None)")[1] < 0.05 * system[1]
+
+
+@pytest.mark.parametrize(
+    "settings", [{"MALLOC_TRIM_THRESHOLD_": "131072"}, {"GLIBC_TUNABLES": "glibc.malloc.trim_threshold=131072"}]
+)
+def test_what_the_user_set_stays(settings: dict[str, str]) -> None:
+    assert not pages("keep_freed_memory()", **settings)[0]
