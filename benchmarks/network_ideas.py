@@ -26,7 +26,8 @@ import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from torch import nn
 
 from benchmarks.network_cost import folded_waves, stored_attention, unfolded_waves
-from benchmarks.network_speed import Bench, Step, as_table, inference, median_ratio, training
+from benchmarks.network_speed import as_table
+from benchmarks.speed_steps import Bench, Step, inference, median_ratio, training
 from monai_stcnnt.networks.cells import ConvMixer
 from monai_stcnnt.networks.filters.shrinkage import block_waves, cosine_basis, sum_waves
 from monai_stcnnt.networks.layers.attention import attend, attend_fused

@@ -14,6 +14,10 @@ addition counts as time only. Network and limit take turns in one process, and m
 
 With `--clock processor` times are those that the processor spent on this process, so that other programs on the machine
 disturb less; it is meant for one thread.
+
+The process keeps the memory that it frees, as the commands and the engines do (`monai_stcnnt.memory`), unless
+`--memory system` leaves it to the system. `--parts shares` runs every network in fresh processes of both kinds and of a
+third one, with the settings of docs/performance.md, and gives the median and the range of its shares.
 """
 
 from __future__ import annotations
@@ -23,10 +27,7 @@ import json
 import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -35,130 +36,27 @@ import torch
 from monai.networks.nets import AttentionUnet, DynUNet, SegResNet, SwinUNETR
 from monai.networks.nets.restormer import Restormer
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.network_cost import LivingTensors, plain_form
-from monai_stcnnt.networks import build_variant
+from benchmarks.network_shares import measure_shares
+from benchmarks.speed_steps import (
+    GIGA,
+    MEGA,
+    NETWORKS,
+    Bench,
+    Step,
+    build,
+    inference,
+    limit_stack,
+    median_ratio,
+    operations,
+    training,
+)
+from monai_stcnnt.memory import keep_freed_memory
 
-__all__ = ["Bench", "exponent", "limit_stack", "main", "operations", "peak_memory"]
+__all__ = ["exponent", "main", "peak_memory"]
 
-NETWORKS = ("snraware_small", "stcnnt_light")
-"""Variants that are measured; each has two levels."""
-GIGA, MEGA = 1e9, 1e6
-PARTS = ("limit", "variants", "memory", "neighbors", "scaling", "gpu")
-
-Step = Callable[[], object]
-
-
-@dataclass(frozen=True)
-class Bench:
-    """How to measure.
-
-    Attributes:
-        device: where to compute.
-        rounds: how often everything takes its turn.
-        clip: (T, H, W) of an input.
-        processor: measure processor time instead of the clock on the wall (CPU only).
-    """
-
-    device: torch.device
-    rounds: int
-    clip: tuple[int, int, int]
-    processor: bool = False
-
-    def seconds(self, step: Step) -> float:
-        """Time of one step; events on a GPU."""
-        if self.device.type == "cuda":
-            start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-            start.record()
-            step()
-            end.record()
-            torch.cuda.synchronize()
-            return float(start.elapsed_time(end)) / 1e3
-        clock = time.process_time if self.processor else time.perf_counter
-        before = clock()
-        step()
-        return clock() - before
-
-    def turns(self, steps: dict[str, Step]) -> dict[str, list[float]]:
-        """Seconds of all steps, taking turns; a first turn does not count."""
-        times: dict[str, list[float]] = {name: [] for name in steps}
-        for turn in range(self.rounds + 1):
-            for name, step in steps.items():
-                spent = self.seconds(step)
-                if turn > 0:
-                    times[name].append(spent)
-        return times
-
-    def image(self, channels: int, clip: tuple[int, int, int] | None = None, batch: int = 1) -> torch.Tensor:
-        """A clip (batch, channels, T, H, W) of noise over a ramp; its last channel is a g-factor map of 1."""
-        image = torch.randn(batch, channels, *(clip or self.clip), device=self.device)
-        image += torch.linspace(0, 10, image.shape[-1], device=self.device)
-        image[:, -1] = 1.0
-        return image
-
-
-def median_ratio(above: list[float], below: list[float]) -> float:
-    """Median of the ratios of measurements of one turn."""
-    return statistics.median(a / b for a, b in zip(above, below, strict=True))
-
-
-def build(name: str, clip: tuple[int, int, int], **options: Any) -> Any:  # noqa: ANN401 - networks of several classes
-    """A named denoising network for a size of clip; the guided ones work on halves of its rows and columns."""
-    frames, height, width = clip
-    inside = clip if name.startswith("snraware") else (frames, height // 2, width // 2)
-    return build_variant(name, img_size=inside, **options)
-
-
-def operations(net: nn.Module, x: torch.Tensor) -> float:
-    """Operations of one forward pass in the plain form of the network."""
-    with FlopCounterMode(display=False) as flops, torch.no_grad(), plain_form():
-        net.eval()(x)
-    return float(flops.get_total_flops())
-
-
-def inference(net: nn.Module, x: torch.Tensor, context: AbstractContextManager[Any] | None = None) -> Step:
-    """A step of inference."""
-    net.eval()
-
-    def step() -> None:
-        with torch.inference_mode(), context or nullcontext():
-            net(x)
-
-    return step
-
-
-def training(net: nn.Module, x: torch.Tensor) -> Step:
-    """A training step without the optimizer: forward, loss, backward."""
-
-    def step() -> None:
-        net.train().zero_grad()
-        net(x).square().mean().backward()
-
-    return step
-
-
-def limit_stack(
-    bench: Bench, channels: int, levels: int = 2, dtype: torch.dtype = torch.float32, *, channels_last: bool = True
-) -> tuple[Step, float]:
-    """The plain convolutions of the limit, repeated to a measurable time, and their operations."""
-    convolutions, work = [], 0.0
-    repeats = max(1, 1024 // channels**2 * 4)
-    order = torch.channels_last if channels_last else torch.contiguous_format
-    for level in range(levels):
-        c, (t, h, w) = channels * 2**level, bench.clip
-        x = torch.randn(t, c, h // 2**level, w // 2**level, device=bench.device, dtype=dtype)
-        conv = nn.Conv2d(c, c, 3, padding=1, device=bench.device, dtype=dtype)
-        convolutions.append((conv, x.contiguous(memory_format=order)))
-        work += 2.0 * 9 * c * x.numel() * repeats
-
-    def step() -> None:
-        with torch.inference_mode():
-            for conv, x in convolutions:
-                for _ in range(repeats):
-                    conv(x)
-
-    return step, work
+PARTS = ("limit", "shares", "variants", "memory", "neighbors", "scaling", "gpu")
 
 
 def measure_limit(bench: Bench) -> Iterator[dict[str, Any]]:
@@ -364,6 +262,7 @@ def measure_gpu(bench: Bench) -> Iterator[dict[str, Any]]:
 
 MEASURES: dict[str, Callable[[Bench], Iterator[dict[str, Any]]]] = {
     "limit": measure_limit,
+    "shares": measure_shares,
     "variants": measure_variants,
     "memory": measure_memory,
     "neighbors": measure_neighbors,
@@ -391,6 +290,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=None, help="5, or 3 with --quick")
     parser.add_argument("--clock", choices=("wall", "processor"), default="wall")
+    parser.add_argument("--memory", choices=("kept", "system"), default="kept", help="what happens to freed memory")
     parser.add_argument("--clip", type=int, nargs=3, default=None, metavar=("T", "H", "W"))
     parser.add_argument("--output", type=Path, default=Path("network_speed.json"))
     parser.add_argument("--worker", nargs=2, default=None, help=argparse.SUPPRESS)
@@ -402,6 +302,8 @@ def main() -> None:
     arguments = parse()
     torch.manual_seed(0)
     torch.set_num_threads(arguments.threads)
+    if arguments.memory == "kept":
+        keep_freed_memory(None)
     clip = tuple(arguments.clip or ((4, 32, 32) if arguments.quick else (16, 64, 64)))
     if arguments.worker:
         sys.stdout.write(json.dumps(peak_memory(arguments.worker[0], arguments.worker[1], clip)) + "\n")
@@ -409,7 +311,8 @@ def main() -> None:
     rounds = arguments.rounds or (3 if arguments.quick else 5)
     bench = Bench(torch.device(arguments.device), rounds, clip, arguments.clock == "processor")
     results: dict[str, Any] = {"torch": torch.__version__, "threads": arguments.threads, "clip": clip, "rounds": rounds,
-                               "clock": arguments.clock, "device": arguments.device}  # fmt: skip
+                               "clock": arguments.clock, "device": arguments.device,
+                               "memory": arguments.memory}  # fmt: skip
     for part in arguments.parts:
         results[part] = list(MEASURES[part](bench))
         sys.stdout.write(f"\n## {part}\n\n{as_table(results[part])}\n")

@@ -12,13 +12,16 @@ from __future__ import annotations
 
 import argparse
 import logging
+import statistics
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from monai.bundle import ConfigParser
 
 from monai_stcnnt.apps.bundles import bundle_folder
 from monai_stcnnt.checkpoints import load_weights
@@ -29,7 +32,7 @@ from monai_stcnnt.mri.phantom import smooth_field
 from monai_stcnnt.mri.snr import snr_scale
 from monai_stcnnt.networks import build_variant
 
-__all__ = ["SCANS", "main", "scan_clip"]
+__all__ = ["SCANS", "inferer_of_bundle", "main", "scan_clip"]
 
 SCANS = {
     "7 T EPI of a phantom": "bold7t_phantom_siemens_xa60/bold_7t_product_sms1.nii.gz",
@@ -43,7 +46,14 @@ SCANS = {
 }
 """Scans that no training saw, the first ones of kinds that it did not see: name -> path below the data folder."""
 SIZE = (16, 128, 128)
-WINDOW = (16, 64, 64)
+
+
+def inferer_of_bundle() -> FrameSlidingWindowInferer:
+    """The windows that ``stcnnt denoise`` takes."""
+    parser = ConfigParser()
+    parser.read_config(bundle_folder("mri_denoising") / "configs" / "inference.json")
+    inferer: FrameSlidingWindowInferer = parser.get_parsed_content("inferer")
+    return inferer
 
 
 def scan_clip(path: Path) -> torch.Tensor:
@@ -62,7 +72,7 @@ def psnr(image: torch.Tensor, clean: torch.Tensor) -> float:
     return float(10 * torch.log10(clean.max() ** 2 / error))
 
 
-def measure(name: str, path: Path, snr: float) -> dict[str, object]:
+def measure(name: str, path: Path, snr: float) -> dict[str, Any]:
     """Denoise one scan with the network as it is and adapted."""
     clean = scan_clip(path)
     clean = clean * snr_scale(clean, snr)
@@ -72,10 +82,11 @@ def measure(name: str, path: Path, snr: float) -> dict[str, object]:
     noisy = torch.cat([image + torch.randn(image.shape, generator=generator), torch.ones_like(image[:1])])[None]
     weights = bundle_folder("mri_denoising") / "models" / "model_complex.pt"
     network = load_weights(build_variant("stcnnt_light"), weights)
+    inferer = inferer_of_bundle()
     start = time.perf_counter()
-    adapted, found = adapt_network(network, adaptation_windows(lambda a, b: noisy[:, :, a:b], clean.shape, WINDOW))
+    windows = adaptation_windows(lambda a, b: noisy[:, :, a:b], clean.shape, inferer.window)
+    adapted, found = adapt_network(network, windows)
     seconds = time.perf_counter() - start
-    inferer = FrameSlidingWindowInferer(WINDOW, overlap=0.25, shrink_to_image=True)
     with torch.no_grad():
         before = psnr(inferer(noisy, network)[0], clean)
         after = psnr(inferer(noisy, adapted)[0], clean) if found.kept else before
@@ -83,7 +94,7 @@ def measure(name: str, path: Path, snr: float) -> dict[str, object]:
             "risk": found.gain, "error": found.error, "seconds": seconds}  # fmt: skip
 
 
-def rows(data: Path, snrs: list[float]) -> Iterator[dict[str, object]]:
+def rows(data: Path, snrs: list[float]) -> Iterator[dict[str, Any]]:
     """Measure every scan at every SNR."""
     for name, place in SCANS.items():
         for snr in snrs:
@@ -101,12 +112,19 @@ def main() -> None:
     torch.manual_seed(0)
     sys.stdout.write("| scan | SNR | PSNR | adapted | gain (dB) | risk fell by | kept | seconds |\n")
     sys.stdout.write("|---|--:|--:|--:|--:|--:|---|--:|\n")
+    gains, changed = [], []
     for row in rows(options.data, options.snr):
+        gains.append(row["gain"])
+        changed += [row["gain"]] if row["kept"] else []
         sys.stdout.write(
             f"| {row['scan']} | {row['SNR']:g} | {row['PSNR']:.2f} | {row['adapted']:.2f} | {row['gain']:+.3f} | "
             f"{row['risk']:.5f} ± {row['error']:.5f} | {'yes' if row['kept'] else 'no'} | {row['seconds']:.0f} |\n"
         )
         sys.stdout.flush()
+    sys.stdout.write(
+        f"\nGain: mean {statistics.mean(gains):+.3f} dB, least {min(gains):+.3f} dB; of the {len(changed)} of "
+        f"{len(gains)} that were changed {statistics.mean(changed or [0.0]):+.3f} dB.\n"
+    )
 
 
 if __name__ == "__main__":

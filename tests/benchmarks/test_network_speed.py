@@ -10,7 +10,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.network_cost import plain_form
 from benchmarks.network_ideas import IDEAS
-from benchmarks.network_speed import Bench, as_table, exponent, limit_stack, median_ratio, operations
+from benchmarks.network_speed import as_table, exponent
+from benchmarks.speed_steps import Bench, limit_stack, median_ratio, operations
 from monai_stcnnt.networks.block_string import CELL_CODES
 from monai_stcnnt.networks.cells import AttentionCell
 from monai_stcnnt.networks.filters.shrinkage import BlockShrinkage
@@ -24,8 +25,9 @@ def test_exponent_of_a_power_law() -> None:
     assert exponent([1.0, 2.0, 8.0], [3.0, 3.0 * 2**1.5, 3.0 * 8**1.5]) == pytest.approx(1.5)
 
 
-def test_limit_counts_what_its_convolutions_do() -> None:
-    step, work = limit_stack(BENCH, 16)
+@pytest.mark.parametrize("backward", [False, True])
+def test_limit_counts_what_its_convolutions_do(backward: bool) -> None:
+    step, work = limit_stack(BENCH, 16, backward=backward)
     with FlopCounterMode(display=False) as flops:
         step()
     assert flops.get_total_flops() == work
