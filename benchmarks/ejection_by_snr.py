@@ -29,8 +29,9 @@ from matplotlib.figure import Figure
 from monai.data import MetaTensor
 
 from benchmarks.classical_denoisers import block_matching
-from benchmarks.heart_folds import build_network, load_patients, score_patient, segment_patient
+from benchmarks.heart_folds import load_patients, score_patient, segment_patient
 from benchmarks.heart_folds import parser as fold_parser
+from benchmarks.heart_training import build_network
 from monai_stcnnt.apps import denoise
 from monai_stcnnt.apps.review.quality import add_series_noise, magnitude_record
 from monai_stcnnt.checkpoints import load_weights
@@ -94,10 +95,12 @@ def denoised(record: SeriesRecord, way: str, sigma: float) -> SeriesRecord:
         return read_series(result)
 
 
-def measure(patient: dict[str, Any], network: torch.nn.Module, snr: float, ways: Sequence[str], seed: int) -> list[Row]:
+def measure(
+    patient: dict[str, Any], network: torch.nn.Module, snr: float, ways: Sequence[str], options: argparse.Namespace
+) -> list[Row]:
     """Dice and the error of the ejection fraction for every way."""
-    noisy, sigma = noisy_patient(patient, snr, seed)
-    options, rows = fold_parser().parse_args(["--data", "."]), []
+    noisy, sigma = noisy_patient(patient, snr, options.seed)
+    rows = []
     for way in ways:
         array = denoised(noisy, way, sigma).array[0].transpose(1, 0, 2, 3)[:, None]
         image = MetaTensor(torch.from_numpy(np.ascontiguousarray(array)).float(), affine=patient["image"].affine)
@@ -166,20 +169,25 @@ def main(arguments: Sequence[str] | None = None) -> list[Row]:
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
     parser.add_argument("--size", type=int, help="cut a square of so many pixels around the heart")
     parser.add_argument("--frames", type=int, help="keep so many frames on each side of the drawn ones")
+    parser.add_argument("--views", type=int, default=4, help="turned images in the segmentation")
+    parser.add_argument("--class_weights", type=float, nargs=4, help="see HeartInferer")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path, default=Path("ejection_by_snr.json"))
     options = parser.parse_args(arguments)
+    inference = fold_parser().parse_args(["--data", "."])
+    inference.views, inference.class_weights, inference.seed = options.views, options.class_weights, options.seed
     rows: list[Row] = []
+    parts = {}
     for name, patient in load_patients(options.data).items():
         weights = options.folds / f"{options.network}_without_{name}.pt"
-        if not weights.is_file() or name not in (options.patients or [name]):
-            continue
-        network = load_weights(build_network(options.network), weights).eval()
-        part = cut_patient(patient, options.size, options.frames)
-        for snr in options.snr:
-            rows += [{"patient": name, **row} for row in measure(part, network, snr, options.ways, options.seed)]
-    with write_aside(options.output) as aside:
-        aside.write_text(json.dumps(rows), encoding="utf-8")
+        if weights.is_file() and name in (options.patients or [name]):
+            network = load_weights(build_network(options.network), weights).eval()
+            parts[name] = cut_patient(patient, options.size, options.frames), network
+    for snr in options.snr:
+        for name, (part, network) in parts.items():
+            rows += [{"patient": name, **row} for row in measure(part, network, snr, options.ways, inference)]
+            with write_aside(options.output) as aside:
+                aside.write_text(json.dumps(rows), encoding="utf-8")
     picture(rows, options.output.with_suffix(".png"))
     sys.stdout.write(table(rows))
     return rows

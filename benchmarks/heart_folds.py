@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Train and test networks for hearts by patient: each patient is segmented by a network that never saw him.
 
-``python benchmarks/heart_folds.py --data hearts --networks hrnetv2 --output folds`` takes a folder of patients in the
+``python -m benchmarks.heart_folds --data hearts --networks hrnetv2 --output folds`` takes a folder of patients in the
 layout of ACDC (``tools/prepare_segmentation_data.py SAMPLE_DATA work`` writes ``work/hearts``), trains a network for
 every patient on all the others, and measures it on this one, through the inference that users have: the heart is
 found, cropped, segmented and cleaned up. Only what an expert drew counts. Weights that are there already are measured
@@ -12,6 +12,8 @@ It also draws how ejection fractions agree with the experts' (Bland and Altman) 
 
 ``unet`` and ``dynunet`` are MONAI's, with the same data, clips and number of steps. ``--pretrained`` starts all folds
 from weights; train these with ``--patients none --drawn 1``, on drawn hearts alone, and no patient is in them.
+``--teacher`` also learns from frames that nobody drew. ``--held_slices bivme 1 3`` trains on all patients without these
+slices of one, and measures them.
 """
 
 from __future__ import annotations
@@ -20,7 +22,6 @@ import argparse
 import json
 import logging
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -30,90 +31,34 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 from monai.data import MetaTensor
-from monai.networks.nets import DynUNet, UNet
 from monai.transforms import Compose, LoadImaged
 from torch import Tensor, nn
 
-from monai_stcnnt.checkpoints import load_fitting
+from benchmarks.heart_training import build_network, train
 from monai_stcnnt.data import LoadFrameLabelsd, SeriesReader, labelled_datalist, write_aside
-from monai_stcnnt.engines.training import OneCycle, averaged_network, limit_gradients
 from monai_stcnnt.inferers.heart import HeartInferer
-from monai_stcnnt.losses.partial_labels import PartialLabelLoss
 from monai_stcnnt.metrics import bland_altman
-from monai_stcnnt.networks.blocks import CellBlock
-from monai_stcnnt.networks.nets import build_variant
-from monai_stcnnt.networks.nets.packed_unet import PackedUNet
 from monai_stcnnt.transforms import FileToFramesd
-from monai_stcnnt.transforms.hearts.clip import RandHeartClipd
-from monai_stcnnt.transforms.hearts.contrast import RandDrawnHeartd, RandHeartContrastd
+from monai_stcnnt.transforms.hearts.clip import heart_places
 from monai_stcnnt.transforms.hearts.drawn import LabelSetsd
 from monai_stcnnt.transforms.hearts.masks import heart_masks
 
 __all__ = [
     "PatientScore",
     "agreement_plot",
-    "build_network",
+    "class_dice",
+    "hold_slices",
     "load_patients",
     "main",
     "parser",
     "score_patient",
     "segment_patient",
     "table",
-    "train",
 ]
 
 logger = logging.getLogger("heart_folds")
 
 WALL, CAVITY = 2, 3
-KEYS = ("image", "label")
-
-
-class FrameByFrame(nn.Module):
-    """Apply a network for images (N, C, H, W) to every frame of (B, C, T, H, W)."""
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Segment a clip."""
-        out = self.network(x.transpose(1, 2).flatten(0, 1))
-        return torch.as_tensor(out).unflatten(0, [x.shape[0], x.shape[2]]).transpose(1, 2)
-
-
-class TimeUNet(PackedUNet):
-    """The packed U-Net with a cell of attention over time at its third level, which begins as the identity."""
-
-    def __init__(self) -> None:
-        super().__init__(1, 4)
-        width = 64
-        self.time = CellBlock("T1", width, width, (8, 12, 12), num_heads=4, norm="batch2d", mixer_ratio=1.0)
-        for name, parameter in self.time.named_parameters():
-            if "output_proj" in name or "mixer.conv2" in name:
-                nn.init.zeros_(parameter)
-        self.frames = 1
-        self.unet.down_2.register_forward_hook(self.attend)
-
-    def attend(self, module: nn.Module, inputs: object, out: Tensor) -> Tensor:  # noqa: ARG002 - torch's hook
-        """Let frames attend to each other."""
-        attended: Tensor = self.time(out.unflatten(0, (-1, self.frames)))
-        return attended.flatten(0, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Segment clips."""
-        self.frames = x.shape[2]
-        return super().forward(x)
-
-
-def build_network(name: str) -> nn.Module:
-    """MONAI's ``unet`` and ``dynunet``, ``time_unet``, or a variant ``NAME_segmenter`` of this package."""
-    if name == "time_unet":
-        return TimeUNet()
-    if name == "unet":
-        return FrameByFrame(UNet(2, 1, 4, (16, 32, 64, 128), (2, 2, 2), num_res_units=2, norm="batch"))
-    if name == "dynunet":
-        return FrameByFrame(DynUNet(2, 1, 4, [3] * 4, [1, 2, 2, 2], [2, 2, 2], filters=[16, 32, 64, 128]))
-    return build_variant(f"{name}_segmenter")
 
 
 def load_patients(folder: Path) -> dict[str, dict[str, Any]]:
@@ -122,7 +67,7 @@ def load_patients(folder: Path) -> dict[str, dict[str, Any]]:
         [
             LoadImaged("image", reader=SeriesReader, dtype=None, ensure_channel_first=True),
             LoadFrameLabelsd("label"),
-            FileToFramesd(KEYS, "time", source_key="image"),
+            FileToFramesd(("image", "label"), "time", source_key="image"),
         ]
     )
     patients = {}
@@ -139,6 +84,18 @@ def load_patients(folder: Path) -> dict[str, dict[str, Any]]:
     return patients
 
 
+def hold_slices(patient: dict[str, Any], slices: Sequence[int]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A patient without what was drawn in some slices, and one with nothing else."""
+    kept = [z for z in range(len(patient["label"])) if z not in slices]
+    sets = patient["label"][kept]
+    rest = {**patient, "image": patient["image"][kept], "label": sets, "places": heart_places(sets, patient["spacing"])}
+    drawn = {
+        t: {name: [z for z in zs if z in slices] for name, zs in structures.items()}
+        for t, structures in patient["drawn"].items()
+    }
+    return rest, {**patient, "drawn": drawn}
+
+
 def _all_drawn(labels: Tensor) -> dict[int, dict[str, list[int]]]:
     """What was drawn in masks (Z, 1, T, H, W) of all structures: what is there."""
     drawn = {}
@@ -147,63 +104,6 @@ def _all_drawn(labels: Tensor) -> dict[int, dict[str, list[int]]]:
         drawn[t] = {name: found.nonzero()[:, 0].tolist() for name, found in has.items()}
         drawn[t]["nothing"] = (~has["cavity"]).nonzero()[:, 0].tolist()
     return drawn
-
-
-def train(name: str, patients: Sequence[dict[str, Any]], options: argparse.Namespace) -> nn.Module:
-    """Train a network; the averaged weights come back."""
-    torch.manual_seed(options.seed)
-    network = build_network(name)
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # torch lists it, its stubs do not
-    if options.pretrained:
-        load_fitting(network, options.pretrained)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay)
-    averaged = averaged_network(network, optimizer, options.ema_decay)
-    limit_gradients(optimizer, 1.0)
-    schedule = OneCycle(optimizer, round(0.05 * options.steps), options.steps, warmup_multiplier=0.01)
-    loss_function, draw = PartialLabelLoss(), _Clips(patients, options)
-    losses, start = [], time.monotonic()
-    for step in range(options.steps):
-        image, label = draw.batch(options.batch_size)
-        network.train()
-        with torch.autocast("cpu", torch.bfloat16, enabled=options.amp):
-            logits = network(image)
-        loss = loss_function(logits.float(), label)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        schedule.step()
-        losses.append(float(loss.detach()))
-        if (step + 1) % 200 == 0:
-            logger.info(
-                "%s step %d loss %.3f, %.0f s", name, step + 1, np.mean(losses[-200:]), time.monotonic() - start
-            )
-    return averaged.module.eval()
-
-
-class _Clips:
-    """Random clips of patients, each as likely as the others, and of drawn hearts."""
-
-    def __init__(self, patients: Sequence[dict[str, Any]], options: argparse.Namespace) -> None:
-        self.patients, self.rng = patients, np.random.RandomState(options.seed)
-        self.size = (options.frames, options.size, options.size)
-        self.only_drawn = options.drawn >= 1
-        self.clip = RandHeartClipd(KEYS, clip_size=self.size, pixel=options.pixel, empty_share=options.empty_share)
-        self.change = Compose(
-            [RandDrawnHeartd("image", "label", options.drawn, options.pixel), RandHeartContrastd("image")]
-        )
-        for n, transform in enumerate((self.clip, self.change)):
-            transform.set_random_state(options.seed + n)
-
-    def batch(self, count: int) -> tuple[Tensor, Tensor]:
-        """Images and sets (count, 1, T, h, w)."""
-        clips = [self._one() for _ in range(count)]
-        return torch.stack([c["image"] for c in clips]), torch.stack([c["label"] for c in clips])
-
-    def _one(self) -> dict[Any, Any]:
-        if self.only_drawn:
-            return self.change({"image": torch.zeros(1, *self.size)})
-        patient = self.patients[self.rng.randint(len(self.patients))]
-        return self.change(self.clip({key: patient[key] for key in (*KEYS, "spacing", "places")}))
 
 
 @dataclass(frozen=True)
@@ -243,8 +143,9 @@ def score_patient(masks: np.ndarray, patient: dict[str, Any]) -> PatientScore:
             slices.append(_dice(pair))
             areas.append(float((truth[z, t] == CAVITY).sum() * np.prod(patient["spacing"]) / 100))
         pooled["epicardium"] += [_pair(masks[z, t] >= WALL, truth[z, t] >= WALL) for z in structures["wall"]]
-        if (truth[:, t] == 1).any():
-            pooled["right"].append(_pair(masks[:, t] == 1, truth[:, t] == 1))
+        zs = [*structures["cavity"], *structures["nothing"]]
+        if (truth[zs, t] == 1).any():
+            pooled["right"].append(_pair(masks[zs, t] == 1, truth[zs, t] == 1))
         zs = structures["cavity"]
         volumes[t] = ((truth[zs, t] == CAVITY).sum(), (masks[zs, t] == CAVITY).sum())
     true, found = np.array(list(volumes.values()), float).T
@@ -255,6 +156,21 @@ def score_patient(masks: np.ndarray, patient: dict[str, Any]) -> PatientScore:
         cavity_slices=slices, areas=areas, ef_true=_ef(true[ed], true[es]), ef_drawn=_ef(found[ed], found[es]),
         ef_found=_ef(whole.max(), whole.min()), **scores,
     )  # fmt: skip
+
+
+def class_dice(masks: np.ndarray, patient: dict[str, Any]) -> dict[str, tuple[float, float]]:
+    """Mean and standard deviation of Dice over the slices and frames in which a class is, or is found."""
+    found = {}
+    for value, name in ((1, "right ventricle"), (WALL, "myocardium"), (CAVITY, "left ventricle")):
+        pairs = [
+            _pair(masks[z, t] == value, patient["truth"][z, t] == value)
+            for t, structures in patient["drawn"].items()
+            for z in (*structures["cavity"], *structures["nothing"])
+        ]
+        dice = [_dice(pair) for pair in pairs if pair[1]]
+        if dice:
+            found[name] = float(np.mean(dice)), float(np.std(dice))
+    return found
 
 
 def _pair(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -271,12 +187,26 @@ def _ef(diastole: float, systole: float) -> float:
 
 def segment_patient(network: nn.Module, patient: dict[str, Any], options: argparse.Namespace) -> np.ndarray:
     """Masks (Z, T, H, W)."""
-    inferer = HeartInferer((options.size, options.size), options.pixel, options.views)
+    inferer = HeartInferer(
+        (options.size, options.size), options.pixel, options.views, class_weights=options.class_weights
+    )
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=options.amp):
         logits = inferer(patient["image"], network)
     assert isinstance(logits, MetaTensor)
     masks, _ = heart_masks(logits.as_tensor().softmax(1), patient["spacing"], options.smoothing)
     return masks[:, 0].numpy()
+
+
+def _fold(name: str, out: str, patients: dict[str, Any], options: argparse.Namespace) -> nn.Module:
+    """A network that never saw one patient, trained if it is not there."""
+    weights = options.output / f"{name}_without_{out}.pt"
+    if not weights.is_file():
+        seen = set(options.train_on or patients) - {out}
+        trained = train(name, [patient for key, patient in patients.items() if key in seen], options)
+        torch.save(trained.state_dict(), weights)
+    network = build_network(name)
+    network.load_state_dict(torch.load(weights, weights_only=True))
+    return network.eval()
 
 
 def table(results: dict[str, dict[str, PatientScore]]) -> str:
@@ -342,6 +272,9 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--weight_decay", type=float, default=1e-2)
     options.add_argument("--ema_decay", type=float, default=0.995)
     options.add_argument("--views", type=int, default=1, help="turned and mirrored images in the test")
+    options.add_argument("--class_weights", type=float, nargs=4, help="in the test; see HeartInferer")
+    options.add_argument("--teacher", type=float, default=0.0, help="weight of the loss on frames that nobody drew")
+    options.add_argument("--held_slices", nargs="+", metavar=("PATIENT", "SLICE"), help="slices to hold out, from 0")
     options.add_argument("--smoothing", type=float, default=0.0, help="over neighboring frames in the test")
     options.add_argument("--amp", action=argparse.BooleanOptionalAction, default=True, help="bfloat16")
     options.add_argument("--seed", type=int, default=0)
@@ -364,23 +297,22 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, dict[str, PatientS
     unknown = sorted(set(left_out) - {*patients, "none"})
     if unknown:
         raise SystemExit(f"There is no patient {unknown[0]} in {options.data}, but {', '.join(patients)}.")
+    tested = dict(patients)
+    if options.held_slices:
+        held, numbers = options.held_slices[0], [int(z) for z in options.held_slices[1:]]
+        left_out = [f"{held}_slices"]
+        patients[held], tested[left_out[0]] = hold_slices(patients[held], numbers)
     options.output.mkdir(parents=True, exist_ok=True)
     results: dict[str, dict[str, PatientScore]] = {name: {} for name in options.networks}
     for name in options.networks:
         for out in left_out:
-            weights = options.output / f"{name}_without_{out}.pt"
-            network = build_network(name)
-            if not weights.is_file():
-                seen = set(options.train_on or patients) - {out}
-                network = train(name, [p for key, p in patients.items() if key in seen], options)
-                torch.save(network.state_dict(), weights)
-            network.load_state_dict(torch.load(weights, weights_only=True))
-            tested = [out] if out in patients else []
-            for key in tested:
-                results[name][key] = score_patient(
-                    segment_patient(network.eval(), patients[key], options), patients[key]
-                )
-                logger.info("%s", table({name: {key: results[name][key]}}).splitlines()[-1])
+            network = _fold(name, out, patients, options)
+            if out in tested:
+                masks = segment_patient(network, tested[out], options)
+                results[name][out] = score_patient(masks, tested[out])
+                logger.info("%s", table({name: {out: results[name][out]}}).splitlines()[-1])
+                for label, dice in class_dice(masks, tested[out]).items() if options.held_slices else ():
+                    logger.info("%s %s: Dice %.3f ± %.3f", out, label, *dice)
     for name, scores in results.items():
         known = {key: s for key, s in scores.items() if np.isfinite(s.ef_found)}
         if len(known) > 1:

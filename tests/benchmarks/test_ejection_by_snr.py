@@ -12,7 +12,7 @@ import pytest
 import torch
 from monai.data import MetaTensor
 
-from benchmarks import ejection_by_snr
+from benchmarks import ejection_by_snr, heart_folds
 from benchmarks.ejection_by_snr import cut_patient, measure, noisy_patient, picture, table
 from monai_stcnnt.transforms.hearts import HeartPlaces
 
@@ -65,7 +65,8 @@ def test_more_noise_is_worse_and_a_perfect_denoiser_undoes_it(
         return record if way == "noisy" else record.with_array(clean)
 
     monkeypatch.setattr(ejection_by_snr, "denoised", perfect)
-    rows = [row for snr in (1.0, 20.0) for row in measure(patient, Threshold(), snr, ("noisy", "denoised"), 0)]
+    options = heart_folds.parser().parse_args(["--data", "."])
+    rows = [row for snr in (1.0, 20.0) for row in measure(patient, Threshold(), snr, ("noisy", "denoised"), options)]
     dice = {(row["snr"], row["way"]): row["dice"] for row in rows}
     assert dice[1.0, "noisy"] < dice[20.0, "noisy"]
     assert dice[1.0, "denoised"] > 0.9

@@ -12,17 +12,19 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import heart_folds
+from benchmarks import heart_folds, heart_training
 from benchmarks.heart_folds import (
-    FrameByFrame,
     PatientScore,
     agreement_plot,
-    build_network,
+    class_dice,
+    hold_slices,
     load_patients,
     main,
+    parser,
     score_patient,
     table,
 )
+from benchmarks.heart_training import FrameByFrame, build_network, taught_sets, train
 
 
 @pytest.fixture
@@ -93,7 +95,8 @@ def test_the_patient_who_is_tested_is_not_trained_on(
         return original(name, patients, options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(heart_folds, "train", train)
-    monkeypatch.setattr(heart_folds, "build_network", lambda _: FrameByFrame(torch.nn.Conv2d(1, 4, 1)))
+    for module in (heart_folds, heart_training):
+        monkeypatch.setattr(module, "build_network", lambda _: FrameByFrame(torch.nn.Conv2d(1, 4, 1)))
     options = ["--data", str(hearts), "--output", str(tmp_path / "out"), "--networks", "any", "--steps", "2",
                "--batch_size", "2", "--size", "32", "--pixel", "3"]  # fmt: skip
     results = main(options)
@@ -104,6 +107,41 @@ def test_the_patient_who_is_tested_is_not_trained_on(
     assert len(seen) == 2, "weights that are there are not trained again"
     with pytest.raises(SystemExit, match="no patient nobody"):
         main([*options, "--patients", "nobody"])
+
+
+def test_held_slices_are_not_trained_on(hearts: Path) -> None:
+    patient = load_patients(hearts)["patient001"]
+    rest, held = hold_slices(patient, [1])
+    assert rest["image"].shape[0] == rest["label"].shape[0] == 2
+    torch.testing.assert_close(rest["label"], patient["label"][[0, 2]])
+    assert {z for z, *_ in rest["places"].drawn} == {1}, "the third slice has become the second"
+    assert held["drawn"][0] == {"cavity": [1], "wall": [1], "nothing": []}
+    masks = patient["truth"].clip(min=0)
+    masks[2] = 0
+    assert score_patient(masks, held).cavity == 1, "other slices do not count"
+    assert class_dice(masks, held)["left ventricle"] == (1, 0)
+
+
+def test_a_teacher_tells_only_what_it_is_sure_of() -> None:
+    logits = torch.tensor([[0.0, 9.0, 0.0, 0.0], [0.0, 0.1, 0.0, 0.0]]).T[None]
+    assert taught_sets(logits).tolist() == [[[0b0010, 0b1111]]]
+
+
+@pytest.mark.parametrize("weight", [0.0, 1.0])
+def test_frames_that_nobody_drew_change_the_training_with_a_teacher_only(
+    hearts: Path, weight: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(heart_training, "SURE", 0.0)
+    patients = load_patients(hearts)
+    options = parser().parse_args(
+        ["--data", "", "--steps", "6", "--batch_size", "4", "--size", "32", "--pixel", "3", "--teacher", str(weight)]
+    )
+    plain = list(train("packed_unet", list(patients.values()), options).parameters())
+    for patient in patients.values():
+        patient["image"][:, :, [1, 3]] *= torch.rand(3, 1, 2, 40, 40)
+    changed = list(train("packed_unet", list(patients.values()), options).parameters())
+    same = all(torch.equal(a, b) for a, b in zip(plain, changed, strict=True))
+    assert same == (weight == 0)
 
 
 @pytest.mark.parametrize("name", ["unet", "dynunet", "time_unet", "packed_unet"])
