@@ -57,18 +57,21 @@ def heart_flags(labels: np.ndarray, volumes: np.ndarray) -> list[str]:
 def missing_slices(labels: np.ndarray) -> list[str]:
     """Say where the left ventricle is not covered by slices.
 
+    A slice between others counts as missing where it shows the ventricle in less than half of the frames.
+
     Args:
         labels: ``(T, Z, Y, X)``.
 
     Returns:
         Sentences; empty where the stack reaches beyond both ends.
     """
-    areas = np.asarray((labels == CAVITY).sum((2, 3)).max(0), float)
+    all_areas = np.asarray((labels == CAVITY).sum((2, 3)), float)
+    areas, usual = all_areas.max(0), np.median(all_areas, 0)
     shown = np.flatnonzero(areas)
     if len(shown) < 2:
         return []
     said = []
-    gaps = [int(z) + 1 for z in range(shown[0], shown[-1]) if areas[z] == 0]
+    gaps = [int(z) + 1 for z in range(shown[0], shown[-1]) if usual[z] == 0]
     if gaps:
         verb = "shows" if len(gaps) == 1 else "show"
         said.append(f"{_listed('Slice', gaps)} between others {verb} no left ventricle.")

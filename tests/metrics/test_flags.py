@@ -40,6 +40,7 @@ def test_a_clean_heart_has_none() -> None:
         ("jump", "jumps at frame 4"),
         ("still", "ejection fraction of 0 %"),
         ("gap", "Slice 3 between others"),
+        ("specks", "Slice 3 between others"),
         ("cut", "last slice still shows a large cavity"),
         ("wall", "wall's volume changes"),
     ],
@@ -54,6 +55,9 @@ def test_each_fault_is_told(fault: str, said: str) -> None:
         labels[0, 2, 31:33, 49:51] = 0
     elif fault == "open":
         labels[0, 1, 40:][labels[0, 1, 40:] == 2] = 0
+    elif fault == "specks":
+        labels[:, 2] = 0
+        labels[[1, 5], 2, 30:33, 30:33] = 3
     elif fault == "jump":
         labels[3] = labels[0]
     elif fault == "still":
