@@ -119,7 +119,7 @@ def test_filtered_signal_keeps_the_mean_and_its_motion() -> None:
 
 @pytest.mark.parametrize("prob", [{"gauss": 0.5}, {"gaussian": 1.5}])
 def test_unknown_step_is_refused(prob: dict[str, float]) -> None:
-    with pytest.raises(ValueError, match="coloring step"):
+    with pytest.raises(ValueError, match="Coloring step"):
         draw_coloring(np.random.RandomState(0), prob)  # type: ignore[arg-type] # the point of the test
 
 

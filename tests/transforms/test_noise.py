@@ -213,7 +213,7 @@ def test_wrong_snr_range(snr_range: tuple[float, float]) -> None:
 def test_wrong_options() -> None:
     with pytest.raises(ValueError, match="mode"):
         RandMRNoise(mode="phase")  # type: ignore[arg-type] # the point of the test
-    with pytest.raises(ValueError, match="coloring step"):
+    with pytest.raises(ValueError, match="Coloring step"):
         RandMRNoise(coloring_prob={"blur": 0.1})  # type: ignore[dict-item] # the point of the test
     with pytest.raises(ValueError, match="one key"):
         RandMRNoised(["a", "b"])
