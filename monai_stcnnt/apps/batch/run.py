@@ -4,7 +4,7 @@
 
 A result is made in a hidden folder below the results and checked, its record is written, and it is renamed to its
 place: what is seen under a final name is whole, whenever a process was killed. Workers only make results; this process
-alone gives names and writes the manifest. A series that cannot be done is recorded, and the others go on.
+alone gives names and writes the manifest. A series that cannot be done is recorded, and the others continue.
 """
 
 from __future__ import annotations
