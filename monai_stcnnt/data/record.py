@@ -16,6 +16,7 @@ __all__ = [
     "LPS_TO_RAS",
     "ImageKind",
     "SeriesRecord",
+    "outline_of",
     "record_from_channel_first",
     "regular_frame_times",
     "weightings_of",
@@ -139,6 +140,26 @@ class SeriesRecord:
 def _needed_ndim(shape: Sequence[int]) -> int:
     """Axes that cannot be left away at the end of (X, Y, Z, T), at least two."""
     return max([2, *(i + 1 for i, n in enumerate(shape) if n > 1)])
+
+
+def outline_of(
+    shape: Sequence[int], affine: np.ndarray, frame_times: np.ndarray, metadata: dict[str, Any]
+) -> SeriesRecord:
+    """Make a record of a series without its values, which takes no memory whatever its size.
+
+    Args:
+        shape: ``(C, T, Z, Y, X)``.
+        affine: see :class:`SeriesRecord`.
+        frame_times: ``(T,)`` in milliseconds.
+        metadata: see :class:`SeriesRecord`.
+
+    Returns:
+        The record, with one zero in the place of all values.
+
+    Raises:
+        GeometryError: as the record itself.
+    """
+    return SeriesRecord(np.broadcast_to(np.float32(0), tuple(shape)), affine, frame_times, metadata)
 
 
 def record_from_channel_first(

@@ -25,7 +25,6 @@ __all__ = [
     "SeriesSlabs",
     "Watch",
     "background_of",
-    "outline_of",
     "with_background",
 ]
 
@@ -37,26 +36,6 @@ IN_MEMORY = 128 * 2**20
 SAMPLE_VOXELS = 4_000_000
 _SAMPLE_FRAMES = 12
 BACKGROUND = "nan_background"
-
-
-def outline_of(
-    shape: Sequence[int], affine: np.ndarray, frame_times: np.ndarray, metadata: dict[str, Any]
-) -> SeriesRecord:
-    """Make a record of a series without its values, which takes no memory whatever its size.
-
-    Args:
-        shape: ``(C, T, Z, Y, X)``.
-        affine: see :class:`~monai_stcnnt.data.record.SeriesRecord`.
-        frame_times: ``(T,)`` in milliseconds.
-        metadata: see :class:`~monai_stcnnt.data.record.SeriesRecord`.
-
-    Returns:
-        The record, with one zero in the place of all values.
-
-    Raises:
-        GeometryError: as the record itself.
-    """
-    return SeriesRecord(np.broadcast_to(np.float32(0), tuple(shape)), affine, frame_times, metadata)
 
 
 class Watch:
@@ -98,7 +77,7 @@ class SeriesSlabs(ABC):
     """A series whose values are read when they are asked for.
 
     Args:
-        outline: what there is, from :func:`outline_of`, or a record with values.
+        outline: what there is, from :func:`~monai_stcnnt.data.record.outline_of`, or a record with values.
         files: the files that must not change until the series is closed.
 
     Attributes:

@@ -29,6 +29,7 @@ from tqdm import tqdm
 
 from monai_stcnnt.data import SaveSeries, SeriesReader, SeriesRecord, SeriesSlabs
 from monai_stcnnt.data.content import check_mr_content
+from monai_stcnnt.data.record import outline_of
 from monai_stcnnt.data.slabs import IN_MEMORY, MemorySlabs
 from monai_stcnnt.engines.adaptation import adapt_network, adaptation_windows
 from monai_stcnnt.engines.series_frames import (
@@ -285,4 +286,4 @@ def _outline_of_result(outline: SeriesRecord, channels: int, sigma: float) -> Se
     """What is saved: what was read, or its magnitude where the network makes one channel of two."""
     shape = (channels, *outline.array.shape[1:])
     metadata = {**outline.metadata, "kind": "complex" if channels == 2 else "magnitude", "noise_sigma": sigma}
-    return SeriesRecord(np.broadcast_to(np.float32(0), shape), outline.affine, outline.frame_times, metadata)
+    return outline_of(shape, outline.affine, outline.frame_times, metadata)

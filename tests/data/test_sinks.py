@@ -19,7 +19,7 @@ import pytest
 
 from monai_stcnnt.data import SaveSeries, SeriesRecord, SeriesSink, read_series, write_nifti
 from monai_stcnnt.data.formats.nifti_writer import NiftiSink
-from monai_stcnnt.data.slabs import outline_of
+from monai_stcnnt.data.record import outline_of
 from monai_stcnnt.errors import LayoutError, OutputNotWritableError
 
 __all__: list[str] = []
@@ -167,7 +167,7 @@ KILLED = """
 import os, signal, sys
 import numpy as np
 from monai_stcnnt.data.formats.nifti_writer import NiftiSink
-from monai_stcnnt.data.slabs import outline_of
+from monai_stcnnt.data.record import outline_of
 shape = (1, 4, 3, 8, 8)
 with NiftiSink(outline_of(shape, np.eye(4), np.arange(4.0), {}), __import__("pathlib").Path(sys.argv[1])) as sink:
     sink.write(slice(0, 2), slice(0, 3), np.ones((1, 2, 3, 8, 8), np.float32))

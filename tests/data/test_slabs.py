@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from monai_stcnnt.data import SeriesReader, open_series, read_series
-from monai_stcnnt.data.slabs import MemorySlabs, outline_of
+from monai_stcnnt.data.record import outline_of
+from monai_stcnnt.data.slabs import MemorySlabs
 from monai_stcnnt.data.slabs import SeriesSlabs as Slabs
 from monai_stcnnt.errors import (
     ChangedFileError,

@@ -25,8 +25,7 @@ from nibabel.nifti1 import intent_codes, unit_codes, xform_codes
 from nibabel.spatialimages import HeaderDataError
 from nibabel.wrapstruct import WrapStructError
 
-from monai_stcnnt.data.record import SeriesRecord, regular_frame_times
-from monai_stcnnt.data.slabs import outline_of
+from monai_stcnnt.data.record import SeriesRecord, outline_of, regular_frame_times
 from monai_stcnnt.data.unpacking import check_packing
 from monai_stcnnt.errors import EmptyImageError, GeometryError, NotAnImageError, UnreadableFileError
 

@@ -21,8 +21,7 @@ from nibabel.parrec import PARRECArrayProxy, PARRECError, PARRECHeader
 
 from monai_stcnnt.data.formats.base import NIFTI_EXTENSION, Format, SeriesSummary
 from monai_stcnnt.data.formats.parts import Component, alone_refused, choose_parts, join_parts, pair_of, phase_scale
-from monai_stcnnt.data.record import SeriesRecord
-from monai_stcnnt.data.slabs import outline_of
+from monai_stcnnt.data.record import SeriesRecord, outline_of
 from monai_stcnnt.errors import MissingFileError, StcnntError, UnreadableFileError
 
 __all__ = ["ParRec"]

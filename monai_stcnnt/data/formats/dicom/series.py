@@ -25,8 +25,7 @@ from monai_stcnnt.data.formats.dicom.kinds import ALL_DIRECTIONS, Nature, of_ran
 from monai_stcnnt.data.formats.dicom.pixels import DicomPixels, plane_of
 from monai_stcnnt.data.formats.dicom.sorting import SortedFrames, sort_frames
 from monai_stcnnt.data.formats.parts import Component
-from monai_stcnnt.data.record import SeriesRecord
-from monai_stcnnt.data.slabs import outline_of
+from monai_stcnnt.data.record import SeriesRecord, outline_of
 from monai_stcnnt.errors import SeriesMismatchError, StcnntError
 
 __all__ = ["STACK", "DicomSeries", "dicom_outline", "images_of", "stacks_of", "with_signs"]
