@@ -19,7 +19,8 @@ import torch
 
 from benchmarks.classical_denoisers import non_local_means
 from benchmarks.compared_denoisers import inference_config
-from benchmarks.denoising_quality import Case, crop_series, from_stacks, make_case, to_stacks
+from benchmarks.denoising_quality import Case, from_stacks, make_case, to_stacks
+from benchmarks.held_out import crop_series
 from monai_stcnnt.apps.review.quality import image_quality
 from monai_stcnnt.data import read_series
 

@@ -21,9 +21,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
-from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
@@ -35,20 +34,18 @@ from skimage.restoration import denoise_tv_chambolle
 
 from benchmarks.classical_denoisers import block_matching, marchenko_pastur, non_local_means
 from benchmarks.compared_denoisers import COMPARED, compared_network, window_inferer
+from benchmarks.held_out import NIBABEL_SCAN, held_out_scans, nibabel_scan
 from benchmarks.quality_report import Row, draw_examples, tables, write_readme, write_results
 from monai_stcnnt.apps.denoising import denoise
 from monai_stcnnt.apps.review.quality import add_series_noise, image_quality, magnitude_record
 from monai_stcnnt.data import SeriesRecord, read_series, write_nifti
 from monai_stcnnt.mri.rician import rician_signal
-from monai_stcnnt.mri.snr import foreground_mask
 from monai_stcnnt.networks.nets import build_variant
 
 __all__ = [
-    "HELD_OUT",
     "METHODS",
     "Case",
     "Method",
-    "crop_series",
     "evaluate",
     "installed_methods",
     "main",
@@ -61,16 +58,6 @@ logger = logging.getLogger("denoising_quality")
 Kind = Literal["complex", "magnitude"]
 Candidate = tuple[str, SeriesRecord]
 
-HELD_OUT = {
-    "brain T1 3D (studyforrest)": "brain_t1_studyforrest/t1_crop_0p67mm.nii.gz",
-    "brain BOLD (studyforrest)": "fmri_studyforrest/bold_vol1-16.nii.gz",
-    "brain EPI (GE)": "dicom_ge_fmri_repeats/ref_run4.nii.gz",
-    "spinal cord T2 3D": "spine_sct/t2.nii.gz",
-    "brain DWI (Canon)": "dwi_canon_classic/own_conversion.nii.gz",
-}
-"""Scans of subjects that are in no training set: name -> path below the data folder. nibabel's brain EPI is added."""
-
-NIBABEL_SCAN = "brain EPI (nibabel)"
 GAUSSIAN_IN_PLANE = (0.0, 0.4, 0.6, 0.8, 1.0, 1.3, 1.7, 2.2, 3.0)
 GAUSSIAN_OVER_FRAMES = (0.4, 0.6, 0.9, 1.4, 2.2, 4.0, 8.0)
 TV_WEIGHTS = (0.2, 0.3, 0.45, 0.7, 1.0, 1.5, 2.2, 3.3, 5.0)
@@ -206,7 +193,7 @@ def marchenko_pastur_pca(case: Case) -> Iterator[Candidate]:
 
 
 def bundle_network(
-    case: Case, bundle: Path | None = None, device: str = "auto", *, self_ensemble: bool = False
+    case: Case, bundle: Path | None = None, device: str = "auto", *, self_ensemble: bool = False, fast: bool = False
 ) -> Iterator[Candidate]:
     """The denoising bundle, through files as a user runs it; the noise level is told, as to the other methods."""
     with tempfile.TemporaryDirectory() as folder:
@@ -217,6 +204,7 @@ def bundle_network(
             output,
             noise_sigma=1.0,
             self_ensemble=self_ensemble,
+            fast=fast,
             bundle=bundle,
             device=device,
             progress=False,
@@ -247,6 +235,7 @@ def bundle_methods(bundle: Path | None = None, device: str = "auto") -> dict[str
     ours = partial(bundle_network, bundle=bundle, device=device)
     return {
         "self_ensemble": Method("mri_denoising bundle, self-ensemble", partial(ours, self_ensemble=True)),
+        "fast": Method("mri_denoising bundle, fast", partial(ours, fast=True)),
         "bundle": Method("mri_denoising bundle", ours),
     }
 
@@ -264,39 +253,6 @@ METHODS: dict[str, Method] = {
     **bundle_methods(),
 }
 """What ``--methods`` chooses from."""
-
-
-def crop_series(series: SeriesRecord, size: Sequence[int]) -> SeriesRecord:
-    """Cut a series around its signal, so that all methods run in reasonable time.
-
-    Args:
-        series: the scan.
-        size: largest numbers of frames, rows, columns, and slices with frames; frames are time, or depth of a volume.
-
-    Returns:
-        The part; rows and columns around the center of the foreground, frames and slices around the middle.
-    """
-    frames, rows, columns, slices = size
-    _, times, depth, height, width = series.array.shape
-    inside = foreground_mask(torch.tensor(series.magnitude)).numpy()
-    center_y, center_x = (
-        float((inside.sum(axis=axes) * np.arange(n)).sum()) / max(1, inside.sum())
-        for axes, n in (((0, 1, 3), height), ((0, 1, 2), width))
-    )
-    wanted = (
-        (times, frames, times / 2),
-        (depth, slices if times > 1 else frames, depth / 2),
-        (height, rows, center_y),
-        (width, columns, center_x),
-    )
-    parts = tuple(_part(length, most, center) for length, most, center in wanted)
-    return replace(series, array=series.array[:, *parts], frame_times=series.frame_times[parts[0]])
-
-
-def _part(length: int, most: int, center: float) -> slice:
-    extent = min(length, most)
-    start = int(np.clip(round(center - extent / 2), 0, length - extent))
-    return slice(start, start + extent)
 
 
 def make_case(name: str, series: SeriesRecord, snr: float, seed: int, kind: Kind) -> Case:
@@ -347,7 +303,7 @@ def _kept(paths: Sequence[Path], measured: Sequence[str]) -> list[Row]:
 def _draw(methods: Sequence[Method], options: argparse.Namespace) -> None:
     """Draw the middle slice of nibabel's scan, which comes with it, at SNR 5, with what the methods make of it."""
     kind = options.kinds[0]
-    case = make_case(NIBABEL_SCAN, _part_of_scan(_nibabel_scan(), options), 5.0, 0, kind)
+    case = make_case(NIBABEL_SCAN, nibabel_scan(_size(options)), 5.0, 0, kind)
     images = {}
     for method in methods:
         if kind in method.kinds:
@@ -392,7 +348,8 @@ def installed_methods() -> list[str]:
 def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", type=Path, help="folder of the held-out scans; without it, nibabel's scan alone")
-    parser.add_argument("--files", type=Path, nargs="+", default=[], help="further scans")
+    parser.add_argument("--further", action="store_true", help="the further scans of the folder instead of the first")
+    parser.add_argument("--files", type=Path, nargs="+", default=[], help="your own scans beside them")
     parser.add_argument("--snr", type=float, nargs="+", help="SNRs (default 1 2 5 10 20; 2 5 when quick)")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="seeds of the noise")
     parser.add_argument("--kinds", nargs="+", choices=["complex", "magnitude"], default=["complex", "magnitude"])
@@ -415,25 +372,13 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--output", type=Path, default=Path("denoising_quality.json"), help="all results as JSON")
     parser.add_argument("--quick", action="store_true", help="small crops and two SNRs, some minutes")
     parser.add_argument("--full", action="store_true", help="whole scans, hours")
+    parser.add_argument("--size", type=int, nargs=4, help="largest numbers of frames, rows, columns, slices")
     return parser.parse_args(arguments)
 
 
-def _nibabel_scan() -> Path:
-    return Path(str(files("nibabel") / "tests" / "data" / "example4d.nii.gz"))
-
-
-def _part_of_scan(path: Path, options: argparse.Namespace) -> SeriesRecord:
-    """Read a scan, and cut out the part that is measured."""
-    series = read_series(path)
-    return series if options.full else crop_series(series, (6, 80, 80, 1) if options.quick else (12, 112, 112, 2))
-
-
-def _scans(options: argparse.Namespace) -> Iterator[tuple[str, SeriesRecord]]:
-    paths = {} if options.data is None else {name: options.data / path for name, path in HELD_OUT.items()}
-    paths[NIBABEL_SCAN] = _nibabel_scan()
-    paths.update({path.name: path for path in options.files})
-    for name, path in paths.items():
-        yield name, _part_of_scan(path, options)
+def _size(options: argparse.Namespace) -> Sequence[int] | None:
+    """The part of a scan that is measured; None for all of it."""
+    return None if options.full else options.size or ((6, 80, 80, 1) if options.quick else (12, 112, 112, 2))
 
 
 def main(arguments: Sequence[str] | None = None) -> list[Row]:
@@ -453,7 +398,7 @@ def main(arguments: Sequence[str] | None = None) -> list[Row]:
     clock = time.process_time if options.clock == "processor" else time.perf_counter
     snrs = options.snr or ([2.0, 5.0] if options.quick else [1.0, 2.0, 5.0, 10.0, 20.0])
     rows = _kept(options.keep, [method.name for method in chosen])
-    for name, series in _scans(options):
+    for name, series in held_out_scans(options.data, options.files, _size(options), further=options.further):
         for kind, snr, seed in itertools.product(options.kinds, snrs, options.seeds):
             case = make_case(name, series, snr, seed, kind)
             for method in chosen:
