@@ -39,7 +39,11 @@ def plan(options: argparse.Namespace) -> list[list[Command]]:
     out, rehearse, device = options.output, options.rehearse, "cpu" if options.rehearse else "cuda"
     clip = ["--quick", "--clip", "2", "16", "16"] if rehearse else ["--rounds", "3"]
     speed = ["-m", "benchmarks.network_speed", "--device", device, "--parts", "gpu", *clip]
-    small = ["--steps", "3", "--pixels", "4e3"] if rehearse else ["--seconds", str(options.seconds)]
+    small = (
+        ["--steps", "3", "--pixels", "4e3", "--limit", "4", "32", "32"]
+        if rehearse
+        else ["--seconds", str(options.seconds)]
+    )
     training = [
         ["tools/train_on_gpu.py", str(options.clips), str(out / "weights"), "--device", device, *small,
          "--variant", variant, "--mode", mode]
@@ -54,7 +58,8 @@ def plan(options: argparse.Namespace) -> list[list[Command]]:
         [("network_speed", [*speed, "--output", str(out / "network_speed.json")], SPEED * patience)],
         [("end_to_end", ["benchmarks/end_to_end.py", str(out / "cine.nii.gz"), "--json", str(out / "end_to_end.json")],
           END_TO_END * patience)],
-        [(f"train_{arguments[-3]}_{arguments[-1]}", arguments, options.seconds + 60.0) for arguments in training],
+        [(f"train_{arguments[-3]}_{arguments[-1]}", arguments, (options.seconds + 60.0) * patience)
+         for arguments in training],
         [("denoising_quality", quality, EVALUATION * patience)],
     ]  # fmt: skip
 

@@ -115,8 +115,13 @@ class Training:
 
     def _size(self) -> tuple[tuple[int, int, int], int]:
         """Size and number of the clips of a step."""
-        size = list(SIZES)[int(self.rng.choice(len(SIZES), p=list(SIZES.values())))]
+        size = self._limited(list(SIZES)[int(self.rng.choice(len(SIZES), p=list(SIZES.values())))])
         return size, self._count(size)
+
+    def _limited(self, size: tuple[int, int, int]) -> tuple[int, int, int]:
+        """A size as far as the options allow."""
+        t, h, w = (min(pair) for pair in zip(size, self.options.limit, strict=True))
+        return t, h, w
 
     def _count(self, size: tuple[int, int, int]) -> int:
         """Number of clips of a size that a step takes."""
@@ -156,7 +161,7 @@ class Training:
 
     def drawing(self) -> float:
         """Megapixels per second that are drawn without a network, of the first size."""
-        size = next(iter(SIZES))
+        size = self._limited(next(iter(SIZES)))
         count = self._count(size)
         start = time.monotonic()
         for _ in range(3):
@@ -176,7 +181,7 @@ class Training:
         network, found = self.averaged(), {}
         for snr in VALIDATION_SNRS:
             clips = NoisyClips(pool, self.options.mode, (snr, snr), 0.0, 0.0, 0.0, seed=int(snr))
-            for size in VALIDATION_SIZES:
+            for size in dict.fromkeys(map(self._limited, VALIDATION_SIZES)):
                 batch = prepared(network, *clips.draw(4 if self.options.steps else 24, size))
                 guess, differences, errors, gmap, label = batch
                 y = network.answer(guess, differences, errors, gmap)
@@ -225,6 +230,7 @@ def parsed(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--weights", type=Path, help="to start from")
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--pixels", type=float, default=1e6, help="pixels of a step")
+    parser.add_argument("--limit", type=int, nargs=3, default=[16, 128, 128], help="largest clip, for a rehearsal")
     parser.add_argument("--replays", type=int, default=3, help="steps for every batch that is drawn")
     parser.add_argument("--kept", type=int, default=60, help="batches to draw again from")
     parser.add_argument("--learning-rate", type=float, default=1.5e-3)
