@@ -29,16 +29,16 @@ __all__ = ["main", "measure"]
 Filter = Callable[[np.ndarray], np.ndarray]
 
 
-def bundle_filter(*, fast: bool) -> Filter:
+def bundle_filter(*, fast: bool, strength: float = 1.0) -> Filter:
     """The magnitude network of the bundle in its windows, for stacks (N, 1, frames, Y, X)."""
     config = inference_config(fast=fast)
     network, inferer = config.get_parsed_content("network").eval(), config.get_parsed_content("inferer")
 
     def denoise(stacks: np.ndarray) -> np.ndarray:
-        images = torch.from_numpy(stacks)
+        images = torch.from_numpy(stacks) / strength
         with torch.inference_mode():
             result: torch.Tensor = inferer(torch.cat([images, torch.ones_like(images)], 1), network)
-        return result.numpy()
+        return strength * result.numpy()
 
     return denoise
 

@@ -195,7 +195,10 @@ def marchenko_pastur_pca(case: Case) -> Iterator[Candidate]:
 def bundle_network(
     case: Case, bundle: Path | None = None, device: str = "auto", *, self_ensemble: bool = False, fast: bool = False
 ) -> Iterator[Candidate]:
-    """The denoising bundle, through files as a user runs it; the noise level is told, as to the other methods."""
+    """The denoising bundle, through files as a user runs it.
+
+    It is told what the other methods are told, or take for granted: the level of the noise, and that it is white.
+    """
     with tempfile.TemporaryDirectory() as folder:
         noisy = write_nifti(case.noisy, Path(folder) / "noisy.nii.gz")
         output = Path(folder) / "denoised.nii.gz"
@@ -203,6 +206,7 @@ def bundle_network(
             noisy,
             output,
             noise_sigma=1.0,
+            noise_spectrum="white",
             self_ensemble=self_ensemble,
             fast=fast,
             bundle=bundle,

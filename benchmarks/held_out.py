@@ -30,7 +30,7 @@ FURTHER = {
     "cine (Sunnybrook, patient 5)": "cine_sunnybrook_train/patient005/patient005_4d.nii.gz",
     "brain FLAIR (MS, patient 19)": "ms_lesions_train/patient19/flair.nii.gz",
     "brain T1w (MS, patient 19)": "ms_lesions_train/patient19/t1w.nii.gz",
-    "brain T1w (pyradiomics)": "pyradiomics_brain1/brain1_image.nrrd",
+    "brain T1w (pyradiomics)": "pyradiomics_brain1/image.nii.gz",
     "brain pCASL (Siemens)": "asl_pcasl2d_siemens/pcasl_2d.nii.gz",
 }
 """More of them, which came to the project later."""

@@ -62,6 +62,7 @@ class DenoiseOptions(RunOptions):
             file with a noise model, as ``save_noise_map`` writes one.
         acquired_matrix: rows and columns that the scanner acquired, where that is known.
         save_noise_map: write the level of the noise at every voxel beside each result, and the model as JSON.
+        save_uncertainty: write the standard error of each result beside it, in its units.
         strength: factor on the noise level that the network is told; 1 is its own, more removes more.
         self_ensemble: average over mirror images along rows and columns, which takes four times as long.
         fast: take the bundle's smaller networks, a coarser grid of blocks, and less overlap of windows.
@@ -84,6 +85,7 @@ class DenoiseOptions(RunOptions):
     has_recipe: ClassVar[tuple[str, ...]] = (
         "output_format", "force", "frame_axis", "noise_sigma", "noise_map", "noise_spectrum", "acquired_matrix",
         "strength", "self_ensemble", "fast", "adapt", "roi_size", "overlap", "amp", "compile", "save_noise_map",
+        "save_uncertainty",
     )  # fmt: skip
 
     noise_sigma: float | None = None
@@ -91,6 +93,7 @@ class DenoiseOptions(RunOptions):
     noise_spectrum: str = "auto"
     acquired_matrix: tuple[int, int] | None = None
     save_noise_map: bool = False
+    save_uncertainty: bool = False
     strength: float = 1.0
     self_ensemble: bool = False
     fast: bool = False
@@ -168,7 +171,7 @@ class DenoiseOptions(RunOptions):
             "acquired_matrix": self.acquired_matrix and list(self.acquired_matrix), "amp": self.amp,
             "force": self.force,
             "self_ensemble": self.self_ensemble, "fast": self.fast or None, "adapt": self.adapt,
-            "compile": self.compile,
+            "compile": self.compile, "save_uncertainty": self.save_uncertainty or None,
             "roi_size": self.roi_size and list(self.roi_size), "sw_batch_size": self.sw_batch_size,
             "progress": self.progress,
             "overlap": None if self.overlap is None else [self.overlap] * 3,
@@ -269,6 +272,11 @@ class Denoiser(SeriesEngine):
         provenance = bundle_provenance(options.suffix, folder, recipe.options, recipe.bundle)
         with bundle_work():
             workflow = open_inference(folder, **entries)
+            if options.save_uncertainty and "@save_uncertainty" not in str(workflow.parser.get("streamed")):
+                raise OptionError(
+                    "The bundle has no save_uncertainty: it was made before that came. Leave the option out, or take "
+                    "the bundle of this version."
+                )
             self.engine: StreamedDenoiser = workflow.parser.get_parsed_content("streamed")
         self.engine.interrupt_resume_enabled = False  # after a failure, the next run is another series
         self.engine.logger.setLevel(logging.CRITICAL)  # what goes wrong is raised, and said once

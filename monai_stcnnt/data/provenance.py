@@ -39,6 +39,7 @@ class Provenance:
         bundle_version: its version.
         bundle_sha256: checksum of its configs and weights.
         options: what was asked for and changes a result.
+        content: what is in the file, where it is not the image itself.
     """
 
     action: str
@@ -47,6 +48,7 @@ class Provenance:
     bundle_version: str = ""
     bundle_sha256: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
+    content: str = ""
 
     def mark(self, record: SeriesRecord) -> SeriesRecord:
         """Add to a record what writers note of it, under the key ``provenance`` of its metadata.
@@ -62,7 +64,8 @@ class Provenance:
             "BundleSHA256": self.bundle_sha256,
         }  # fmt: skip
         facts: dict[str, Any] = {
-            "Description": f"{self.action.capitalize()} by {SOFTWARE} {self.version}",
+            "Description": f"{self.action.capitalize()} by {SOFTWARE} {self.version}"
+            + (f": {self.content}" if self.content else ""),
             "Sources": [Path(str(record.metadata["source"])).name] if "source" in record.metadata else [],
             "GeneratedBy": [{name: value for name, value in generator.items() if value}],
         }

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol, get_args
 
@@ -18,11 +19,11 @@ from monai.data.meta_tensor import MetaTensor
 from monai.transforms.transform import Transform
 from monai.utils.enums import MetaKeys, TransformBackends
 
-from monai_stcnnt.data.formats.base import Format, OutputDtype, WriteOptions
+from monai_stcnnt.data.formats.base import NIFTI_EXTENSION, Format, OutputDtype, WriteOptions
 from monai_stcnnt.data.formats.registry import OutputFormat, files_of, format_for, result_extension
 from monai_stcnnt.data.listing import output_path
 from monai_stcnnt.data.paths import check_output_folder
-from monai_stcnnt.data.provenance import KEY, Provenance, write_sidecar
+from monai_stcnnt.data.provenance import KEY, Provenance, sidecar_path, write_sidecar
 from monai_stcnnt.data.record import SeriesRecord, record_from_channel_first
 from monai_stcnnt.data.sinks import RecordSink, SeriesSink
 from monai_stcnnt.data.slabs import IN_MEMORY
@@ -299,6 +300,22 @@ class SaveSeries(Transform):
     def _kept(self, path: Path, record: SeriesRecord) -> AbstractContextManager[Path]:
         """Where to write what will be at a path."""
         return nullcontext(path) if self.keeper is None else self.keeper.keep(path, str(record.metadata["source"]))
+
+    def beside(self, result: Path, name: str, content: str) -> SaveSeries:
+        """What saves another image beside a result: a file of the same kind, or NIfTI beside a DICOM series.
+
+        Args:
+            result: the file or folder.
+            name: what is added to its name.
+            content: what the file says is in it.
+        """
+        if format_for(result).extensions:
+            stem = sidecar_path(result).stem
+            file = result.with_name(f"{stem}_{name}{result.name[len(stem) :]}")
+        else:
+            file = result.with_name(f"{result.name}_{name}{NIFTI_EXTENSION}")
+        provenance = None if self.provenance is None else replace(self.provenance, content=content)
+        return SaveSeries(self.output_dir, output_file=file, provenance=provenance)
 
     def _write(self, record: SeriesRecord, path: Path) -> Path:
         if self.class_names is None:

@@ -11,6 +11,7 @@ the result is darker than a few noise levels.
 from __future__ import annotations
 
 import logging
+import math
 from dataclasses import replace
 from typing import Literal
 
@@ -134,6 +135,7 @@ class AcquiredFrames:
         self.size = model.matrix
         self._pending: dict[int, tuple[Tensor, Tensor]] = {}
         self._results: list[Tensor] = []
+        self._variances: list[Tensor] = []
 
     def read(self, start: int, stop: int) -> Tensor:
         """Read frames ``(1, C + 1, t, h, w)`` of the acquired matrix, the last channel the map.
@@ -162,6 +164,25 @@ class AcquiredFrames:
         self._results.append(block)
         done = torch.cat(self._results, dim=2)
         return None if done.shape[2] < self.size[0] else self._back(*self._pending[0], done, 0)
+
+    def finish_variance(self, variance: Tensor) -> Tensor | None:
+        """Take the variance ``(1, 1, t, h, w)`` of finished frames, and give it where :meth:`finish` gives those.
+
+        Interpolation keeps the variance of an error that is white on the acquired matrix; a taper of k-space takes the
+        mean of its square.
+        """
+        if self.model.is_plain:
+            return variance
+        if self.whole:
+            self._variances.append(variance)
+            variance = torch.cat(self._variances, dim=2)
+            if variance.shape[2] < self.size[0]:
+                return None
+        frames = self.frames.size[0] if self.whole else variance.shape[2]
+        size = (frames, *self.frames.size[1:])
+        tapers = [axis.taper for axis in self.axes if axis.taper] if self.model.kind == "complex" else []
+        gain = math.prod(math.fsum(weight**2 for weight in taper) / len(taper) for taper in tapers)
+        return gain * torch.nn.functional.interpolate(variance, size, mode="trilinear")
 
     def _bring(self, start: int, stop: int) -> tuple[Tensor, Tensor]:
         raw = self.frames.read(self.item, start, stop).to(self.device)

@@ -62,12 +62,14 @@ class SavedSeries:
         noise: the noise that was told or estimated.
         meta: the metadata of the series, with MONAI's ``saved_to``.
         record: the result, where the image was in memory, for whoever looks at both.
+        errors: the standard error of the result, where that was asked for and the image was in memory.
     """
 
     path: Path
     noise: NoiseModel
     meta: dict[str, Any]
     record: SeriesRecord | None = None
+    errors: SeriesRecord | None = None
 
     @property
     def noise_sigma(self) -> float:
@@ -90,6 +92,7 @@ def denoise_series(
     amp: bool = False,
     adapt: bool = False,
     force: bool = False,
+    save_uncertainty: bool = False,
 ) -> SavedSeries:
     """Denoise an open series and save it as it comes; it and its map are closed.
 
@@ -97,7 +100,7 @@ def denoise_series(
         image: the series.
         saver: what saves the result.
         network: called with windows ``(n, C + 1, t, h, w)`` in SNR units, the last channel the g-factor map; it has to
-            lie on ``device``.
+            lie on ``device``. With ``save_uncertainty`` its last channel is the variance of the error of the others.
         inferer: what cuts the windows.
         gmap: g-factor map, each axis of the image's size or 1; ones where there is none.
         noise: what is told of the noise; the rest is estimated.
@@ -108,6 +111,8 @@ def denoise_series(
         amp: compute in bfloat16 where that is safe.
         adapt: adapt the network to the scan first, see :mod:`monai_stcnnt.engines.adaptation`.
         force: take also what is not a magnitude or complex MR image.
+        save_uncertainty: save the standard error of the result, in the units of the image, beside it as
+            ``NAME_uncertainty``; of complex images it is that of each component.
 
     Returns:
         The result.
@@ -142,21 +147,28 @@ def denoise_series(
         bar = stack.enter_context(tqdm(total=total, leave=False, disable=None if inferer.progress else True))
         stack.enter_context(eval_mode(network))
         stack.enter_context(torch.autocast(place.type, dtype=torch.bfloat16, enabled=amp))
-        blocks = _blocks(frames, model, inferer, network, place, bar)
+        blocks = _blocks(frames, model, inferer, network, place, bar, errors=int(save_uncertainty))
         first = next(blocks)
-        outline = _outline_of_result(image.outline, first[2].shape[0], model.level)
+        channels = first[2].shape[0] - save_uncertainty
+        outline = _outline_of_result(image.outline, channels, model.level)
         sink = stack.enter_context(saver.open(outline))
-        kept = np.empty(outline.array.shape, np.float32) if isinstance(image, MemorySlabs) else None
+        outlines, sinks = [outline], [sink]
+        if save_uncertainty:
+            outlines.append(_outline_of_result(image.outline, 1, model.level))
+            beside = saver.beside(sink.path, "uncertainty", "standard error of the result")
+            sinks.append(stack.enter_context(beside.open(outlines[1])))
+        kept = [np.empty(one.array.shape, np.float32) for one in outlines if isinstance(image, MemorySlabs)]
         for times, slices, made in chain([first], blocks):
-            values = np.maximum(made, 0) if len(made) == 1 and not force else made
-            sink.write(times, slices, values)
-            if kept is not None:
-                kept[:, times, slices] = values
+            values = np.maximum(made[:channels], 0) if channels == 1 and not force else made[:channels]
+            for number, part in enumerate([values, made[channels:]][: len(sinks)]):
+                sinks[number].write(times, slices, part)
+                if kept:
+                    kept[number][:, times, slices] = part
         image.close()
     logger.debug("wrote %s", sink.path)
-    record = None if kept is None else outline.with_array(kept)
+    records = [one.with_array(values) for one, values in zip(outlines, kept, strict=False)]
     meta = {**outline.metadata, MetaKeys.SAVED_TO.value: str(sink.path)}
-    return SavedSeries(sink.path, model, meta, record)
+    return SavedSeries(sink.path, model, meta, *records)
 
 
 class StreamedDenoiser(SupervisedEvaluator):
@@ -183,6 +195,7 @@ class StreamedDenoiser(SupervisedEvaluator):
         memory: largest size in bytes, as float32, of a series that is read at once.
         scratch: folder to unpack compressed files in, default: the system's own.
         force: take also what is not a magnitude or complex MR image.
+        save_uncertainty: see :func:`denoise_series`.
         kwargs: of MONAI's evaluator, such as ``val_handlers``, ``amp`` (in bfloat16) and ``compile``.
 
     Raises:
@@ -208,6 +221,7 @@ class StreamedDenoiser(SupervisedEvaluator):
         memory: int = IN_MEMORY,
         scratch: str | Path | None = None,
         force: bool = False,
+        save_uncertainty: bool = False,
         **kwargs: Any,  # noqa: ANN401 - passed on
     ) -> None:
         _check_positive(strength=strength)
@@ -218,7 +232,7 @@ class StreamedDenoiser(SupervisedEvaluator):
         self.saver, self.reader = saver, reader or SeriesReader()
         self.strength, self.frame_axis = strength, frame_axis
         self.memory, self.scratch, self.adapt = memory, scratch, adapt
-        self.force = force
+        self.force, self.save_uncertainty = force, save_uncertainty
 
     def _iteration(self, engine: Engine, batchdata: Mapping[str, Any]) -> dict[str, Any]:
         """Denoise one item."""
@@ -230,8 +244,7 @@ class StreamedDenoiser(SupervisedEvaluator):
         saved = denoise_series(
             image, self.saver, self.network, self.inferer, gmap=maps[0], noise_map=maps[1], noise=self.noise,
             strength=self.strength, frame_axis=self.frame_axis, device=self.state.device, amp=bool(self.amp),
-            adapt=self.adapt,
-            force=self.force,
+            adapt=self.adapt, force=self.force, save_uncertainty=self.save_uncertainty,
         )  # fmt: skip
         output: dict[str, Any] = {CommonKeys.IMAGE: image, CommonKeys.LABEL: None, CommonKeys.PRED: saved}
         engine.state.output = output  # type: ignore[assignment]  # a number in pytorch-ignite, a dictionary in MONAI
@@ -271,12 +284,16 @@ def _blocks(
     network: torch.nn.Module,
     device: torch.device,
     bar: tqdm,
+    errors: int = 0,
 ) -> Iterator[tuple[slice, slice, np.ndarray]]:
-    """Yield frames and slices of the file, and their finished values ``(C, t, z, Y, X)``."""
+    """Yield frames and slices of the file, and their finished values ``(C + errors, t, z, Y, X)``, errors last."""
     for item in range(frames.items):
         acquired = AcquiredFrames(frames, model, item, device)
         for start, block in inferer.stream(acquired.read, acquired.size, network, advance=bar.update):
-            values = acquired.finish(start, block)
+            values = acquired.finish(start, block[:, : block.shape[1] - errors])
+            if errors:
+                variance = acquired.finish_variance(block[:, -errors:])
+                values = None if variance is None or values is None else torch.cat([values, variance.sqrt()], 1)
             if values is not None:
                 first = 0 if acquired.whole else start
                 yield *frames.places(item, first, first + values.shape[2]), frames.to_file(values)

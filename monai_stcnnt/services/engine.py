@@ -39,6 +39,7 @@ class DenoiserOptions:
         noise_sigma: noise standard deviation per component; None to estimate it.
         bundle: folder of the bundle; the one that this package carries by default.
         device: ``auto``, ``cpu``, ``cuda``, ...
+        save_uncertainty: find the standard error of results too, see :meth:`RecordDenoiser.with_errors`.
     """
 
     strength: float = 1.0
@@ -46,6 +47,7 @@ class DenoiserOptions:
     noise_sigma: float | None = None
     bundle: str | Path | None = None
     device: str = "auto"
+    save_uncertainty: bool = False
 
 
 class RecordDenoiser:
@@ -63,6 +65,7 @@ class RecordDenoiser:
         chosen = DenoiseOptions(
             input=Path(), output=Path(), strength=options.strength, self_ensemble=options.self_ensemble,
             noise_sigma=options.noise_sigma, device=options.device, progress=False,
+            save_uncertainty=options.save_uncertainty,
         )  # fmt: skip
         overrides: dict[str, Any] = {
             **chosen.bundle_entries(), "datalist": [], "dataset_dir": ".", "output_dir": ".", "initialize": [],
@@ -104,6 +107,25 @@ class RecordDenoiser:
         Raises:
             StcnntError: if the image cannot be denoised.
         """
+        result, _, level = self.with_errors(record, gmap, noise_sigma)
+        return result, level
+
+    def with_errors(
+        self, record: SeriesRecord, gmap: SeriesRecord | None = None, noise_sigma: float | None = None
+    ) -> tuple[SeriesRecord, SeriesRecord | None, float]:
+        """Denoise a record, and tell the standard error of the result.
+
+        Args:
+            record: the image.
+            gmap: its g-factor map, each axis of the image's size or 1.
+            noise_sigma: noise standard deviation per component; that of the options, else estimated.
+
+        Returns:
+            The denoised record, its standard error where the options ask for it, and the noise level.
+
+        Raises:
+            StcnntError: if the image cannot be denoised.
+        """
         check_image(record.array, str(record.metadata.get("source", "the image")))
         sigma, streamed = noise_sigma or self.options.noise_sigma, self._streamed
         with self._lock:
@@ -111,9 +133,10 @@ class RecordDenoiser:
                 MemorySlabs(record), _Nowhere(), streamed.network, streamed.inferer,
                 gmap=None if gmap is None else MemorySlabs(gmap), noise=NoiseOptions(sigma),
                 strength=self.options.strength, device=streamed.state.device,
+                save_uncertainty=self.options.save_uncertainty,
             )  # fmt: skip
         assert saved.record is not None  # what comes from memory is kept there
-        return record.with_array(saved.record.array), saved.noise_sigma
+        return record.with_array(saved.record.array), saved.errors, saved.noise_sigma
 
 
 class _Nowhere(SaveSeries):
@@ -126,6 +149,10 @@ class _Nowhere(SaveSeries):
     def open(self, outline: SeriesRecord, *, memory: int = IN_MEMORY) -> Iterator[_Nowhere]:  # type: ignore[override]  # noqa: ARG002
         """Take slabs."""
         yield self
+
+    def beside(self, result: Path, name: str, content: str) -> _Nowhere:  # noqa: ARG002
+        """Take slabs of another image."""
+        return self
 
     def write(self, frames: slice, slices: slice, values: np.ndarray) -> None:
         """Take a slab."""

@@ -44,6 +44,9 @@ def denoise(
     save_noise_map: Annotated[
         bool, typer.Option("--save-noise-map", help="Write the noise's level and its model beside each result.")
     ] = False,
+    save_uncertainty: Annotated[
+        bool, typer.Option("--save-uncertainty", help="Write the standard error of each result beside it.")
+    ] = False,
     strength: Annotated[float, typer.Option(help="1 is the model's own; more removes more, less leaves more.")] = 1.0,
     self_ensemble: Annotated[
         bool, typer.Option("--self-ensemble", help="Average over mirror images: a little better, four times as long.")
@@ -94,7 +97,8 @@ def denoise(
         input=input, output=output, series=series, output_format="nifti" if nifti else "same", gmap=gmap,
         bundle=bundle, device=device, report=report, redo=redo, force=force, workers=workers, scheduler=scheduler,
         progress=not quiet, noise_sigma=noise_sigma, noise_map=noise_map, noise_spectrum=noise_spectrum,
-        acquired_matrix=acquired_matrix, save_noise_map=save_noise_map, strength=strength,
+        acquired_matrix=acquired_matrix, save_noise_map=save_noise_map, save_uncertainty=save_uncertainty,
+        strength=strength,
         self_ensemble=self_ensemble, fast=fast, adapt=adapt, stack=stack,
         roi_size=roi_size, overlap=overlap, sw_batch_size=sw_batch_size, frame_axis=frame_axis, amp=amp,
         compile=compile, qc=qc,

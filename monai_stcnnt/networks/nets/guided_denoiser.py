@@ -12,6 +12,7 @@ from monai_stcnnt.networks.filters.estimates import ShrinkageEstimates, blend
 from monai_stcnnt.networks.filters.phase import SmoothPhase, turned, turned_back
 from monai_stcnnt.networks.layers.frames import fold_pixels, unfold_pixels
 from monai_stcnnt.networks.nets.base import BackboneName, FrameLayout, ResidualTrunk
+from monai_stcnnt.networks.nets.error_calibration import ErrorCalibration
 
 __all__ = ["STCNNTGuidedDenoiser", "signal_of_mean"]
 
@@ -99,6 +100,26 @@ class STCNNTGuidedDenoiser(ResidualTrunk):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Denoise images (B, in_channels, T, H, W), or (B, T, in_channels, H, W) by ``layout``."""
+        noisy, gmap, phase = self.opened(x)
+        return self.closed(self.denoised(noisy, gmap), gmap, phase)
+
+    def with_variance(self, x: torch.Tensor, calibration: ErrorCalibration) -> torch.Tensor:
+        """Denoise images, and tell the variance of the error that is left, in one more channel.
+
+        Args:
+            x: images, as ``forward`` takes them.
+            calibration: for these weights.
+        """
+        noisy, gmap, phase = self.opened(x)
+        guess, differences, errors = self.guided(noisy)
+        y = self.blended(guess, differences, self.answer(guess, differences, errors, gmap))
+        variance = calibration(y, guess, differences, errors)
+        if self.in_channels > self.out_channels:
+            variance = variance * gmap.square()
+        return torch.cat([self.closed(y, gmap, phase), self.from_frames(variance)], self.channel_axis)
+
+    def opened(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Frames with noise of standard deviation 1 and without smooth phase, their map, and the phase."""
         x = self.to_frames(x)
         gmap = x[:, :, self.out_channels :]
         noisy = x[:, :, : self.out_channels]
@@ -106,29 +127,27 @@ class STCNNTGuidedDenoiser(ResidualTrunk):
             noisy = noisy / gmap
         if self.out_channels == 2:
             phase = self.phase(noisy)
-            y = turned_back(self.denoised(turned(noisy, phase), gmap), phase)
-        else:
-            y = self.denoised(noisy, gmap)
+            return turned(noisy, phase), gmap, phase
+        return noisy, gmap, noisy
+
+    def closed(self, y: torch.Tensor, gmap: torch.Tensor, phase: torch.Tensor) -> torch.Tensor:
+        """Undo :meth:`opened` for denoised frames."""
+        if self.out_channels == 2:
+            y = turned_back(y, phase)
         return self.from_frames(y * gmap if self.in_channels > self.out_channels else y)
 
     def head_terms(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """What the network returns, and what a change of its head adds; a group is a difference or a channel."""
-        frames = self.to_frames(x)
-        gmap = frames[:, :, self.out_channels :]
-        noisy = frames[:, :, : self.out_channels]
-        if self.in_channels == self.out_channels:
-            gmap = torch.ones_like(noisy[:, :, :1])
-        noisy = noisy / gmap
-        phase = self.phase(noisy) if self.out_channels == 2 else noisy
-        turn = turned(noisy, phase) if self.out_channels == 2 else noisy
-        guess, differences, y = self.answered(turn, gmap[:, :, : self.in_channels - self.out_channels])
+        noisy, gmap, phase = self.opened(x)
+        guess, differences, y = self.answered(noisy, gmap)
         channels = torch.eye(self.out_channels, device=y.device).view(-1, 1, 1, self.out_channels, 1, 1)
         units = torch.cat([differences.movedim(2, 0), channels.expand(-1, *guess.shape)])
         terms = torch.cat([units * y.movedim(2, 0).unsqueeze(3), units])
         results = torch.cat([(guess + terms[: units.shape[0]].sum(0)).unsqueeze(0), terms])
         if self.out_channels == 2:
             results = torch.stack([turned_back(one, phase) for one in results])
-        results = results * gmap
+        if self.in_channels > self.out_channels:
+            results = results * gmap
         results = results if self.channel_axis == 2 else results.transpose(2, 3)
         return results[0], results[1:]
 

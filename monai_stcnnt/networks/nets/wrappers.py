@@ -10,11 +10,13 @@ from itertools import chain, combinations
 import torch
 from torch import nn
 
-from monai_stcnnt.errors import LayoutError, NetworkConfigError
+from monai_stcnnt.errors import LayoutError, NetworkConfigError, OptionError
 from monai_stcnnt.networks.nets.base import FrameNet
+from monai_stcnnt.networks.nets.error_calibration import ErrorCalibration
+from monai_stcnnt.networks.nets.guided_denoiser import STCNNTGuidedDenoiser
 from monai_stcnnt.tensors import check_network_output
 
-__all__ = ["ChannelRouter", "CheckedDenoiser", "FlipEnsemble"]
+__all__ = ["ChannelRouter", "CheckedDenoiser", "FlipEnsemble", "UncertainDenoiser"]
 
 KINDS = {2: "magnitude images", 3: "complex images"}
 """What images in SNR units are by their channels, the g-factor map among them."""
@@ -44,17 +46,59 @@ class ChannelRouter(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Run the network that fits (B, C, T, H, W)."""
-        if x.shape[1] not in self.channels:
-            taken = " or ".join(_describe(channels) for channels in self.channels)
-            raise LayoutError(
-                f"There is a network for {taken} only, not for {_describe(x.shape[1])}. Choose a bundle that has one."
-            )
-        out: torch.Tensor = self.networks[self.channels.index(x.shape[1])](x)
+        out: torch.Tensor = self.networks[self.index_of(x.shape[1])](x)
         return out
+
+    def index_of(self, channels: int) -> int:
+        """Number of the network that takes so many channels.
+
+        Raises:
+            LayoutError: where none does.
+        """
+        if channels not in self.channels:
+            taken = " or ".join(_describe(known) for known in self.channels)
+            raise LayoutError(
+                f"There is a network for {taken} only, not for {_describe(channels)}. Choose a bundle that has one."
+            )
+        return self.channels.index(channels)
 
 
 def _describe(channels: int) -> str:
     return f"{KINDS.get(channels, 'images')} ({channels} channels with the g-factor map)"
+
+
+class UncertainDenoiser(nn.Module):
+    """Denoise, and tell the variance of the error that is left, in one more channel.
+
+    The image channels are those of the networks themselves.
+
+    Args:
+        router: guided denoisers.
+        calibrations: of each, in the same order.
+
+    Shapes: (B, C + 1, T, H, W) to (B, C + 1, T, H, W): the last channel is the g-factor map, then the variance, both in
+    SNR units. For complex images it is that of the real part and of the imaginary part.
+
+    Raises:
+        OptionError: for networks that do not know what error to expect.
+    """
+
+    def __init__(self, router: ChannelRouter, calibrations: Sequence[ErrorCalibration]) -> None:
+        super().__init__()
+        if not all(isinstance(net, STCNNTGuidedDenoiser) for net in router.networks):
+            raise OptionError(
+                "Only networks that start from estimates (STCNNTGuidedDenoiser) tell the error of their results. Leave "
+                "save_uncertainty out, or take another bundle."
+            )
+        self.router = router
+        self.calibrations = nn.ModuleList(calibrations)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Run the network that fits (B, C, T, H, W)."""
+        index = self.router.index_of(x.shape[1])
+        network = self.router.networks[index]
+        out: torch.Tensor = network.with_variance(x, self.calibrations[index])  # type: ignore[operator]
+        return out
 
 
 class FlipEnsemble(nn.Module):
@@ -95,7 +139,8 @@ class CheckedDenoiser(nn.Module):
     not magnitudes. Windows that overlap are averaged with positive weights, so that the whole image keeps the law.
 
     Args:
-        network: takes (B, C + 1, T, H, W), the g-factor map last, and returns (B, C, T, H, W).
+        network: takes (B, C + 1, T, H, W), the g-factor map last, and returns (B, C, T, H, W), or as
+            :class:`UncertainDenoiser` one channel more.
 
     Shapes: those of the network.
 
@@ -115,4 +160,7 @@ class CheckedDenoiser(nn.Module):
         """Run the network and check what it gives."""
         out: torch.Tensor = self.network(x)
         check_network_output(out)
-        return out.maximum(x[:, :1].clamp(max=0)) if out.shape[1] == 1 else out
+        if out.shape[1] > 1 and x.shape[1] != 2:
+            return out
+        magnitude = out[:, :1].maximum(x[:, :1].clamp(max=0))
+        return torch.cat([magnitude, out[:, 1:]], 1) if out.shape[1] > 1 else magnitude

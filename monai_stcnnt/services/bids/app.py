@@ -43,6 +43,7 @@ def _parser() -> argparse.ArgumentParser:
         "--strength", type=float, default=1.0, help="factor on the noise level that the network is told"
     )
     parser.add_argument("--self-ensemble", action="store_true", help="average over mirror images; four times as long")
+    parser.add_argument("--save-uncertainty", action="store_true", help="write the standard error of every result")
     parser.add_argument("--bundle", type=Path, help="folder of another denoising bundle")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, ...")
     parser.add_argument("--workers", type=int, default=1, help="images at once, each in a process of its own")
@@ -78,7 +79,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
     from monai_stcnnt.services.engine import DenoiserOptions
     from monai_stcnnt.services.workers import open_executor
 
-    options = DenoiserOptions(asked.strength, asked.self_ensemble, asked.noise_sigma, asked.bundle, asked.device)
+    options = DenoiserOptions(
+        asked.strength, asked.self_ensemble, asked.noise_sigma, asked.bundle, asked.device, asked.save_uncertainty
+    )
     items = list_items(asked.bids_dir, asked.participant_label)
     with open_executor(asked.workers, asked.scheduler) as executor:
         rows = denoise_participants(items, asked.bids_dir, asked.output_dir, options, executor)

@@ -35,9 +35,13 @@ Row = dict[str, Any]
 
 _VERSION = "1.9.0"  # of BIDS
 # What BIDS has no names for: our tables, maps of diffusion series, and cines.
-_IGNORED = ["group_*", "logs/", "*_desc-noise_dwi.*", "*_cine.*"]
+_IGNORED = ["group_*", "logs/", "*_desc-noise_dwi.*", "*_desc-uncertainty_dwi.*", "*_cine.*"]
 _FOUR_AXES = ("bold", "cbv", "asl")  # suffixes whose files have a time axis, whatever they hold
 _LOGS = "logs"
+_MAPS = {
+    "noise": "Standard deviation of what denoising removed, in the units of the image",
+    "uncertainty": "Standard error of the denoised image, in its units; of complex images that of each component",
+}
 
 
 def denoise_participants(
@@ -93,6 +97,7 @@ _README = """Images denoised by monai_stcnnt (stcnnt-bids), beside the dataset t
 
 desc-denoised: the image without the noise that was found in it. Research use only.
 desc-noise: standard deviation of what was removed, voxel by voxel.
+desc-uncertainty: standard error of the denoised image, voxel by voxel, where that was asked for.
 Each sidecar says which files an image came from (Sources) and which noise level was found (NoiseSigma).
 """
 
@@ -119,7 +124,7 @@ def denoise_item(item: BidsItem, root: str, output: str, options: DenoiserOption
     try:
         recipe = {"inputs": item.checksum(folder), "version": __version__, **_plain(options)}
         before = _figures_before(target / item.output("denoised", ".json"), recipe)
-        if before is not None and all((target / name).is_file() for name in _outputs(item)):
+        if before is not None and all((target / name).is_file() for name in _outputs(item, options)):
             return {**row, "status": "unchanged", **before}
         return {**row, "status": "done", **_make(item, folder, target, options, recipe)}
     except StcnntError as error:
@@ -133,11 +138,13 @@ def _plain(options: DenoiserOptions) -> dict[str, Any]:
     return {name: str(value) if isinstance(value, Path) else value for name, value in asdict(options).items()}
 
 
-def _outputs(item: BidsItem) -> Iterator[str]:
+def _outputs(item: BidsItem, options: DenoiserOptions) -> Iterator[str]:
     """Images that are made of one, relative to the folder of derivatives."""
     for source in item.sources:
         yield item.output("denoised", path=source)
     yield item.output("noise")
+    if options.save_uncertainty:
+        yield item.output("uncertainty")
 
 
 def _figures_before(sidecar: Path, recipe: Mapping[str, Any]) -> Row | None:
@@ -153,7 +160,7 @@ def _make(item: BidsItem, root: Path, target: Path, options: DenoiserOptions, re
     if "_part-phase_" in item.path:
         raise NotAnImageError(f"{item.path} is a phase without its magnitude. Add the file part-mag.")
     before = item.read(root)
-    after, sigma = _denoiser(options)(before)
+    after, errors, sigma = _denoiser(options).with_errors(before)
     figures = {one.name: one.value for one in measure(compare(before, after, sigma))}
     figures = json.loads(json.dumps({"noise_sigma": sigma, **figures}, default=float), parse_constant=lambda _: None)
     parts = with_parts(after, read_series(root / item.phase)) if item.phase else [after]
@@ -161,19 +168,18 @@ def _make(item: BidsItem, root: Path, target: Path, options: DenoiserOptions, re
         write_series(part, target / item.output("denoised", path=source))
     axes = 4 if item.suffix in _FOUR_AXES else 3
     write_series(_removed(before, after, axes), target / item.output("noise"))
+    if errors is not None:
+        write_series(errors, target / item.output("uncertainty"))
     for name in item.beside:  # without desc-, so that it holds for all images of that name, by BIDS' inheritance
         _copy(root / name, target / name)
     sources = [f"bids:raw:{name}" for name in item.sources]
     made = {**item.metadata, "Sources": sources, "SkullStripped": False, "NoiseSigma": sigma}
     made |= {"Description": "Denoised image"}
-    noise = {
-        "Sources": sources,
-        "SkullStripped": False,
-        "Description": "Standard deviation of what denoising removed, in the units of the image",
-    }
-    if "RepetitionTime" in item.metadata and item.suffix == "bold":
-        noise |= {name: item.metadata[name] for name in ("RepetitionTime", "TaskName") if name in item.metadata}
-    write_text(target / item.output("noise", ".json"), json.dumps(noise, indent=2))
+    for name in ("noise", "uncertainty")[: 1 if errors is None else 2]:
+        said = {"Sources": sources, "SkullStripped": False, "Description": _MAPS[name]}
+        if "RepetitionTime" in item.metadata and item.suffix == "bold":
+            said |= {key: item.metadata[key] for key in ("RepetitionTime", "TaskName") if key in item.metadata}
+        write_text(target / item.output(name, ".json"), json.dumps(said, indent=2))
     for source in reversed(item.sources):
         said = {**made, "Recipe": dict(recipe), "QualityControl": figures} if source == item.path else made
         write_text(target / item.output("denoised", ".json", source), json.dumps(said, indent=2, default=str))

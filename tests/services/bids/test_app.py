@@ -134,6 +134,23 @@ def test_a_rerun_does_nothing_and_other_options_do_it_again(tmp_path: Path, halv
     assert len(halved) == 2 * count
 
 
+def test_standard_errors_come_where_they_are_asked_for(tmp_path: Path, halved: list[Halver]) -> None:
+    root, out = dataset(tmp_path / "raw", ("01",)), tmp_path / "out"
+    run([str(root), str(out), "participant"])
+    assert not list(out.rglob("*uncertainty*.nii.gz"))
+    assert run([str(root), str(out), "participant", "--save-uncertainty"]) == 0
+    folder, stem = out / "sub-01/func", "sub-01_task-rest_part-mag_desc-uncertainty_bold"
+    assert image_of(folder / stem).shape == image_of(root / "sub-01/func/sub-01_task-rest_part-mag_bold").shape
+    assert (image_of(folder / stem).get_fdata() == 0.5).all()
+    said = json.loads((folder / f"{stem}.json").read_text())
+    assert said["RepetitionTime"] == 2.0
+    assert "Standard error" in said["Description"]
+    count = len(halved)
+    (out / "sub-01/anat/sub-01_desc-uncertainty_T1w.nii.gz").unlink()
+    run([str(root), str(out), "participant", "--save-uncertainty"])
+    assert len(halved) == count + 1
+
+
 def test_a_broken_participant_is_reported_and_others_go_on(
     tmp_path: Path, halved: list[Halver], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -45,6 +45,12 @@ class Halver:
         self.levels.append(noise_sigma)
         return record.with_array(record.array / 2), noise_sigma or 3.0
 
+    def with_errors(self, record: SeriesRecord) -> tuple[SeriesRecord, SeriesRecord | None, float]:
+        result, level = self(record)
+        metadata = {**record.metadata, "kind": "magnitude"}
+        errors = SeriesRecord(np.full_like(record.array[:1], 0.5), record.affine, record.frame_times, metadata)
+        return result, errors if self.options.save_uncertainty else None, level
+
 
 def mrd_image(pixels: np.ndarray, meta: str = META, **fields: object) -> Any:  # noqa: ANN401 - untyped
     """Make an image ``(y, x)`` or ``(z, y, x)`` with a geometry."""
