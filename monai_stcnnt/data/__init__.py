@@ -56,6 +56,7 @@ if TYPE_CHECKING:
         labelled_datalist,
         mnms_datalist,
         paired_datalist,
+        training_images,
     )
     from monai_stcnnt.data.writer import SaveSeries, record_from_metatensor, write_labels, write_series
     from monai_stcnnt.data.writer_transform import SaveImageSeriesd
@@ -110,6 +111,7 @@ __all__ = [
     "regular_frame_times",
     "series_datalist",
     "split_datalist",
+    "training_images",
     "write_aside",
     "write_dicom_seg",
     "write_dicom_series",
@@ -128,6 +130,7 @@ _LATE = {
     "training.frame_labels": ("UNLABELLED", "LoadFrameLabelsd", "read_frame_labels"),
     "training.labelled_folders": (
         "MNMS_TO_ACDC", "acdc_datalist", "labelled_datalist", "mnms_datalist", "paired_datalist",
+        "training_images",
     ),
     "writer": ("SaveSeries", "record_from_metatensor", "write_labels", "write_series"),
     "writer_transform": ("SaveImageSeriesd",),

@@ -193,5 +193,5 @@ def _print_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None
     table = Table(*headings, box=None, pad_edge=False)
     for row in rows:
         table.add_row(*row)
-    console = Console(stderr=True, highlight=False, markup=False, soft_wrap=False)
-    console.print(table, width=None if console.is_terminal else 10_000)
+    width = None if sys.stderr.isatty() else 10_000
+    Console(stderr=True, highlight=False, markup=False, soft_wrap=False, width=width).print(table)

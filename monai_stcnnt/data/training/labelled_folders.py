@@ -24,12 +24,12 @@ from typing import Any
 from monai.data.decathlon_datalist import load_decathlon_datalist
 
 from monai_stcnnt.data.formats.nifti_header import NIFTI_SUFFIXES
-from monai_stcnnt.data.listing import list_series
+from monai_stcnnt.data.listing import list_series, series_datalist
 from monai_stcnnt.data.paths import check_exists
 from monai_stcnnt.data.training.drawn_structures import DRAWN_FILE, read_drawn_structures
 from monai_stcnnt.errors import EmptyImageError, MissingFileError, SeriesMismatchError, UnreadableFileError
 
-__all__ = ["MNMS_TO_ACDC", "acdc_datalist", "labelled_datalist", "mnms_datalist", "paired_datalist"]
+__all__ = ["MNMS_TO_ACDC", "acdc_datalist", "labelled_datalist", "mnms_datalist", "paired_datalist", "training_images"]
 
 MNMS_TO_ACDC = {0: 0, 1: 3, 2: 2, 3: 1}
 """Label values of M&Ms (1 left ventricle, 2 myocardium, 3 right ventricle) to those of ACDC."""
@@ -78,6 +78,37 @@ def labelled_datalist(
         for item in items:
             item["label_values"] = {int(value): int(label) for value, label in label_values.items()}
     return items
+
+
+def training_images(path: str | Path, section: str = "training") -> list[dict[str, str]]:
+    """List the images below a path to train a denoiser on: no masks, and no results of this package.
+
+    Args:
+        path: a file or folder of images; of a folder with masks, as :func:`labelled_datalist` takes it, the images are
+            taken. A ``.json`` list of MONAI, such as ``dataset.json``, may lack the masks.
+        section: the section of a list file.
+
+    Returns:
+        One ``{"image": path}`` per image.
+
+    Raises:
+        MissingFileError: for a path that is not there.
+        EmptyImageError: for a folder without images.
+        UnreadableFileError: for a list that cannot be read.
+    """
+    path = check_exists(path)
+    if path.suffix == ".json" and not _lists_nothing(path):
+        try:
+            rows = load_decathlon_datalist(str(path), False, section, path.parent)
+            return [{"image": str(check_exists(row["image"]))} for row in rows]
+        except (ValueError, KeyError, TypeError) as error:
+            raise UnreadableFileError(f"{path} is not a list of images under {section!r}: {error}.") from error
+    root = path.parent if path.suffix == ".json" else path
+    for images, labels in (("imagesTr", "labelsTr"), ("images", "labels")):
+        if (root / images).is_dir() and (root / labels).is_dir():
+            root = root / images
+    items = series_datalist(root, skip=("denoised", "segmented"))
+    return [item for item in items if not _stem(Path(item["image"])).endswith("_gt")]
 
 
 def acdc_datalist(root: str | Path) -> list[Item]:
@@ -230,8 +261,13 @@ def paired_datalist(images: str | Path, labels: str | Path) -> list[Item]:
     return items
 
 
+def _lists_nothing(path: Path) -> bool:
+    """Whether a file is the ``dataset.json`` of nnU-Net, which stands for its folder."""
+    return path.name == "dataset.json" and '"training"' not in path.read_text(encoding="utf-8")
+
+
 def _listed(path: Path, section: str) -> list[Item]:
-    if path.name == "dataset.json" and '"training"' not in path.read_text(encoding="utf-8"):  # nnU-Net's lists nothing
+    if _lists_nothing(path):
         return paired_datalist(path.parent / "imagesTr", path.parent / "labelsTr")
     try:
         rows = load_decathlon_datalist(str(path), is_segmentation=True, data_list_key=section, base_dir=path.parent)

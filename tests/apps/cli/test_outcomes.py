@@ -48,6 +48,15 @@ def test_a_folder_has_a_line_for_each_series_and_no_bar_where_it_is_piped(
     assert "1 of 1, c.nii" in said
 
 
+def test_a_row_of_the_table_is_one_line_where_it_is_piped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("a" * 60, "b" * 60):
+        write_nifti(tmp_path / "scans" / f"{name}.nii")
+    assert call(monkeypatch, "denoise", tmp_path / "scans", tmp_path / "out", "--noise-sigma", 20) == 0
+    assert len(re.findall(r"^(?:a|b){60}\.nii +done +20 .* no", capsys.readouterr().err, re.MULTILINE)) == 2
+
+
 def test_an_interruption_says_how_to_resume(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
