@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 from collections.abc import Callable
@@ -297,3 +298,24 @@ def test_a_network_without_weights_is_said_before_the_work(tmp_path: Path) -> No
     with pytest.raises(OptionError, match=r"no weights of 'hrnetv2'. It has packed_unet"):
         segment(write_nifti(tmp_path / "scan.nii"), tmp_path / "out", architecture="hrnetv2", progress=False)
     assert not (tmp_path / "out").exists()
+
+
+def test_what_is_no_heart_is_said_and_flagged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    y, x = np.mgrid[-1:1:64j, -1:1:64j]
+    cross = 40.0 + 200 * (abs(x) < 0.2) + 200 * (abs(y) < 0.15)
+    noise = np.random.default_rng(0).normal(0, 10, (64, 64, 3))
+    scan = tmp_path / "cross.nii.gz"
+    nib.save(nib.Nifti1Image(np.abs(cross[..., None] + noise).astype("f4"), np.diag([3.0, 3.0, 8.0, 1.0])), scan)
+    command = ["stcnnt", "segment", str(scan), str(tmp_path / "out"), "--report", str(tmp_path / "report.html")]
+    monkeypatch.setattr(sys, "argv", command)
+    with pytest.raises(SystemExit) as stop:
+        main()
+    assert stop.value.code in (0, None)
+    said = capsys.readouterr().err
+    assert "The network learned from: Short-axis cines" in said
+    assert re.search(r"cross\.nii\.gz: No left ventricle was found", said)
+    page = (tmp_path / "report.html").read_text()
+    assert "Short-axis cines" in page
+    assert "No left ventricle was found" in page

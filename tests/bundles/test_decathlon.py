@@ -26,8 +26,8 @@ pytestmark = [
 
 TINY: dict[str, dict[str, Any]] = {
     "mri_denoising": {
-        "epochs": 1, "iterations": 2, "val_interval": 1, "val_clips": 1, "clip_size": [2, 16, 16], "clip_frames": [1, 2],
-        "network_def#channels": 4,
+        "epochs": 1, "iterations": 2, "val_interval": 1, "val_clips": 1, "clip_size": [2, 16, 16],
+        "clip_frames": [1, 2], "network_def#channels": 4,
     },
     "cine_segmentation": {"epochs": 1, "iterations": 2, "val_interval": 1, "clip_size": [1, 32, 32], "batch_size": 2},
 }  # fmt: skip
