@@ -108,7 +108,10 @@ def training_images(path: str | Path, section: str = "training") -> list[dict[st
         if (root / images).is_dir() and (root / labels).is_dir():
             root = root / images
     items = series_datalist(root, skip=("denoised", "segmented"))
-    return [item for item in items if not _stem(Path(item["image"])).endswith("_gt")]
+    items = [item for item in items if not _stem(Path(item["image"])).endswith("_gt")]
+    if not items:
+        raise EmptyImageError(f"{path} holds nothing but masks and results of this package. Give the images.")
+    return items
 
 
 def acdc_datalist(root: str | Path) -> list[Item]:
