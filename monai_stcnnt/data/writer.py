@@ -344,9 +344,11 @@ class SaveSeries(Transform):
         Raises:
             OutputNotWritableError: if the place is that of an image.
         """
-        extension = result_extension(source, file_format, kind, self.output_format)
-        root = source if self.input_root is None else self.input_root
-        path = self.output_file or output_path(source, root, self.output_dir, self.suffix, extension)
+        path = self.output_file
+        if path is None:
+            extension = result_extension(source, file_format, kind, self.output_format)
+            root = source if self.input_root is None else self.input_root
+            path = output_path(source, root, self.output_dir, self.suffix, extension)
         other = self._sources.setdefault(path, source)
         if other != source:
             raise OutputNotWritableError(f"{other} and {source} would both become {path}. Rename one of them.")

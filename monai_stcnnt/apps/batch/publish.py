@@ -232,7 +232,8 @@ def outputs_in(made: Path, target: Path) -> tuple[OutputEntry, ...]:
     paths = sorted(path for path in made.iterdir() if not path.name.startswith("."))
     for path in paths:
         sync_files(path)
-    return tuple(replace(one, path=(target.parent / one.path).as_posix()) for one in map(checksum_of, paths))
+    entries = [checksum_of(path) for path in paths]
+    return tuple(replace(one, path=(target.parent / one.path).as_posix()) for one in entries)
 
 
 def settle(outcome: Outcome, folder: Path) -> Outcome:
