@@ -16,7 +16,7 @@ _USERS_OWN = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "MALLOC_MMAP_M
 
 
 def keep_freed_memory(most: int | None = 2**30) -> bool:
-    """Let this process keep what it frees, for its next tensors, instead of giving it back and asking anew.
+    """Let this process keep what it frees, for its next tensors, instead of giving it back and asking again.
 
     The system clears every page that it hands out, which takes an eighth of the time of a large network on a CPU. Only
     blocks above 32 MB are still asked for one by one, and only where nothing that was freed is large enough. The

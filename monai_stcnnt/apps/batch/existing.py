@@ -24,7 +24,7 @@ def earlier_holds(row: SeriesRow, before: SeriesRow, folder: Path, *, redo: bool
         row: the record of the result to make, with the checksum of its input.
         before: the last record of the result.
         folder: of the results.
-        redo: make it again all the same.
+        redo: make it again anyway.
     """
     if redo or not results_exist(before, folder):
         return False

@@ -92,7 +92,7 @@ def heart_page(
         letters="".join(f'<span class="letter {place}">{letter}</span>' for place, letter in view.letters.items()),
         curve_name="Volumes" if measures.has_volumes else "Areas",
         figures=_figures(measures),
-        flags=_list(flags, "flags") or "<p>No flag of quality control. Look at the masks all the same.</p>",
+        flags=_list(flags, "flags") or "<p>No flag of quality control. Look at the masks anyway.</p>",
         notes=_list([s for s in heart.sentences if s not in heart.flags], "notes") if heart else "",
         bulls_eye=_bulls_eye(heart.thickness) if heart and heart.thickness else "",
         decisions=_decisions(heart.contoured) if heart and heart.contoured else "",
