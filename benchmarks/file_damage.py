@@ -22,7 +22,7 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from monai_stcnnt.data.formats.dicom.headers import DECODE_FAILURES, quiet_pydicom
 
-__all__ = ["KINDS", "damage"]
+__all__ = ["KINDS", "damage", "prepare"]
 
 _Way = Callable[[bytearray, np.random.Generator], bytes]
 
@@ -70,6 +70,12 @@ def damage(content: bytes, name: str, generator: np.random.Generator) -> tuple[b
     return gzip.compress(inner, 1, mtime=0), kind
 
 
+def prepare() -> None:
+    """Make what takes long once, for all processes to come."""
+    _packed_zeros()
+    _deflated_zeros()
+
+
 def _one_of(ways: tuple[_Way, ...], content: bytes, generator: np.random.Generator) -> tuple[bytes, str]:
     chosen = ways[int(generator.integers(len(ways)))]
     return chosen(bytearray(content), generator), chosen.__name__.strip("_")
@@ -84,7 +90,7 @@ def _pick(choices: Any, generator: np.random.Generator) -> Any:  # noqa: ANN401 
 
 def _place(data: bytearray, generator: np.random.Generator) -> int:
     """A position, mostly in the header."""
-    header = min(len(data), 4096 if data[128:132] == b"DICM" else 352)
+    header = min(len(data), 4096 if data[128:132] == b"DICM" or data[1:4] == b"HDF" else 352)
     end = header if generator.random() < 0.7 else len(data)
     return int(generator.integers(end))
 
@@ -409,7 +415,9 @@ def _wrong_mgh_header(data: bytearray, generator: np.random.Generator) -> bytes:
 _MGH_VALUES = (-1, 0, 1, 2, 7, 4096, 2**31 - 1)
 _MGH: tuple[_Way, ...] = (_wrong_mgh_header,)
 _PAR: tuple[_Way, ...] = (_other_number, _other_lines)
-_PLAIN: dict[str, tuple[_Way, ...]] = {".par": _PAR, ".rec": (), ".img": (), ".hdr": _NIFTI_HEADER, ".mgh": _MGH}
+_PLAIN: dict[str, tuple[_Way, ...]] = {
+    ".par": _PAR, ".rec": (), ".img": (), ".hdr": _NIFTI_HEADER, ".mgh": _MGH, ".nrrd": _PAR, ".h5": (),
+}  # fmt: skip
 
 KINDS = tuple(way.__name__.strip("_") for way in (*_ANY, *_NIFTI, _gz_bomb, *_DICOM, *_PAR, *_MGH))
 """Names of all kinds of damage."""

@@ -1,11 +1,11 @@
 # Copyright (c) monai_stcnnt contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Measure what is read, written and refused: one row for every series of the sample scans and of installed packages.
+"""Measure what is read, split, skipped, refused and written: sample scans, files of installed packages, odd files.
 
-    python benchmarks/file_support.py --data DATA                        print the table
-    python benchmarks/file_support.py --data DATA --file docs/files.md   put it between the marks in that file
+    python -m benchmarks.file_support --data DATA --cases CASES                        print the table
+    python -m benchmarks.file_support --data DATA --cases CASES --file docs/files.md   put it between the marks there
 
-Every series is read, multiplied by 0.9 so that its values are no whole numbers, written as the same kind, and read
+Every image is read, multiplied by 0.9 so that its values are no whole numbers, written as the same kind, and read
 again. A row tells the largest difference, in steps of the 16 bits that DICOM has, and whether geometry and times came
 back.
 """
@@ -18,8 +18,9 @@ import shutil
 import sys
 import tempfile
 import warnings
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from importlib.resources import files
 from pathlib import Path
 
@@ -30,6 +31,8 @@ from pydicom.data import get_testdata_file
 from monai_stcnnt.apps import describe
 from monai_stcnnt.apps.info import SeriesSummary
 from monai_stcnnt.data import SeriesRecord, read_series, write_dicom_series, write_nifti
+from monai_stcnnt.data.formats.dicom.headers import is_dicom, syntax_of
+from monai_stcnnt.data.paths import files_below
 from monai_stcnnt.errors import StcnntError
 
 __all__ = ["Row", "main", "measure", "sources", "table"]
@@ -40,6 +43,7 @@ _PYDICOM = (
 )  # fmt: skip
 _NIBABEL = ("nicom/tests/data/philips_mprage.dcm.gz", "nicom/tests/data/siemens_dwi_1000.dcm.gz")
 _EXACT = "NIfTI, exact"
+_MOST_KEYS = 5
 _GAIN = np.float32(0.9)
 
 
@@ -50,15 +54,19 @@ class Row:
     vendor: str
     kind: str
     file: str
-    read: str
-    written: str
+    read: str = ""
+    split: str = ""
+    skipped: str = ""
+    refused: str = ""
+    written: str = ""
 
 
-def sources(data: Path | None, scratch: Path) -> Iterator[tuple[str, Path]]:
+def sources(data: Path | None, cases: Path | None, scratch: Path) -> Iterator[tuple[str, Path]]:
     """List what to measure.
 
     Args:
         data: folder of the sample scans, or None for what comes with pydicom and nibabel only.
+        cases: folder of folders with odd files, each in its own folder ``data``, or None.
         scratch: folder to unpack compressed DICOM files to.
 
     Yields:
@@ -74,12 +82,22 @@ def sources(data: Path | None, scratch: Path) -> Iterator[tuple[str, Path]]:
                 found = dict.fromkeys(sorted(folder.glob("*.npy")))
             for path in found:
                 yield path.relative_to(data).as_posix(), path
+    if cases is not None:
+        yield from _odd(cases)
     for name in _PYDICOM:
         file = get_testdata_file(name, download=False)
         if isinstance(file, str):
             yield f"pydicom: {name}", Path(file)
     for name in _NIBABEL:
         yield f"nibabel: {Path(name).name}", _unpacked(Path(str(files("nibabel"))) / name, scratch)
+
+
+def _odd(cases: Path) -> Iterator[tuple[str, Path]]:
+    """Images in the folders of odd files."""
+    for folder in sorted(path for path in cases.iterdir() if path.is_dir()):
+        for path in dict.fromkeys(Path(summary.path) for summary in describe(folder)):
+            inner = path.relative_to(folder / "data").as_posix()
+            yield f"case {folder.name}" + ("" if inner == "." else f": {inner}"), path
 
 
 def _unpacked(packed: Path, scratch: Path) -> Path:
@@ -89,8 +107,8 @@ def _unpacked(packed: Path, scratch: Path) -> Path:
     return target
 
 
-def measure(name: str, path: Path, scratch: Path) -> list[Row]:
-    """Read and write every series of a file or folder.
+def measure(name: str, path: Path, scratch: Path) -> Row:
+    """Read and write every image of a file or folder.
 
     Args:
         name: what to call it.
@@ -98,25 +116,39 @@ def measure(name: str, path: Path, scratch: Path) -> list[Row]:
         scratch: folder for what is written.
 
     Returns:
-        One row for each series.
+        Its row.
     """
     try:
         found = describe(path)
     except StcnntError as error:
-        return [Row("", "", f"`{name}`", _refusal(error, path), "")]
-    return [_row(summary, name, scratch) for summary in found]
+        return Row("", "", f"`{name}`", refused=_sentence(str(error), path))
+    found = [summary for summary in found if not summary.members]
+    read: Counter[str] = Counter()
+    written: Counter[str] = Counter()
+    refused: Counter[str] = Counter()
+    for summary in found:
+        try:
+            record = read_series(summary.path, series=summary.series or None)
+        except StcnntError as error:
+            refused[_sentence(str(error), Path(summary.path))] += 1
+            continue
+        sizes = " x ".join(map(str, record.array.shape[:0:-1]))
+        step = "" if np.isnan(record.frame_time) else f", {record.frame_time:.4g} ms"
+        read[f"{record.kind}, {sizes}{step}"] += 1
+        try:
+            written[_written(record, scratch)] += 1
+        except StcnntError as error:
+            written[f"not read again: {_sentence(str(error), scratch)}"] += 1
+    keys = [summary.series for summary in found if summary.series]
+    shown = keys if len(keys) <= _MOST_KEYS else [keys[0], keys[1], "...", keys[-1]]
+    skipped = f"{found[0].skipped} files" if found[0].skipped else ""
+    cells = [_counted(one) for one in (read, refused, written)]
+    first = found[0]
+    return Row(first.vendor or "-", _kind(first), f"`{name}`", cells[0], ", ".join(shown), skipped, cells[1], cells[2])
 
 
-def _row(summary: SeriesSummary, name: str, scratch: Path) -> Row:
-    title = f"`{name}`" + (f", series {summary.series}" if summary.series else "")
-    kind = _kind(summary)
-    try:
-        record = read_series(summary.path, series=summary.series or None)
-    except StcnntError as error:
-        return Row(summary.vendor or "-", kind, title, _refusal(error, Path(summary.path)), "")
-    sizes = " x ".join(map(str, record.array.shape[:0:-1]))
-    step = "" if np.isnan(record.frame_time) else f", {record.frame_time:.4g} ms"
-    return Row(summary.vendor or "-", kind, title, f"{record.kind}, {sizes}{step}", _written(record, scratch))
+def _counted(texts: Counter[str]) -> str:
+    return "; ".join(text if number == 1 else f"{number}: {text}" for text, number in texts.items())
 
 
 def _kind(summary: SeriesSummary) -> str:
@@ -124,21 +156,21 @@ def _kind(summary: SeriesSummary) -> str:
     if summary.file_format != "dicom":
         return {"nifti": "NIfTI", "numpy": "NumPy"}.get(summary.file_format, "other")
     path = Path(summary.path)
-    first = path if path.is_file() else next(file for file in sorted(path.iterdir()) if file.is_file())
+    first = path if path.is_file() else next(file for file in files_below(path) if is_dicom(file))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        header = pydicom.dcmread(first, stop_before_pixels=True)
+        header = pydicom.dcmread(first, stop_before_pixels=True, force=True)
     image_type = [str(token) for token in header.get("ImageType") or []]
-    storage = "enhanced" if "NumberOfFrames" in header else "mosaic" if "MOSAIC" in image_type else "classic"
+    is_mosaic = bool({"MOSAIC", "VFRAME"}.intersection(image_type))
+    storage = "enhanced" if "NumberOfFrames" in header else "mosaic" if is_mosaic else "classic"
     native = ("Explicit VR Little Endian", "Implicit VR Little Endian", "")
-    syntax = header.file_meta.TransferSyntaxUID.name
+    syntax = syntax_of(header).name
     return f"DICOM {storage}" + ("" if syntax in native else f", {syntax}")
 
 
-def _refusal(error: StcnntError, path: Path) -> str:
-    """The sentence without folders."""
-    text = str(error).replace(f"{path}/", "").replace(f"{path.parent}/", "")
-    return f"refused: {text}".replace("|", "/")
+def _sentence(text: str, path: Path) -> str:
+    """What an error says, without folders."""
+    return text.replace(f"{path}/", "").replace(f"{path.parent}/", "").replace("|", "/")
 
 
 def _written(record: SeriesRecord, scratch: Path) -> str:
@@ -154,7 +186,7 @@ def _written(record: SeriesRecord, scratch: Path) -> str:
     else:
         with tempfile.TemporaryDirectory(dir=scratch) as folder:
             again = read_series(write_nifti(changed, Path(folder) / "out.nii"), check=False)
-        error = float(np.abs(again.array - changed.array).max())
+        error = float(np.nanmax(np.abs(again.array - changed.array)))
         text = _EXACT if error == 0 else f"NIfTI, differences up to {error:.2g}"
     is_placed = np.allclose(again.affine, record.affine, atol=1e-3)
     is_timed = np.allclose(again.frame_times, record.frame_times, atol=1e-2, equal_nan=True)
@@ -174,10 +206,14 @@ def table(rows: list[Row]) -> str:
     exact = [row for row in rows if row.written == _EXACT and row.kind == "NIfTI"]
     if exact:
         rows = [row for row in rows if row not in exact]
-        rows.append(Row("-", "NIfTI", f"{len(exact)} files, 3D and 4D", "values, geometry and times", _EXACT))
+        name = f"{len(exact)} files, 3D and 4D"
+        rows.append(Row("-", "NIfTI", name, "values, geometry and times", written=_EXACT))
     ordered = sorted(rows, key=lambda row: (not row.kind.startswith("DICOM"), row.vendor.lower(), row.kind, row.file))
-    lines = ["| vendor | kind | measured on | read | written |", "|---|---|---|---|---|"]
-    lines += [f"| {r.vendor} | {r.kind} | {r.file} | {r.read} | {r.written} |" for r in ordered]
+    lines = [
+        "| vendor | kind | measured on | read | split into | skipped | refused | written |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    lines += [f"| {' | '.join(astuple(row))} |" for row in ordered]
     return "\n".join(lines)
 
 
@@ -185,11 +221,12 @@ def main() -> None:
     """Measure everything and print the table, or put it into a file."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--data", type=Path, help="folder of the sample scans")
+    parser.add_argument("--cases", type=Path, help="folder of folders with odd files")
     parser.add_argument("--file", type=Path, help="markdown file with the marks <!-- files --> and <!-- /files -->")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
-        rows = [row for name, path in sources(args.data, scratch) for row in measure(name, path, scratch)]
+        rows = [measure(name, path, scratch) for name, path in sources(args.data, args.cases, scratch)]
     if args.file is None:
         sys.stdout.write(table(rows) + "\n")
         return

@@ -22,6 +22,7 @@ marks in that file.
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import logging
 import multiprocessing
@@ -44,12 +45,13 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+import h5py
 import nibabel as nib
 import numpy as np
 import pydicom
 from nibabel.openers import ImageOpener
 
-from benchmarks.file_damage import KINDS, damage
+from benchmarks.file_damage import KINDS, damage, prepare
 from benchmarks.fuzz_sources import MARKS, find_sources, marked_copies, path_of
 from monai_stcnnt.data import open_series, read_series
 from monai_stcnnt.data.formats.dicom.headers import quiet_pydicom
@@ -60,7 +62,7 @@ __all__ = ["BAD", "MARKS", "Outcome", "find_sources", "fuzz", "main", "marked_co
 SECONDS = 10  # of a processor, so that other work on the machine does not count
 WAIT = 120.0  # seconds by the clock, after which it does not even work
 BYTES = 2 << 30
-CASES_EACH = 50  # until a new process is forked
+CASES_EACH = 200  # until a new process is forked
 HEADROOM = 4 << 30  # of address space beyond that of the parent, so that the machine outlives a failure
 BAD = ("WRONG", "UNNAMED", "LEAK", "HANG", "CRASH", "MEMORY")
 """Outcomes that must not be."""
@@ -204,6 +206,8 @@ def _is_what_the_header_says(damaged: Path, source: Sequence[Path], shape: tuple
             warnings.simplefilter("ignore")
             other: Any = nib.load(damaged.parent / path_of(source).name)
         return shape == (*other.shape, 1, 1)[3::-1] and np.allclose(affine[:3], other.affine[:3], rtol=1e-3, atol=1e-3)
+    if damaged.suffix in (".nrrd", ".h5"):
+        return _other_header(damaged) != _other_header(source[0])
     if ".nii" in damaged.name:
         image: Any = nib.load(damaged)
         scale = {1: 1e3, 3: 1e-3}.get(int(image.header["xyzt_units"]) % 8, 1.0)
@@ -214,15 +218,32 @@ def _is_what_the_header_says(damaged: Path, source: Sequence[Path], shape: tuple
         surplus = size - offset - np.prod(image.shape) * image.get_data_dtype().itemsize
         if abs(surplus) >= max(16, sizes[0] * image.get_data_dtype().itemsize):
             return False
-        told = [image.affine, image.header.get_qform(), _of_voxel_sizes(image)]
+        told = [image.affine, *_qform_of(image), _of_voxel_sizes(image)]
         return shape == sizes[::-1] and any(np.allclose(affine[:3], a[:3] * scale, rtol=1e-3, atol=1e-3) for a in told)
     with quiet_pydicom():
         dataset = pydicom.dcmread(damaged)
     count = int(dataset.get("NumberOfFrames") or 1) * dataset.Rows * dataset.Columns * dataset.BitsAllocated // 8
     is_packed = dataset.file_meta.TransferSyntaxUID.is_compressed
-    return (is_packed or abs(len(dataset.PixelData) - count) < 2 * dataset.Columns) and (
-        _geometry_attributes(damaged) != _geometry_attributes(source[0])
-    )
+    fits = is_packed or abs(len(dataset.PixelData) - count) < 2 * dataset.Columns
+    is_padded = len(dataset.PixelData) > count and not any(dataset.PixelData[count:])
+    return (fits or is_padded) and _geometry_attributes(damaged) != _geometry_attributes(source[0])
+
+
+def _other_header(file: Path) -> bytes:
+    """The text at the beginning of an NRRD file; the tables of headers of an MRD file."""
+    if file.suffix == ".nrrd":
+        return file.read_bytes().partition(b"\n\n")[0]
+    with h5py.File(file) as content:
+        return b"".join(np.asarray(table["header"]).tobytes() for group in content.values() for table in group.values()
+                        if "header" in table)  # fmt: skip
+
+
+def _qform_of(image: Any) -> list[np.ndarray]:  # noqa: ANN401 - nibabel's
+    """The qform, if nibabel takes it."""
+    try:
+        return [image.header.get_qform()]
+    except ValueError:
+        return []
 
 
 def _of_voxel_sizes(image: Any) -> np.ndarray:  # noqa: ANN401 - nibabel's
@@ -242,6 +263,9 @@ def _geometry_attributes(file: Path) -> list[str]:
 def _serve(connection: Connection, seed: int, keep: Path | None) -> None:
     """Work off cases from a process that has imported everything, each in a child that dies with it."""
     logging.getLogger().setLevel(logging.DEBUG)
+    prepare()
+    gc.collect()
+    gc.freeze()  # so that children share the memory of what is imported
     connection.send("ready")
     child: _Child | None = None
     while (message := connection.recv()) is not None:
@@ -396,23 +420,25 @@ def fuzz(
     keep: Path | None = None,
     results: Path | None = None,
     start: str = "spawn",
+    first: int = 0,
 ) -> list[Outcome]:
     """Damage and read copies of files.
 
     Args:
-        count: number of mutations; they go round the sources.
+        count: number of mutations, counted from 0; they go round the sources.
         sources: originals, see :func:`find_sources`.
         seed: of the mutations.
         workers: number of processes.
         keep: folder for copies that were not read as they should.
         results: JSON lines of what was done; cases of the same seed that stand in it are not done again.
         start: how processes are started; ``"fork"`` saves the imports where this process has no threads.
+        first: the first mutation to do; those before are another run's.
 
     Returns:
         One outcome for each, in order.
     """
     known = {one.case: one for one in _stored(results, seed) if one.case < count}
-    todo = [case for case in range(count) if case not in known]
+    todo = [case for case in range(first, count) if case not in known]
     lock = threading.Lock()
 
     def work(number: int) -> list[Outcome]:
@@ -469,6 +495,7 @@ def main() -> int:
     parser.add_argument("--data", type=Path, help="folder of the sample data")
     parser.add_argument("--cases", type=Path, help="folder of difficult files, for the mosaics in it")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--first", type=int, default=0, help="number of the first mutation, to share them among runs")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--keep", type=Path, help="folder for copies that were not read as they should")
     parser.add_argument("--results", type=Path, help="JSON lines to write, and to go on from")
@@ -478,7 +505,7 @@ def main() -> int:
         sources = marked_copies(find_sources(args.data, args.cases), Path(folder))
         outcomes = fuzz(
             args.count, sources, seed=args.seed, workers=args.workers, keep=args.keep, results=args.results,
-            start="fork",
+            start="fork", first=args.first,
         )  # fmt: skip
     bad = [one for one in outcomes if one.verdict in BAD]
     found = [f"{one.verdict}: case {one.case}, {one.mutation} of {one.source}: {one.detail}" for one in bad]

@@ -13,6 +13,7 @@ import re
 import shutil
 from collections.abc import Sequence
 from importlib.resources import files
+from importlib.util import find_spec
 from pathlib import Path
 
 import nibabel as nib
@@ -30,11 +31,11 @@ MARKS = ("Zzfamily", "Qqgiven", "QQID-7731", "19470213")
 _PIP_DICOM = ("MR_small.dcm", "MR_small_RLE.dcm", "MR_small_bigendian.dcm", "examples_overlay.dcm")
 _PIP_NIFTI = ("anatomical.nii", "functional.nii", "example_nifti2.nii.gz")
 _SAMPLES = (
-    "cine_sax_bivme/dicom_one_slice_Se2", "dicom_ge_fmri_repeats/dicom_run4_first6vols",
+    "cine_sax_bivme/dicom_one_slice_Se2", "dicom_sunnybrook_empty_functional_groups",
+    "dicom_ge_fmri_repeats/dicom_run4_first6vols",
     "dicom_philips_classic_phantom/dicom", "dwi_canon_classic/dicom_first2vols", "fmri_studyforrest/dicom_first2vols",
     "dicom_siemens_mosaic_fmri/dicom", "dicom_siemens_xa30_fmri_enhanced/dicom",
-    "abdomen_mr_totalseg/mr.nii.gz", "spine_sct/t2.nii.gz",
-    "spine_sct/dmri_7vol.nii.gz",
+    "abdomen_mr_totalseg/mr.nii.gz", "spine_sct/t2.nii.gz", "spine_sct/dmri_7vol.nii.gz",
 )  # fmt: skip
 _MOST_FILES = 6
 # Where a NIfTI-1 and a NIfTI-2 header have the name of an auxiliary file, a description, and the name of the intent.
@@ -98,7 +99,7 @@ def marked_copies(sources: Sequence[Sequence[Path]], folder: Path) -> list[list[
 
 
 def _other_formats(copies: Sequence[Sequence[Path]], folder: Path) -> list[list[Path]]:
-    """Write a NIfTI file as header and values, as FreeSurfer's files, and packed by bzip2."""
+    """Write a NIfTI file as header and values, for FreeSurfer, and packed by bzip2; a Slicer sequence, an MRD file."""
     plain = next(source[0] for source in copies if source[0].name.endswith(".nii"))
     place = folder / "other_formats"
     place.mkdir()
@@ -110,7 +111,44 @@ def _other_formats(copies: Sequence[Sequence[Path]], folder: Path) -> list[list[
     pair.header["descrip"] = f"{MARKS[0]}^{MARKS[1]} {MARKS[2]}"
     nib.save(pair, place / "pair.hdr")
     (place / "a.nii.bz2").write_bytes(bz2.compress(plain.read_bytes()))
-    return [[place / "a.mgz"], [place / "a.mgh"], [place / "pair.hdr", place / "pair.img"], [place / "a.nii.bz2"]]
+    singles = [place / name for name in ("a.mgz", "a.mgh", "a.nii.bz2")]
+    singles += [_slicer_sequence(place / "a.seq.nrrd")] if find_spec("SimpleITK") else []
+    singles += [_mrd_file(place / "a.h5")] if find_spec("ismrmrd") else []
+    return [*([file] for file in singles), [place / "pair.hdr", place / "pair.img"]]
+
+
+def _slicer_sequence(path: Path) -> Path:
+    """Write an NRRD file with the frames along its first axis."""
+    values = np.random.default_rng(0).integers(1, 4000, (3, 16, 14, 5), "<i2")
+    header = (
+        f"NRRD0004\n# {MARKS[0]}^{MARKS[1]} {MARKS[2]}\ntype: short\ndimension: 4\nspace: left-posterior-superior\n"
+        "sizes: 3 16 14 5\nspace directions: none (2,0,0) (0,2,0) (0,0,3)\nkinds: list domain domain domain\n"
+        "endian: little\nencoding: raw\nspace origin: (-10,20,5)\n\n"
+    )
+    path.write_bytes(header.encode() + values.tobytes(order="F"))
+    return path
+
+
+def _mrd_file(path: Path) -> Path:
+    """Write an MRD file with three images of one place."""
+    import ismrmrd
+
+    with ismrmrd.Dataset(str(path), "dataset") as file:
+        file.write_xml_header(
+            f"<ismrmrdHeader><patientName>{MARKS[0]}^{MARKS[1]}</patientName></ismrmrdHeader>".encode()
+        )
+        for number in range(3):
+            values = np.random.default_rng(number).integers(1, 4000, (1, 1, 16, 14)).astype(np.uint16)
+            image = ismrmrd.Image.from_array(values, transpose=False)
+            head = image.getHead()
+            head.field_of_view[:] = (28, 32, 6)
+            head.position[:], head.read_dir[:], head.phase_dir[:], head.slice_dir[:] = (
+                (5, 6, 7), (1, 0, 0), (0, 1, 0), (0, 0, 1)
+            )  # fmt: skip
+            head.image_type, head.phase, head.image_index = ismrmrd.IMTYPE_MAGNITUDE, number, number
+            image.setHead(head)
+            file.append_image("image_0", image)
+    return path
 
 
 def path_of(source: Sequence[Path]) -> Path:

@@ -221,7 +221,7 @@ def _weights_file(output: Path, sources: list[Path]) -> Path:
 
 def _new_folder(output: Path) -> Path:
     if output.exists():
-        raise OutputNotWritableError(f"{output} exists already. Choose another folder for the bundle, or remove it.")
+        raise OutputNotWritableError(f"{output} exists already. Choose another folder for the bundle.")
     return output
 
 

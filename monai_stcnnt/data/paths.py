@@ -148,7 +148,7 @@ def write_aside(path: str | Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield aside
         if aside.is_dir() and path.exists():
-            raise OutputNotWritableError(f"{path} exists already. Choose another folder, or remove it.")
+            raise OutputNotWritableError(f"{path} exists already. Choose another folder.")
         os.replace(aside, path)
     except StcnntError:
         raise

@@ -283,7 +283,7 @@ class SaveSeries(Transform):
             raise LayoutError("The metadata of the image to save has no 'source'. Open it with SeriesReader.")
         path = self._target(outline)
         if self.keeper is None and path.is_dir():
-            raise OutputNotWritableError(f"{path} exists already. Choose another folder, or remove it.")
+            raise OutputNotWritableError(f"{path} exists already. Choose another folder.")
         marked = outline if self.provenance is None else self.provenance.mark(outline)
         row = format_for(path)
         stack = ExitStack()

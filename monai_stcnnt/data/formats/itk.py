@@ -46,10 +46,10 @@ def read_itk(path: str | Path) -> SeriesRecord:
     try:
         image = sitk.ReadImage(str(path))
         values = sitk.GetArrayFromImage(image)
-    except (RuntimeError, ValueError, MemoryError) as error:
+    except (RuntimeError, ValueError, MemoryError):
         raise UnreadableFileError(
             f"{path} cannot be read by SimpleITK. It is damaged or incomplete; copy it again."
-        ) from error
+        ) from None  # the cause quotes the header
     ndim, frames = image.GetDimension(), _sequence_of(image)
     if (image.GetNumberOfComponentsPerPixel() != 1 and not frames) or not 2 <= ndim <= 4:
         raise NotAnImageError(f"{path} has colors or vectors, or {ndim} axes. Images have one value and 2 to 4 axes.")

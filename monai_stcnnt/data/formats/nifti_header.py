@@ -334,13 +334,18 @@ def _frame_times(path: Path, header: nib.Nifti1Header, frames: int, unit: str) -
 
 
 def _consistent_affine(image: nib.Nifti1Pair) -> np.ndarray:
-    """The header's affine; where its sform has other voxel sizes than pixdim, that of the qform, or its own scaled."""
+    """The header's affine; where its sform has other voxel sizes than pixdim, that of the qform, or its own scaled.
+
+    A pixdim of ones without a qform is that of a header that only a sform was written to.
+    """
     affine, header = np.array(image.affine, np.float64), image.header
     size = np.abs(np.array(header["pixdim"][1:4], np.float64))
     lengths = np.sqrt((affine[:3, :3] ** 2).sum(axis=0))
     known = (size > 0) & np.isfinite(size) & (lengths > 0) & (np.array((*image.shape, 1, 1)[:3]) > 1)
     ratio = lengths[known] / size[known]
     if not int(header["sform_code"]) or np.allclose(ratio, 1, rtol=_SAME_SIZE) or not _is_slip(ratio):
+        return affine
+    if not int(header["qform_code"]) and (size[known] == 1).all():  # pixdim was never set
         return affine
     if int(header["qform_code"]):
         chosen = np.array(header.get_qform(), np.float64)

@@ -146,7 +146,7 @@ def _open(path: Path) -> tuple[PARRECHeader, list[_Image]]:
     except _FAILURES as error:
         raise UnreadableFileError(
             f"{path} cannot be read: {_reason(error)}. It is damaged or incomplete; copy it again."
-        ) from error
+        ) from None  # the cause quotes lines
     if not 0 <= actual - planes * size < max(size, 1):
         raise UnreadableFileError(
             f"{values[0]} has {actual} bytes, but {path.name} describes {planes} planes of {size}. Copy both again."
@@ -213,6 +213,6 @@ def _values(path: Path, header: PARRECHeader, image: _Image) -> np.ndarray:
     try:
         volumes = [proxy[..., volume] if proxy.ndim == 4 else proxy[...] for volume in image.volumes]
     except _FAILURES as error:
-        raise UnreadableFileError(f"{path} cannot be read: {_reason(error)}. Copy it and its .REC again.") from error
+        raise UnreadableFileError(f"{path} cannot be read: {_reason(error)}. Copy it and its .REC again.") from None
     with np.errstate(over="ignore"):
         return np.stack(volumes).astype(np.float32).transpose(0, 3, 2, 1)[None]

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 
@@ -44,6 +45,14 @@ def test_geometry_agrees_with_nifti_read_by_simpleitk(make_nifti: Callable[..., 
     other = read_itk(tmp_path / "other.mha")
     np.testing.assert_array_equal(other.array, record.array)
     np.testing.assert_allclose(other.affine, record.affine, atol=1e-4)
+
+
+def test_errors_quote_nothing_of_a_damaged_header(tmp_path: Path) -> None:
+    path = tmp_path / "a.nrrd"
+    path.write_bytes(b"NRRD0004\ntype: short\ndimension: 3\nSecret^Name\nsizes: 2 2 2\nencoding: raw\n\n" + bytes(16))
+    with pytest.raises(errors.UnreadableFileError) as caught:
+        read_itk(path)
+    assert "Secret" not in "".join(traceback.format_exception(caught.value))
 
 
 def test_plane_and_complex_image(tmp_path: Path) -> None:

@@ -91,6 +91,17 @@ def test_voxel_sizes_of_pixdim_win_over_a_sform_without_them(
     assert not again.metadata["remarks"]
 
 
+def test_a_pixdim_that_was_never_set_does_not_win(tmp_path: Path) -> None:
+    affine = np.diag([-1.4, -1.4, 17.7, 1])
+    image = nib.Nifti1Image(VALUES, None)
+    image.header.set_sform(affine, 1)
+    image.header["pixdim"][1:4] = 1
+    nib.save(image, tmp_path / "a.nii")
+    record = read_series(tmp_path / "a.nii")
+    np.testing.assert_allclose(record.affine, affine, atol=1e-6)
+    assert not record.metadata["remarks"]
+
+
 @pytest.mark.parametrize(("step", "known"), [(0.033, True), (2.0, True), (2000.0, False)])
 def test_a_frame_time_without_unit_has_to_be_plausible(
     make_nifti: Callable[..., Path], step: float, known: bool

@@ -18,12 +18,11 @@ from typing import Any
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 
-from monai_stcnnt.data.formats.dicom.headers import Header, first_value, number_in, value_of
+from monai_stcnnt.data.formats.dicom.headers import DECODE_FAILURES, Header, first_value, number_in, value_of
 
 __all__ = [
     "acquisition_facts",
     "b_value_of",
-    "begin_of",
     "dimensions_of",
     "heart_rate_of",
     "times_of",
@@ -38,7 +37,10 @@ _GE_OFFSET = 100_000  # GE adds a flag above the b-value
 _LARGEST_B_VALUE = 20_000
 _GE_SEQUENCE = 0x0019109C
 _PHILIPS_EPI_FACTOR = 0x20011013
-_PHILIPS_BEGIN = 0x200510A0  # seconds from the start of the scan to that of the dynamic
+# Philips: seconds from the start of the scan to that of the dynamic, number of the heart or labeling phase, label or
+# control, number of the diffusion direction.
+_PHILIPS_BEGIN, _PHILIPS_PHASE, _PHILIPS_LABEL, _PHILIPS_GRADIENT = 0x200510A0, 0x20011008, 0x20051429, 0x20051413
+_LABELS = ("CONTROL", "LABEL")
 _NUMBERS = {
     "PercentSampling": "percent_sampling",
     "PercentPhaseFieldOfView": "percent_phase_fov",
@@ -49,16 +51,18 @@ _NUMBERS = {
 }
 
 
-def times_of(places: Sequence[Header], begin: float) -> dict[str, float]:
+def times_of(header: Header, places: Sequence[Header], groups: Dataset | None = None) -> dict[str, float]:
     """What orders a frame in time.
 
     Args:
+        header: of its file.
         places: where the frame's attributes stand, its own functional groups first.
-        begin: of :func:`begin_of`.
+        groups: its own functional groups, which hold those of Philips.
 
     Returns:
-        What there is of ``trigger``, ``offset``, ``acquisition``, ``begin`` and ``content`` in milliseconds, and of
-        the index of its temporal position, ``index``.
+        What there is of ``trigger``, ``offset``, ``acquisition``, ``begin`` and ``content`` in milliseconds, of the
+        indices of its temporal position, phase and diffusion direction, ``index``, ``phase`` and ``gradient``, and of
+        ``label``: 0 for control, 1 for label of arterial spin labeling.
     """
     date = first_value(places, "AcquisitionDate") or ""
     acquired = _moment(first_value(places, "FrameAcquisitionDateTime") or "")
@@ -70,17 +74,25 @@ def times_of(places: Sequence[Header], begin: float) -> dict[str, float]:
         "trigger": number_in(places, "NominalCardiacTriggerDelayTime", number_in(places, "TriggerTime")),
         "offset": 1000 * number_in(places, "TemporalPositionTimeOffset"),
         "acquisition": acquired,
-        "begin": begin,
         "content": _clock(first_value(places, "ContentDate") or date, first_value(places, "ContentTime") or ""),
         "index": number_in(places, "TemporalPositionIndex", number_in(places, "TemporalPositionIdentifier")),
+        **_philips_times(header, places, groups),
     }
     return {name: value for name, value in candidates.items() if math.isfinite(value)}
 
 
-def begin_of(header: Header, groups: Dataset | None) -> float:
-    """Milliseconds from the start of a Philips scan to that of a dynamic, nested in enhanced files; NaN elsewhere."""
+def _philips_times(header: Header, places: Sequence[Header], groups: Dataset | None) -> dict[str, float]:
+    """What Philips tells of dynamics, phases, labels and directions, nested in enhanced files."""
     nested = [e.value[0] for e in groups or () if e.VR == "SQ" and e.tag.is_private and e.value]
-    return 1000 * number_in((*nested, header), _PHILIPS_BEGIN)
+    own = (*nested, header)
+    label = first_value(places, "ASLContext") or first_value(own, _PHILIPS_LABEL) or ""
+    text = (label.decode("ascii", "replace") if isinstance(label, bytes) else str(label)).strip().upper()
+    return {
+        "begin": 1000 * number_in(own, _PHILIPS_BEGIN),
+        "phase": number_in(own, _PHILIPS_PHASE),
+        "gradient": number_in(own, _PHILIPS_GRADIENT),
+        "label": float(_LABELS.index(text)) if text in _LABELS else math.nan,
+    }
 
 
 def b_value_of(header: Header, places: Sequence[Header]) -> float:
@@ -169,8 +181,16 @@ def acquisition_facts(dataset: Dataset) -> dict[str, Any]:
     Returns:
         What there is of ``acquired_rows``, ``acquired_columns``, ``phase_direction`` (``ROW`` or ``COL``),
         ``percent_sampling``, ``percent_phase_fov``, ``averages``, ``reconstruction_diameter``,
-        ``parallel_in_plane`` and ``parallel_out_of_plane``; a matrix that is larger than the image is left out.
+        ``parallel_in_plane`` and ``parallel_out_of_plane``; a matrix that is larger than the image is left out. Nothing
+        of a header that is damaged there.
     """
+    try:
+        return _facts(dataset)
+    except DECODE_FAILURES:
+        return {}
+
+
+def _facts(dataset: Dataset) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for keyword, name in _NUMBERS.items():
         value = _number(_entry(dataset, keyword))

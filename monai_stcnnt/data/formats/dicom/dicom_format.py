@@ -19,7 +19,14 @@ from monai_stcnnt.data.formats.base import (
     known_facts,
     printable,
 )
-from monai_stcnnt.data.formats.dicom.headers import is_dicom, number_in, read_header, syntax_of
+from monai_stcnnt.data.formats.dicom.headers import (
+    DECODE_FAILURES,
+    is_dicom,
+    number_in,
+    quiet_pydicom,
+    read_header,
+    syntax_of,
+)
 from monai_stcnnt.data.formats.dicom.listing import list_dicom_series
 from monai_stcnnt.data.formats.dicom.pixels import missing_decoder
 from monai_stcnnt.data.formats.dicom.seg import write_dicom_seg
@@ -31,7 +38,7 @@ from monai_stcnnt.data.paths import files_below
 from monai_stcnnt.data.provenance import action_of
 from monai_stcnnt.data.record import SeriesRecord
 from monai_stcnnt.data.slabs import IN_MEMORY, SeriesSlabs
-from monai_stcnnt.errors import OutputNotWritableError, StcnntError
+from monai_stcnnt.errors import NotAnImageError, OutputNotWritableError, StcnntError, UnreadableFileError
 
 __all__ = ["Dicom"]
 
@@ -71,7 +78,11 @@ class Dicom(Format):
             return [SeriesSummary(str(path), self.name, refused=str(error))]
         joined = _complex_record(found)
         if joined is not None:
-            return [dataclasses.replace(_of_header(path, found, self.summary_of(joined)), skipped=found[0].skipped)]
+            try:
+                summary = _of_header(path, found, self.summary_of(joined))
+            except StcnntError as error:
+                return [SeriesSummary(str(path), self.name, refused=str(error))]
+            return [dataclasses.replace(summary, skipped=found[0].skipped)]
         listed = [self._of_series(path, part, is_only=len(found) == 1, check=check) for part in found]
         for stack in stacks_of(found) if stacks else ():
             members = tuple(part.key for part in found if set(part.frames) <= set(stack.frames))
@@ -108,7 +119,8 @@ class Dicom(Format):
             str(entry), self.name, "" if is_only else part.key, kind=part.component, skipped=part.skipped
         )
         if part.error is not None:
-            kind = "unknown" if not part.frames else part.component
+            is_other = isinstance(part.error, NotAnImageError)  # a color image
+            kind = part.component if part.frames else "derived" if is_other else "unknown"
             return dataclasses.replace(start, kind=kind, refused=str(part.error))
         try:
             start = _of_header(entry, [part], start)
@@ -151,9 +163,25 @@ def _complex_record(found: Sequence[DicomSeries]) -> SeriesRecord | None:
 
 
 def _of_header(entry: Path, parts: Sequence[DicomSeries], summary: SeriesSummary) -> SeriesSummary:
-    """Add what the header of the first file says."""
+    """Add what the header of the first file says.
+
+    Raises:
+        UnreadableFileError: if it is damaged there.
+    """
     first = parts[0].frames[0]
-    header = read_header(first.path)
+    try:
+        with quiet_pydicom():
+            return _described(entry, parts, summary, read_header(first.path))
+    except StcnntError:
+        raise
+    except DECODE_FAILURES as error:
+        raise UnreadableFileError(
+            f"{first.path} has a damaged header: {type(error).__name__}. Copy it again."
+        ) from None  # the cause quotes values
+
+
+def _described(entry: Path, parts: Sequence[DicomSeries], summary: SeriesSummary, header: Dataset) -> SeriesSummary:
+    first = parts[0].frames[0]
     syntax = syntax_of(header)
     missing = missing_decoder(syntax, int(header.get("BitsStored") or 8))
     return dataclasses.replace(

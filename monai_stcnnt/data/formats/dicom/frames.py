@@ -20,7 +20,6 @@ from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRL
 
 from monai_stcnnt.data.formats.dicom.acquisition import (
     b_value_of,
-    begin_of,
     dimensions_of,
     heart_rate_of,
     times_of,
@@ -71,8 +70,8 @@ class DicomFrame:
         intercept: rescale intercept.
         value_range: smallest and largest value, as the header declares them, NaN where it does not tell.
         instance: InstanceNumber of the file (0 where absent) and ``number``, the order of last resort.
-        times: what orders frames in time, by name, in milliseconds or as an index: ``trigger``, ``offset``,
-            ``acquisition``, ``content`` and ``index``; absent ones are missing.
+        times: what orders frames in time, by name, see
+            :func:`~monai_stcnnt.data.formats.dicom.acquisition.times_of`; absent ones are missing.
         dimensions: values of the dimensions that an enhanced file declares, position in space apart.
         repetition_time: in milliseconds, NaN where absent.
         volume_time: milliseconds that a volume takes where it is one repetition, NaN elsewhere.
@@ -83,6 +82,7 @@ class DicomFrame:
         heart_rate: beats per minute, by the rate or the nominal interval between beats; NaN where absent.
         least_bytes: size of the pixels in its file, which cannot be smaller.
         tile: first row and column of the frame within a mosaic, None elsewhere.
+        padding: smallest and largest stored value of what lies outside of the image, where these are below zero.
     """
 
     path: Path
@@ -111,6 +111,7 @@ class DicomFrame:
     heart_rate: float = math.nan
     least_bytes: int = 0
     tile: tuple[int, int] | None = None
+    padding: tuple[float, float] | None = None
 
     @property
     def normal(self) -> np.ndarray:
@@ -201,9 +202,13 @@ def _frames(header: Header, path: Path, alike: Alike | None) -> Iterator[DicomFr
 def frame_groups(dataset: Header | Dataset) -> Sequence[Dataset] | None:
     """The functional groups of an enhanced file's frames; None for a classic file, which may carry empty ones."""
     groups = value_of(dataset, "PerFrameFunctionalGroupsSequence")
-    if groups is None or ("ImagePositionPatient" in dataset and not any(len(group) for group in groups)):
+    if groups is None or ("ImagePositionPatient" in dataset and not any(map(_tells_anything, groups))):
         return None
     return list(groups)
+
+
+def _tells_anything(groups: Dataset) -> bool:
+    return any(any(len(item) for item in element.value) for element in groups if element.VR == "SQ" and element.value)
 
 
 def _items(groups: Dataset) -> list[Header]:
@@ -255,6 +260,7 @@ def _constant(header: Header, places: Sequence[Header], path: Path, number: int)
         "protocol": tuple(str(value_of(header, name) or "") for name in _PROTOCOL),
         "heart_rate": heart_rate_of(places),
         "least_bytes": _least_bytes(header),
+        "padding": _padding(header, slope, intercept),
     }
 
 
@@ -267,16 +273,23 @@ def _frame(
         raise _no_place(path, number)
     return DicomFrame(
         **constant,
-        value_range=range_of(header, constant["slope"], constant["intercept"]),
+        value_range=range_of(header, constant["slope"], constant["intercept"], constant["padding"]),
         path=path,
         number=number,
         instance_uid=str(value_of(header, "SOPInstanceUID") or ""),
         position=position,
         instance=(int(value_of(header, "InstanceNumber") or 0), number),
-        times=times_of(places, begin_of(header, groups)),
+        times=times_of(header, places, groups),
         dimensions=dimensions_of(header, places),
         acquisition=int(number_in([header], "AcquisitionNumber", -1)),
     )
+
+
+def _padding(header: Header, slope: float, intercept: float) -> tuple[float, float] | None:
+    """Stored values of what is no part of the image; None where there are none, or none below zero."""
+    value = number_in([header], "PixelPaddingValue")
+    low, high = sorted((value, number_in([header], "PixelPaddingRangeLimit", value)))
+    return (low, high) if max(slope * low, slope * high) + intercept < 0 else None
 
 
 def _least_bytes(header: Header) -> int:

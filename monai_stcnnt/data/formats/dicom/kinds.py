@@ -12,14 +12,26 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 from pydicom.multival import MultiValue
+from pydicom.uid import UID
 
-from monai_stcnnt.data.formats.dicom.headers import Header, first_value, number_in, value_of
+from monai_stcnnt.data.formats.dicom.headers import (
+    DECODE_FAILURES,
+    Header,
+    first_value,
+    has_pixels,
+    number_in,
+    quiet_pydicom,
+    value_of,
+)
 from monai_stcnnt.data.formats.parts import Component
+from monai_stcnnt.errors import UnreadableFileError
 
-__all__ = ["ALL_DIRECTIONS", "Nature", "nature_of", "of_range", "range_of"]
+__all__ = ["ALL_DIRECTIONS", "OWN_KIND", "Nature", "nature_of", "of_range", "other_kind", "range_of", "stated_class"]
 
 _COMPONENTS: dict[str, Component] = {
     **dict.fromkeys(("M", "MAGNITUDE", "M_FFE", "M_SE", "M_IR", "M_PCA", "SW_M"), "magnitude"),
@@ -38,13 +50,14 @@ _PHILIPS_DIRECTION = 0x20011004  # of diffusion: I for an image of all direction
 _SIEMENS_VELOCITY = re.compile(r"_v\d+(in|ap|pa|rl|lr|fh|hf|through)?", re.IGNORECASE)
 # Words of an image type that say that values are computed from images: maps and differences.
 _DERIVED = re.compile(
-    r"^(E?ADC|.*APPARENT.*|FA|.*ANISOTROPY.*|.*TENSOR.*|.*DIFFUSION.COEFF.*|EXP|SUB(TRACT(ION|ED)?)?|.*DIFFERENCE.*"
-    r"|DIVISION|QUANTITY|STD_?DEV(IATION)?|VARIANCE|(R|REL|CORRECTED|CO)?(CBF|CBV|MTT|TTP|TMAX)|PBP|GBP|PERFUSION_MAP"
-    r"|.*TRANSIT.*|K.?TRANS|.*[_ ]?MAP|B[01]|FIELD.?MAP|PHASE.DIFF.*|FF|PDFF|(FAT|WATER).?FRACTION|FRACTION"
-    r"|SW_P|SWI_P|QSM|T.?TEST|.*STATISTIC.*|Z.?SCORE|SCREEN.?(SAVE|SHOT|CAPTURE)S?|SECONDARY.CAPTURE|COLOR|RGB|MTR"
-    r"|ELASTO.*|STIFFNESS|WAVE|RADIAL_DIFFUSION|AXIAL_DIFFUSION|KURTOSIS)$"
+    r"^([ED]?ADC|.*APPARENT.*|FA|COL(OU?R)?_?FA|.*ANISOTROPY.*|.*TENSOR.*|.*DIFFUSION.COEFF.*|EXP|SUB(TRACT(ION|ED)?)?"
+    r"|.*DIFFERENCE.*|DIVISION|QUANTITY|STD_?DEV(IATION)?|VARIANCE|PBP|GBP|PERFUSION[_ ](MAP|MEAN|WEIGHTED|ASL)"
+    r"|(.*_)?(R|REL|CORRECTED|CO)?(CBF|CBV|MTT|TTP|TMAX)(_.*)?|.*TRANSIT.*|K.?TRANS|.*[_ ]?MAP|B[01]|FIELD.?MAP"
+    r"|PHASE.DIFF.*|FF|PDFF|(FAT|WATER).?FRACTION|FRACTION|SW_P|SWI_P|QSM.*|SUSCEPTIBILITY.*|T.?TEST|.*STATISTIC.*"
+    r"|Z.?SCORE|SCREEN.?(SAVE|SHOT|CAPTURE)S?|SECONDARY.CAPTURE|COLOR|RGB|MTR|ELASTO.*|STIFFNESS|WAVE"
+    r"|RADIAL_DIFFUSION|AXIAL_DIFFUSION|KURTOSIS)$"
 )
-# Words that name a map where an image is derived, and else its weighting.
+# Words that name a map where an image is derived by a scanner and they are not the first, and else its weighting.
 _RELAXATION = re.compile(r"^(T1RHO|T[12]|T2_?STAR|T2\*|R[12]S?|R2_?STAR|R2\*|RHO|PD)$")
 # Units of values that no magnitude has, as rescale types and codes of measured quantities.
 _UNITS = re.compile(
@@ -54,9 +67,15 @@ _UNITS = re.compile(
 _PROCESSING = re.compile(
     r"^(NONE|ND|NORM|DIS[23]D|MFSPLIT|FIL|RETRO|MOSAIC|VFRAME|PFP|(FM|TE|TI|TR|ECHO|SH|SL|B|BVAL)_?\d.*)$"
 )
-_MODALITIES = ("MR", "")
+_MODALITIES = frozenset(("CR", "CT", "DX", "MG", "MR", "NM", "OP", "OT", "PT", "RF", "RG", "SC", "US", "XA", "XC"))
 _UNDERSHOOT = 0.1  # of the largest value, that a filter may make of a magnitude
 _AXES = ("RL", "AP", "FH")
+# Storage classes of images of a patient; other classes of the standard, such as reports and captures, are skipped.
+_IMAGES = re.compile(
+    r"1\.2\.840\.10008\.5\.1\.4\.1\.1\.(1|1\..*|2|2\..*|3\.1|4|4\.[134]|12\..*|13\..*|20|128|128\..*|130)$"
+)
+OWN_KIND = "of a vendor's own kind"
+"""What a file of a vendor's own class without pixels is called."""
 ALL_DIRECTIONS = "ISO"
 """Word of a diffusion weighting that has no direction, among others that have one."""
 
@@ -71,6 +90,7 @@ class Nature:
         reason: what makes it a derived image, empty elsewhere.
         diffusion: ``DIRECTIONAL`` or ``ISOTROPIC`` for a diffusion weighting, empty elsewhere.
         is_flow: whether velocities were measured, which GE tells apart by their sign.
+        modality: ``MR``, or what the header says instead.
     """
 
     component: Component
@@ -78,6 +98,7 @@ class Nature:
     reason: str = ""
     diffusion: str = ""
     is_flow: bool = False
+    modality: str = "MR"
 
 
 def nature_of(header: Header, places: Sequence[Header]) -> Nature:
@@ -91,10 +112,11 @@ def nature_of(header: Header, places: Sequence[Header]) -> Nature:
         Its nature, for :func:`of_range`.
     """
     words = _words(places)
-    telling = tuple(word for word in dict.fromkeys(words[2:]) if word and not _PROCESSING.match(word))
+    told = words[2:] if words[:1] != ("DERIVED",) else (*words[2:], "DERIVED")
+    telling = tuple(word for word in dict.fromkeys(told) if word and not _PROCESSING.match(word))
     reason = _derived(header, places, words)
     if reason:
-        return Nature("derived", telling, reason)
+        return Nature("derived", telling, reason, modality=_modality(header))
     component = _component(header, places, words[2:])
     if component == "velocity":
         direction = _direction(header, places)
@@ -103,19 +125,22 @@ def nature_of(header: Header, places: Sequence[Header]) -> Nature:
     return Nature(component, telling, diffusion=_diffusion(places), is_flow=is_flow)
 
 
-def range_of(header: Header, slope: float, intercept: float) -> tuple[float, float]:
+def range_of(
+    header: Header, slope: float, intercept: float, padding: tuple[float, float] | None = None
+) -> tuple[float, float]:
     """The range of a frame's values, as its header declares it.
 
     Args:
         header: of its file.
         slope: of its values.
         intercept: of its values.
+        padding: stored values that are none, which a declared range may hold.
 
     Returns:
         Smallest and largest value; NaN where they are not told and may be below zero, (0, inf) where they cannot.
     """
     low, high = (number_in([header], f"{name}ImagePixelValue") for name in ("Smallest", "Largest"))
-    if math.isnan(low) or math.isnan(high):
+    if math.isnan(low) or math.isnan(high) or (padding is not None and low <= padding[1]):
         may_be_signed = number_in([header], "PixelRepresentation", 0) == 1 or intercept < 0 or slope < 0
         return (math.nan, math.nan) if may_be_signed else (0.0, math.inf)
     low, high = sorted((slope * low + intercept, slope * high + intercept))
@@ -183,16 +208,22 @@ def _diffusion(places: Sequence[Header]) -> str:
     )
 
 
+def _modality(header: Header) -> str:
+    """What made the image; MR where nothing is told."""
+    modality = str(value_of(header, "Modality") or "MR").strip().upper()
+    return modality if modality in _MODALITIES else "another one"
+
+
 def _derived(header: Header, places: Sequence[Header], words: Sequence[str]) -> str:
     """What makes a frame a derived image; empty where it may be a magnitude or a part of a complex image."""
-    modality = str(value_of(header, "Modality") or "").upper()
-    if modality not in _MODALITIES:
-        return f"its modality is {modality[:16] if modality.isalnum() else 'another one'}, not MR"
-    is_derived, is_diffusion = words[:1] == ("DERIVED",), "DIFFUSION" in words
-    for word in words[2:]:
+    modality = _modality(header)
+    if modality != "MR":
+        return f"its modality is {modality}, not MR"
+    is_derived, is_diffusion = words[:2] == ("DERIVED", "PRIMARY"), "DIFFUSION" in words
+    for place, word in enumerate(words[2:]):
         if is_diffusion and word in ("B0", "B1"):  # weightings, and no maps of the field
             continue
-        if (word not in _COMPONENTS and _DERIVED.match(word)) or (is_derived and _RELAXATION.match(word)):
+        if (word not in _COMPONENTS and _DERIVED.match(word)) or (is_derived and place and _RELAXATION.match(word)):
             return f"its image type says {word[:32]}"
     for unit in (str(first_value(places, "RescaleType") or ""), _mapped_unit(places)):
         if _UNITS.match(unit.strip()) and not {"P", "PHASE"}.intersection(words):
@@ -206,3 +237,41 @@ def _mapped_unit(places: Sequence[Header]) -> str:
         for item in (item for mapping in mappings for item in value_of(mapping, "MeasurementUnitsCodeSequence") or []):
             return str(item.get("CodeValue") or "")
     return ""
+
+
+def other_kind(header: Header, file: Path) -> str:
+    """Tell what a file says that it is, if not an image: a report, a capture, the state of a viewer.
+
+    Args:
+        header: its header.
+        file: the file, for messages.
+
+    Returns:
+        Words for a message; empty for an image.
+
+    Raises:
+        UnreadableFileError: if the header is damaged there.
+    """
+    try:
+        with quiet_pydicom():
+            name, is_private = stated_class(header)
+            if not name and str(value_of(header, "Modality") or "") == "SEG":
+                return "a segmentation"  # of a class that is newer than the list of them
+    except DECODE_FAILURES as error:
+        raise UnreadableFileError(f"{file} has a damaged header: {type(error).__name__}. Copy it again.") from None
+    return OWN_KIND if is_private and not has_pixels(header) else name
+
+
+def stated_class(header: Header) -> tuple[str, bool]:
+    """Name of the file's class, if it holds no images, and whether it is a vendor's own: these may have no pixels."""
+    meta = value_of(header.dataset.file_meta, "MediaStorageSOPClassUID")
+    return _class_of(str(meta or value_of(header, "SOPClassUID") or ""))
+
+
+@lru_cache(256)
+def _class_of(text: str) -> tuple[str, bool]:
+    """Name of a class of the standard that holds no images, else empty; and whether it is a vendor's own class."""
+    uid = UID(text)
+    if uid.name != text:
+        return "" if _IMAGES.match(text) else uid.name, False
+    return "", uid.is_valid and uid.is_private

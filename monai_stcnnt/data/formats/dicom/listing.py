@@ -24,12 +24,10 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-from pydicom.uid import UID
 from tqdm import tqdm
 
 from monai_stcnnt.data.formats.dicom.frames import DicomFrame, frames_of
 from monai_stcnnt.data.formats.dicom.headers import (
-    DECODE_FAILURES,
     Alike,
     Header,
     has_dicom_start,
@@ -40,19 +38,16 @@ from monai_stcnnt.data.formats.dicom.headers import (
     start_of,
     value_of,
 )
+from monai_stcnnt.data.formats.dicom.kinds import OWN_KIND, other_kind, stated_class
 from monai_stcnnt.data.formats.dicom.series import DicomSeries, images_of, with_signs
 from monai_stcnnt.data.paths import check_exists, files_below
 from monai_stcnnt.errors import EmptyImageError, NotAnImageError, SeriesMismatchError, StcnntError, UnreadableFileError
 
-__all__ = ["list_dicom_series"]
+__all__ = ["known_dicom_series", "list_dicom_series"]
 
 logger = logging.getLogger(__name__)
 
 _SUFFIXES = (".dcm", ".ima", ".dicom")
-# Storage classes of images of a patient; other classes of the standard, such as reports and captures, are skipped.
-_IMAGES = re.compile(
-    r"1\.2\.840\.10008\.5\.1\.4\.1\.1\.(1|1\..*|2|2\..*|3\.1|4|4\.[134]|12\..*|13\..*|20|128|128\..*|130)$"
-)
 
 
 @dataclass
@@ -97,26 +92,60 @@ def list_dicom_series(path: str | Path, *, progress: bool = False) -> list[Dicom
         GeometryError: if a frame of the file has no position in space.
         UnreadableFileError: if the file, or a file beside all images, is damaged.
     """
+    _listed.cache_clear()
+    return known_dicom_series(path, progress=progress)
+
+
+def known_dicom_series(path: str | Path, *, progress: bool = False) -> list[DicomSeries]:
+    """List what a file or folder holds; of a folder that was listed last it is known while its files stay the same.
+
+    Args:
+        path: file or folder.
+        progress: show a bar where it takes more than two seconds.
+
+    Returns:
+        The images.
+
+    Raises:
+        StcnntError: as :func:`list_dicom_series`.
+    """
     path = check_exists(path)
-    found = _Found()
     if path.is_file():
+        found = _Found()
         for frame in _frames_of_file(path):
             found.frames[frame.series_uid].append(frame)
             found.numbers[frame.series_uid] = frame.series_number
         return _grouped(path, found)
+    files = tuple(files_below(path))
+    return list(_listed(path, files, tuple(map(_state_of, files)), progress))
+
+
+def _state_of(file: Path) -> tuple[int, int, int] | None:
+    try:
+        state = file.stat()
+    except OSError:
+        return None  # what is wrong with it is said when it is read
+    return state.st_ino, state.st_size, state.st_mtime_ns
+
+
+@lru_cache(1)
+def _listed(
+    path: Path, files: tuple[Path, ...], _: tuple[tuple[int, int, int] | None, ...], progress: bool
+) -> tuple[DicomSeries, ...]:
+    """What a folder holds; kept while its files are as they were, since every series of it is opened by itself."""
+    found = _Found()
     shown = None if progress else True  # None: on a terminal
-    files = tqdm(files_below(path), desc="Headers", unit="file", delay=2, disable=shown, leave=False)
     with quiet_pydicom():
-        for file in files:
+        for file in tqdm(files, desc="Headers", unit="file", delay=2, disable=shown, leave=False):
             if file.name != "DICOMDIR":
                 _look_into(file, found)
     _settle(path, found)
-    return [replace(series, skipped=found.skipped) for series in _grouped(path, found)]
+    return tuple(replace(series, skipped=found.skipped) for series in _grouped(path, found))
 
 
 def _frames_of_file(path: Path) -> list[DicomFrame]:
     header = Header(read_header(path))
-    kind = _other_kind(header, path)
+    kind = other_kind(header, path)
     if kind:
         raise NotAnImageError(f"{path} is not an MR image but {kind}. Give an MR image.")
     return frames_of(header, path)
@@ -135,7 +164,7 @@ def _look_into(file: Path, found: _Found) -> None:
         return
     try:
         header = Header(read_header(file, start))
-        kind = _other_kind(header, file)
+        kind = other_kind(header, file)
     except UnreadableFileError as error:
         found.damaged[file] = error
         return
@@ -151,6 +180,10 @@ def _look_into(file: Path, found: _Found) -> None:
             )
         frames = frames_of(header, file, found.alike)
         if file.stat().st_size < frames[0].least_bytes:
+            if stated_class(header)[1]:
+                found.skipped += 1
+                found.other_kind = OWN_KIND
+                return
             raise UnreadableFileError(f"{file} ends before its pixels do. It is incomplete; copy it again.")
     except StcnntError as error:
         if not uid and isinstance(error, UnreadableFileError):
@@ -196,26 +229,6 @@ def _was_dicom(file: Path) -> bool:
     return is_blank or (b"1.2.840.10008." in start and b"\0" in start)
 
 
-def _other_kind(header: Header, file: Path) -> str:
-    """What a file says that it is, if not an image: a report, a capture, the state of a viewer; else empty."""
-    try:
-        with quiet_pydicom():
-            stated = value_of(header.dataset.file_meta, "MediaStorageSOPClassUID") or value_of(header, "SOPClassUID")
-            name, is_private = _class_of(str(stated or ""))
-    except DECODE_FAILURES as error:
-        raise UnreadableFileError(f"{file} has a damaged header: {type(error).__name__}. Copy it again.") from None
-    return "of a vendor's own kind" if is_private and not has_pixels(header) else name
-
-
-@lru_cache(256)
-def _class_of(text: str) -> tuple[str, bool]:
-    """Name of a class of the standard that holds no images, else empty; and whether it is a vendor's own class."""
-    uid = UID(text)
-    if uid.name != text:
-        return "" if _IMAGES.match(text) else uid.name, False
-    return "", uid.is_valid and uid.is_private
-
-
 def _series_number(header: Header) -> int:
     number = number_in([header], "SeriesNumber", -1)
     return int(number) if math.isfinite(number) else -1
@@ -236,12 +249,25 @@ def _grouped(path: Path, found: _Found) -> list[DicomSeries]:
             continue
         try:
             frames = _without_copies(found.frames[uid], f"{path}, series {name}")
+            _check_modality(frames, f"{path}, series {name}")
         except StcnntError as refusal:
             result.append(DicomSeries(path, name, tuple(found.frames[uid]), number, uid, refusal))
             continue
         result += [
             DicomSeries(path, name + mark, tuple(image), number, uid) for mark, image in images_of(with_signs(frames))
         ]
+    return _with_own_keys(result)
+
+
+def _with_own_keys(found: list[DicomSeries]) -> list[DicomSeries]:
+    """Number what would have the key of another, such as contrasts whose words differ by a sign."""
+    taken: set[str] = set()
+    result = []
+    for series in found:
+        candidates = (series.key, *(f"{series.key}-{number}" for number in range(2, len(found) + 2)))
+        key = next(candidate for candidate in candidates if candidate not in taken)
+        taken.add(key)
+        result.append(replace(series, key=key))
     return result
 
 
@@ -252,6 +278,14 @@ def _letters(number: int) -> str:
         letters = chr(ord("a") + number % 26) + letters
         number = number // 26 - 1
     return letters
+
+
+def _check_modality(frames: Sequence[DicomFrame], name: str) -> None:
+    """Refuse a series with several modalities, since a series has one: a header is damaged."""
+    modalities = {frame.nature.modality: frame.path for frame in frames}
+    if len(modalities) > 1:
+        said = ", ".join(f"{modality} ({file.name})" for modality, file in sorted(modalities.items()))
+        raise SeriesMismatchError(f"{name}: its files say different modalities: {said}. Copy them again.")
 
 
 def _without_copies(frames: Sequence[DicomFrame], name: str) -> list[DicomFrame]:

@@ -20,6 +20,7 @@ __all__ = ["Tile", "tiles_of"]
 
 _SIEMENS_HEADER = 0x00291010
 _SIEMENS_COUNT = 0x0019100A
+_COUNT_BYTES = 2
 _UIH_GROUP, _UIH_CREATOR, _UIH_COUNT, _UIH_SLICES = 0x0065, "Image Private Header", 0x50, 0x51
 
 
@@ -105,7 +106,9 @@ def _siemens_header(dataset: Dataset) -> tuple[int, np.ndarray | None]:
         and _SIEMENS_COUNT in dataset
         and str(value_of(dataset, "Manufacturer") or "").upper().startswith("SIEMENS")
     ):
-        count = int(number_of(dataset[_SIEMENS_COUNT].value) or 0)
+        stored = dataset[_SIEMENS_COUNT].value
+        is_raw = isinstance(stored, bytes) and len(stored) == _COUNT_BYTES  # an implicit file does not tell what it is
+        count = int.from_bytes(stored, "little") if is_raw else int(number_of(stored) or 0)
     return count, None if normal is None else np.asarray(normal, float)
 
 

@@ -3,18 +3,23 @@
 """Pixels of DICOM files, compressed ones included.
 
 pydicom itself reads uncompressed and run-length encoded pixels, pillow lossy JPEG and JPEG 2000. The extra ``dicom``
-(python-gdcm) adds lossless JPEG, in which many archives store, and JPEG-LS.
+(python-gdcm) adds lossless JPEG, in which many archives store, JPEG-LS, and lossy JPEG of 12 bits. For the latter,
+which pydicom does not ask of gdcm, gdcm itself is called here; it writes a harmless line about the precision to the
+terminal.
 """
 
 from __future__ import annotations
 
+import importlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
+from pydicom.encaps import get_frame
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.pixels.utils import as_pixel_options
 from pydicom.uid import HTJ2K, UID, DeflatedExplicitVRLittleEndian, HTJ2KLossless, HTJ2KLosslessRPCL, JPEGExtended12Bit
@@ -47,19 +52,54 @@ def missing_decoder(syntax: str, bits: int = 8) -> str:
         try:
             decoder = get_decoder(uid)
             is_available = decoder.is_available
-            if uid == JPEGExtended12Bit and bits > 8:
-                is_available = _LIBJPEG in decoder.available_plugins
+            if _is_jpeg12(uid, bits):
+                is_available = find_spec("gdcm") is not None or _LIBJPEG in decoder.available_plugins
         except NotImplementedError:
             return f"is stored as {uid.name}, which is not read. Convert it, for example with gdcmconv --raw."
     if is_available:
         return ""
-    if uid == JPEGExtended12Bit:
-        return (
-            f"is compressed as {uid.name} with {bits} bits, which the installed decoders do not read: pip install "
-            "pylibjpeg pylibjpeg-libjpeg, or unpack it with dcmdjpeg."
-        )
     packages = "pylibjpeg pylibjpeg-openjpeg" if uid in _HTJ2K else '"monai-stcnnt[dicom]"'
     return f"is compressed as {uid.name}, for which no decoder is installed: pip install {packages}."
+
+
+def _is_jpeg12(syntax: UID, bits: int) -> bool:
+    return syntax == JPEGExtended12Bit and bits > 8
+
+
+def _jpeg12_frame(content: BinaryIO, index: int, options: Mapping[str, Any]) -> np.ndarray:
+    """Decode a frame of lossy JPEG with 12 bits by gdcm.
+
+    Args:
+        content: the file at the beginning of its pixels.
+        index: which frame, from 0.
+        options: of the pixels, as pydicom has them.
+
+    Returns:
+        Stored values ``(rows, columns)``.
+
+    Raises:
+        ValueError: if it cannot be decoded.
+    """
+    gdcm: Any = importlib.import_module("gdcm")
+    fragment, fragments = gdcm.Fragment(), gdcm.SequenceOfFragments.New()
+    fragment.SetByteStringValue(get_frame(content, index, number_of_frames=int(options["number_of_frames"])))
+    fragments.AddFragment(fragment)
+    element = gdcm.DataElement(gdcm.Tag(0x7FE0, 0x0010))
+    element.SetValue(fragments.__ref__())
+    rows, columns, stored = int(options["rows"]), int(options["columns"]), int(options["bits_stored"])
+    image = gdcm.Image()
+    image.SetNumberOfDimensions(2)
+    image.SetDimensions((columns, rows, 1))
+    image.SetDataElement(element)
+    image.SetPhotometricInterpretation(gdcm.PhotometricInterpretation(gdcm.PhotometricInterpretation.MONOCHROME2))
+    image.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.JPEGExtendedProcess2_4))
+    sign = int(options["pixel_representation"])
+    image.SetPixelFormat(gdcm.PixelFormat(1, int(options["bits_allocated"]), stored, stored - 1, sign))
+    text = image.GetBuffer()
+    if text is None:
+        raise ValueError("no pixels")
+    values = np.frombuffer(text.encode("utf-8", "surrogateescape"), np.int16 if sign else np.uint16)
+    return values.reshape(rows, columns)
 
 
 class DicomPixels:
@@ -123,9 +163,15 @@ class DicomPixels:
         if self._last is None or self._last[0] != number:
             with self._failures(f" ({self.syntax.name})"), open(self.file, "rb") as content:
                 content.seek(self.offset)
-                pixels, _ = get_decoder(self.syntax).as_array(content, index=number, **self.options)
-                self._last = number, np.asarray(pixels)
+                self._last = number, self._decode(content, number)
         return self._last[1]
+
+    def _decode(self, content: BinaryIO, number: int) -> np.ndarray:
+        decoder = get_decoder(self.syntax)
+        is_own = _is_jpeg12(self.syntax, int(self.options["bits_stored"])) and find_spec("gdcm") is not None
+        if is_own and _LIBJPEG not in decoder.available_plugins:
+            return _jpeg12_frame(content, number, self.options)
+        return np.asarray(decoder.as_array(content, index=number, **self.options)[0])
 
     @contextmanager
     def _failures(self, stored: str = "") -> Iterator[None]:
@@ -167,7 +213,7 @@ def plane_of(pixels: DicomPixels, frame: DicomFrame) -> np.ndarray:
         frame: what its header says; of a mosaic it is a tile.
 
     Returns:
-        Stored values ``(Y, X)``.
+        Stored values ``(Y, X)``; that of a zero where the plane is padded.
 
     Raises:
         UnreadableFileError: if the file has no such plane.
@@ -180,4 +226,7 @@ def plane_of(pixels: DicomPixels, frame: DicomFrame) -> np.ndarray:
         raise UnreadableFileError(
             f"{frame.path} has fewer pixels than its header says. It is incomplete; copy it again."
         )
+    if frame.padding is not None:
+        is_padding = (plane >= frame.padding[0]) & (plane <= frame.padding[1])
+        plane = np.where(is_padding, plane.dtype.type(round(-frame.intercept / frame.slope)), plane)
     return plane

@@ -126,7 +126,7 @@ def write_dicom_seg(
     grid = source_frames(record, folder)
     _check_source(grid, folder)
     if folder.exists():
-        raise OutputNotWritableError(f"{folder} exists already. Choose another folder, or remove it.")
+        raise OutputNotWritableError(f"{folder} exists already. Choose another folder.")
     described = _descriptions(highdicom, list(names.values()), codes or {}, algorithm, algorithm_version)
     first = grid[0][0][1]
     common = {
@@ -153,8 +153,7 @@ def write_dicom_seg(
             mask, headers = _planes(segments[time], row)
             objects.append(_segmentation(highdicom, mask, headers, options, folder))
         if len(objects) > 1 and not per_frame:
-            places = [[header.SOPInstanceUID for header, _ in row] for row in grid]
-            objects = [join_phases(objects, places)]
+            objects = [join_phases(objects, np.array([frame.position for _, frame in grid[0]]))]
             objects[0].ContentDescription = f"segmentation of {len(grid)} frames"
         for number, dataset in enumerate(objects):
             refer_to_series(dataset, [header for row in grid for header, _ in row])

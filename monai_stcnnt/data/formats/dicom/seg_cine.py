@@ -18,37 +18,60 @@ from pydicom.pixels.utils import pack_bits
 
 __all__ = ["join_phases", "refer_to_series"]
 
+_OF_A_FRAME = ("DerivationImageSequence", "PlanePositionSequence", "SegmentIdentificationSequence")
 
-def join_phases(objects: Sequence[Dataset], places: Sequence[Sequence[str]]) -> Dataset:
+
+def join_phases(objects: Sequence[Dataset], positions: np.ndarray) -> Dataset:
     """Join binary segmentation objects, one for each phase, as one.
 
     Args:
         objects: in the order of time, with the same segments.
-        places: SOPInstanceUIDs of the images, by phase and slice.
+        positions: of the slices, ``(Z, 3)`` in millimeters; several images may share a SOPInstanceUID.
 
     Returns:
         An object whose dimensions are segment, time and position; UIDs and dates are those of the first phase.
     """
     joined = copy.deepcopy(objects[0])
     groups, pixels, referred = [], [], []
-    for time, (one, uids) in enumerate(zip(objects, places, strict=True), start=1):
+    for time, one in enumerate(objects, start=1):
         for group in one.PerFrameFunctionalGroupsSequence:
-            source = group.DerivationImageSequence[0].SourceImageSequence[0].ReferencedSOPInstanceUID
+            _take_from(one.SharedFunctionalGroupsSequence[0], group)
             content = group.FrameContentSequence[0]
-            segment = group.SegmentIdentificationSequence[0].ReferencedSegmentNumber
             content.TemporalPositionIndex = time
-            content.DimensionIndexValues = [segment, time, list(uids).index(source) + 1]
+            content.DimensionIndexValues = [_segment_of(group), time, _place_of(group, positions) + 1]
             groups.append(group)
         pixels.append(np.reshape(one.pixel_array, (-1, one.Rows, one.Columns)))
         referred += list(one.ReferencedSeriesSequence[0].ReferencedInstanceSequence)
-    joined.PerFrameFunctionalGroupsSequence = groups
+    for keyword in _OF_A_FRAME:
+        joined.SharedFunctionalGroupsSequence[0].pop(keyword, None)
+    order = sorted(range(len(groups)), key=lambda n: list(groups[n].FrameContentSequence[0].DimensionIndexValues))
+    joined.PerFrameFunctionalGroupsSequence = [groups[number] for number in order]
     joined.NumberOfFrames = len(groups)
-    joined.PixelData = pack_bits(np.concatenate(pixels))
+    joined.PixelData = pack_bits(np.concatenate(pixels)[order])
     joined.ReferencedSeriesSequence[0].ReferencedInstanceSequence = referred
     joined.DimensionIndexSequence.insert(1, _time_dimension(joined))
     if "DimensionOrganizationType" in joined:
         del joined.DimensionOrganizationType  # positions repeat
     return joined
+
+
+def _segment_of(group: Dataset) -> int:
+    """Number of the segment, 0 where all frames share it."""
+    item = group.get("SegmentIdentificationSequence")
+    return int(item[0].ReferencedSegmentNumber) if item else 0
+
+
+def _place_of(group: Dataset, positions: np.ndarray) -> int:
+    """Number of the slice, from 0."""
+    position = np.array(group.PlanePositionSequence[0].ImagePositionPatient, float)
+    return int(np.linalg.norm(positions - position, axis=1).argmin())
+
+
+def _take_from(shared: Dataset, group: Dataset) -> None:
+    """Give a frame of its own what is shared in an object of one segment or slice, and not in one of several."""
+    for keyword in _OF_A_FRAME:
+        if keyword in shared and keyword not in group:
+            setattr(group, keyword, copy.deepcopy(shared[keyword].value))
 
 
 def _time_dimension(dataset: Dataset) -> Dataset:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from monai_stcnnt.data.formats.dicom.listing import list_dicom_series
+from monai_stcnnt.data.formats.dicom.listing import known_dicom_series
 from monai_stcnnt.data.formats.dicom.pixels import DicomPixels, plane_of
 from monai_stcnnt.data.formats.dicom.series import STACK, DicomSeries, dicom_outline, stacks_of
 from monai_stcnnt.data.formats.parts import choose_parts, join_parts, phase_scale
@@ -32,7 +32,7 @@ def read_dicom(path: str | Path, *, series: str | int | None = None) -> SeriesRe
 
     Args:
         path: file, or folder that is searched with its sub folders.
-        series: which one: a key of :func:`list_dicom_series`, a series number or UID, or two keys joined by ``+`` for
+        series: which one: a key of :func:`known_dicom_series`, a series number or UID, or two keys joined by ``+`` for
             the two parts of a complex image, or ``stack`` for series of one slice each. Not needed where the folder
             holds one image, or the two parts of one.
 
@@ -69,7 +69,7 @@ def open_dicom(path: str | Path, *, series: str | int | None = None) -> DicomSla
         StcnntError: as :func:`read_dicom`.
     """
     path = check_exists(path)
-    found = list_dicom_series(path)
+    found = known_dicom_series(path)
     offered = stacks_of(found) if isinstance(series, str) and series.startswith(STACK) else []
     return DicomSlabs(choose_parts([*found, *offered], series, path))
 

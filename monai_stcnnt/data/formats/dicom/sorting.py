@@ -52,9 +52,10 @@ def sort_frames(frames: Sequence[DicomFrame], name: str) -> SortedFrames:
 
     Slices are told apart by their position along the normal. Frames in one place are ordered by the first of these
     that tells them all apart: trigger time, temporal offset, acquisition time, temporal position, content time, the
-    dimensions that an enhanced file declares, instance number. Where times contradict each other (a trigger time may
-    start again with every heart beat), the first that agrees with the temporal position counts, or with the dimensions
-    or the instance number where that is not told, or else these themselves.
+    dimensions that an enhanced file declares, the temporal position with the label and phase in it, instance number.
+    Where times contradict each other (a trigger time may start again with every heart beat), the first that agrees with
+    the temporal position counts, or with the dimensions or the instance number where that is not told, or else these
+    themselves. Instance numbers that mix weightings between slices give way to these.
 
     Args:
         frames: all frames of the series.
@@ -169,12 +170,13 @@ def _without_last(stacks: list[list[DicomFrame]]) -> list[list[DicomFrame]]:
     most = max(map(len, stacks))
     if most < 2 or any(len(stack) < most - 1 for stack in stacks):
         return []
-    keys: list[_Key] = [_time_key("index"), _time_key("acquisition"), lambda frame: (float(frame.instance[0]),)]
+    keys: list[_Key] = [_time_key(name) for name in ("index", *_MOMENTS)]
+    keys += [lambda frame: (*map(float, frame.dimensions),), lambda frame: (float(frame.instance[0]),)]
     for key in keys:
         ordered = [sorted(stack, key=key) for stack in stacks]
         kept = [key(frame) for stack in ordered for frame in stack[: most - 1]]
         last = [key(stack[-1]) for stack in ordered if len(stack) == most]
-        if not np.isnan([*kept, *last]).any() and max(kept) < min(last):
+        if not np.isnan(sum([*kept, *last], ())).any() and max(kept) < min(last):
             return [stack[: most - 1] for stack in ordered]
     return []
 
@@ -237,10 +239,16 @@ def _ordering(stacks: list[list[DicomFrame]], name: str) -> tuple[str, _Key]:
     numbers: dict[str, _Key] = {
         "index": keys["index"],
         "dimensions": lambda frame: tuple(map(float, frame.dimensions)),
+        "dynamics": _within_dynamics if _has_parts(stacks) else lambda _: (),
         "instance": lambda frame: tuple(map(float, frame.instance)),
+        "weighting": _weighting,
     }
     keys = {label: key for label, key in keys.items() if _tells_apart(stacks, key)}
     numbers = {label: key for label, key in numbers.items() if _tells_apart(stacks, key)}
+    if "dynamics" in numbers:
+        keys.pop("content", None)  # when an image was made
+    if "instance" in numbers and "weighting" in numbers and _mixes(stacks, numbers["instance"]):
+        del numbers["instance"]
     if not keys and not numbers:
         raise SeriesMismatchError(
             f"{name}: {len(stacks[0])} frames lie in one place, and nothing in their headers orders them."
@@ -250,6 +258,29 @@ def _ordering(stacks: list[list[DicomFrame]], name: str) -> tuple[str, _Key]:
         count = next(iter(numbers.items()))
         chosen = next((item for item in keys.items() if _orders(stacks, item[1]) == _orders(stacks, count[1])), count)
     return chosen
+
+
+def _has_parts(stacks: list[list[DicomFrame]]) -> bool:
+    """Whether temporal positions are parted into control and label, or into phases."""
+    return any(len({frame.times.get(name) for frame in stacks[0]}) > 1 for name in ("label", "phase", "trigger"))
+
+
+def _within_dynamics(frame: DicomFrame) -> tuple[float, ...]:
+    """Temporal position, and label and phase in it, as far as they are told."""
+    times = frame.times
+    phase = times.get("trigger", 0.0), times.get("phase", 0.0)
+    return times.get("index", np.nan), times.get("label", 0.0), *phase
+
+
+def _weighting(frame: DicomFrame) -> tuple[float, ...]:
+    """Number of the diffusion direction, and b-value."""
+    return frame.times.get("gradient", np.nan), frame.b_value
+
+
+def _mixes(stacks: list[list[DicomFrame]], key: _Key) -> bool:
+    """Whether a key puts frames of different weightings into one volume."""
+    ordered = [sorted(stack, key=key) for stack in stacks]
+    return any(len(set(map(_weighting, row))) > 1 for row in zip(*ordered, strict=True))
 
 
 def _contradict_themselves(stacks: list[list[DicomFrame]], keys: Mapping[str, _Key], number: _Key, *_: _Key) -> bool:
@@ -290,6 +321,8 @@ def _frame_times(grid: list[list[DicomFrame]], ordered_by: str) -> np.ndarray:
     """Milliseconds from the first frame: the earliest slice of each frame tells its time."""
     if len(grid) == 1:
         return np.zeros(1)
+    if ordered_by == "dynamics":
+        return _times_within_dynamics(grid)
     source = ordered_by if ordered_by in ("trigger", *_CLOCKS) else "acquisition"
     times = np.array([min(frame.times.get(source, np.nan) for frame in row) for row in grid])
     if np.isfinite(times).all() and (np.diff(times) > 0).all():
@@ -298,7 +331,27 @@ def _frame_times(grid: list[list[DicomFrame]], ordered_by: str) -> np.ndarray:
     found = next((other for other in others if np.isfinite(other).all() and (np.diff(other) > 0).all()), None)
     if found is not None:
         return found - found[0]
-    return np.arange(len(grid)) * grid[0][0].volume_time
+    has_parts = len({row[0].times.get("index") for row in grid}) not in (1, len(grid))
+    return np.arange(len(grid)) * (np.nan if has_parts else grid[0][0].volume_time)
+
+
+def _times_within_dynamics(grid: list[list[DicomFrame]]) -> np.ndarray:
+    """Milliseconds where dynamics are parted: control and label take half of one each, phases tell their delay."""
+    rows = [row[0].times for row in grid]
+    unknown = np.full(len(grid), np.nan)
+    dynamics, dynamic_of = np.unique([times["index"] for times in rows], return_inverse=True)
+    labels, label_of = np.unique([times.get("label", 0.0) for times in rows], return_inverse=True)
+    triggers = np.array([times.get("trigger", np.nan) for times in rows])
+    if np.isnan(triggers).any():
+        triggers = unknown if len({times.get("phase") for times in rows}) > 1 else np.zeros(len(grid))
+    for clock in ("offset", "begin", "acquisition"):
+        found = np.array([min(frame.times.get(clock, np.nan) for frame in row) for row in grid])
+        starts = np.array([found[dynamic_of == number].min() for number in range(len(dynamics))])
+        steps = np.diff(starts)
+        if len(steps) and np.isfinite(steps).all() and steps.min() > 0:
+            times = starts[dynamic_of] + label_of * np.median(steps) / len(labels) + triggers
+            return times - times[0] if (np.diff(times) > 0).all() else unknown
+    return unknown
 
 
 def _check_gaps(grid: list[list[DicomFrame]], times: np.ndarray, name: str) -> None:
@@ -307,7 +360,7 @@ def _check_gaps(grid: list[list[DicomFrame]], times: np.ndarray, name: str) -> N
     if len(grid) < 3 or len({frame.path for row in grid for frame in row[:1]}) < len(grid):
         return
     steps, gaps = np.diff(instances), np.diff(times)
-    missing = (steps > 1.5 * np.median(steps)) & (gaps > 1.5 * np.median(gaps)) if np.median(steps) > 0 else []
+    missing = (steps > 1.5 * np.median(steps)) & (gaps > 1.5 * np.median(gaps)) if steps.min() > 0 else []
     if np.any(missing):
         where = ", ".join(str(i + 1) for i in np.flatnonzero(missing))
         raise SeriesMismatchError(

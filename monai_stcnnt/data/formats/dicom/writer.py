@@ -33,6 +33,7 @@ __all__ = ["new_uid", "source_frames", "write_dicom_series"]
 logger = logging.getLogger(__name__)
 
 _WINDOW_VOXELS = 1 << 25
+_DAY = 24 * 3600e3  # milliseconds
 # Attributes of the source's pixels, or of the enhanced file's frames, that are not true for a derived classic image.
 _STALE = (
     "PixelData", "FloatPixelData", "DoubleFloatPixelData", "NumberOfFrames", "SharedFunctionalGroupsSequence",
@@ -46,10 +47,13 @@ _STALE = (
     "ContentQualification", "ConcatenationUID", "InConcatenationNumber", "InConcatenationTotalNumber",
     "BurnedInAnnotation", "PresentationLUTShape", "LossyImageCompressionRatio",
 )  # fmt: skip
+# Words of the image type that tell how the source was stored.
+_OF_STORAGE = ("MOSAIC", "VFRAME", "NONE")
 # Private attributes that tell images apart, and nothing of a person: kind, b-value, velocity and sequence.
 _TELLING_PRIVATE = (
     0x0043102F, 0x00431039, 0x0043107C, 0x0019109C, 0x001910CC,  # GE
     0x20051011, 0x20011003, 0x20011004, 0x20011008, 0x20011013, 0x2001101A, 0x200510A0,  # Philips
+    0x20051413, 0x20051429,  # Philips
     0x0019100C, 0x00651009,  # Siemens, UIH
 )  # fmt: skip
 # Attributes that a classic image holds at its top and an enhanced one in its functional groups.
@@ -100,7 +104,7 @@ def write_dicom_series(
     if facts is not None:
         derivation = description_of(facts)[:1024]
     if folder.exists():
-        raise OutputNotWritableError(f"{folder} exists already. Choose another folder, or remove it.")
+        raise OutputNotWritableError(f"{folder} exists already. Choose another folder.")
     with quiet_pydicom(), write_aside(folder) as aside:
         bases = {id(header): _stripped(header) for row in frames for header, _ in row}
         aside.mkdir()
@@ -108,7 +112,9 @@ def write_dicom_series(
         for time, row in enumerate(frames):
             for place, (header, frame) in enumerate(row):
                 number += 1
-                dataset = _derived(header, bases[id(header)], frame, uid_seed, derivation)
+                dataset = _derived(header, bases[id(header)], frame, derivation)
+                role = f"instance {number}"  # sources may share a UID
+                dataset.SOPInstanceUID = new_uid(uid_seed, f"{frame.instance_uid}.{frame.number}", role)
                 if len(frames) > 1 and frame_groups(header) is not None:
                     dataset.TemporalPositionIdentifier, dataset.NumberOfTemporalPositions = time + 1, len(frames)
                 _describe_series(dataset, series_uid, description, number, now)
@@ -213,12 +219,12 @@ def _stripped(header: Dataset) -> Dataset:
     for tag in _TELLING_PRIVATE:
         element = header.get(tag)
         if element is not None and element.private_creator:
-            block = dataset.private_block(element.tag.group, element.private_creator, create=True)
-            block.add_new(element.tag.element & 0xFF, element.VR, element.value)
+            dataset.add_new((element.tag.group, element.tag.element >> 8), "LO", element.private_creator)
+            dataset[element.tag] = copy.deepcopy(element)
     return dataset
 
 
-def _derived(header: Dataset, base: Dataset, frame: DicomFrame, seed: str | None, derivation: str) -> Dataset:
+def _derived(header: Dataset, base: Dataset, frame: DicomFrame, derivation: str) -> Dataset:
     """Header of one derived plane, from the header of its source and the part of it that still holds."""
     dataset = copy.deepcopy(base)
     places = _places(header, frame)
@@ -227,9 +233,8 @@ def _derived(header: Dataset, base: Dataset, frame: DicomFrame, seed: str | None
         if found is not None and name not in dataset:
             dataset[name] = copy.deepcopy(found)
     dataset.SOPClassUID = MRImageStorage
-    dataset.SOPInstanceUID = new_uid(seed, f"{frame.instance_uid}.{frame.number}", "instance")
     kinds = [str(token) for token in header.get("ImageType") or []][2:]
-    dataset.ImageType = ["DERIVED", "SECONDARY", *(kind for kind in kinds if kind not in ("MOSAIC", "NONE"))]
+    dataset.ImageType = ["DERIVED", "SECONDARY", *(kind for kind in kinds if kind not in _OF_STORAGE)]
     dataset.DerivationDescription = derivation
     dataset.SourceImageSequence = [_reference(header, frame, frame_groups(header) is not None)]
     dataset.Rows, dataset.Columns = frame.shape
@@ -238,6 +243,12 @@ def _derived(header: Dataset, base: Dataset, frame: DicomFrame, seed: str | None
     dataset.PixelSpacing = [_text(frame.spacing[1]), _text(frame.spacing[0])]
     if places:
         _flatten_times(dataset, frame, places)
+    if frame.tile is not None and "acquisition" in frame.times:  # of a slice, which UIH tells
+        day, rest = divmod(frame.times["acquisition"], _DAY)
+        moment = datetime.datetime.fromordinal(max(int(day), 1)) + datetime.timedelta(milliseconds=rest)
+        dataset.AcquisitionTime = f"{moment:%H%M%S.%f}"
+        if day > 0:
+            dataset.AcquisitionDate = f"{moment:%Y%m%d}"
     return dataset
 
 

@@ -4,10 +4,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
 import pytest
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
+from monai_stcnnt.data import list_images, read_series
 from monai_stcnnt.data.formats.dicom.acquisition import acquisition_facts
 
 __all__: list[str] = []
@@ -49,3 +54,24 @@ def test_what_cannot_be_is_left_out() -> None:
     assert found == {"acquired_rows": 144}
     assert acquisition_facts(header()) == {}
     assert acquisition_facts(header(PerFrameFunctionalGroupsSequence=Sequence([Dataset()]))) == {}
+
+
+def test_a_damaged_header_gives_no_hints(make_dicom: Callable[..., Path]) -> None:
+    change = {"InPlanePhaseEncodingDirection": "ROW", "AcquisitionMatrix": [0, 8, 8, 0]}
+    values = np.arange(1, 61).reshape(1, 2, 5, 6)
+    folder = make_dicom("in", values, change=lambda _, __, dataset: [setattr(dataset, k, v) for k, v in change.items()])
+    for file in folder.iterdir():
+        content = file.read_bytes()
+        assert b"\x18\x00\x12\x13CS" in content
+        file.write_bytes(content.replace(b"\x18\x00\x12\x13CS", b"\x18\x00\x12\x13ZZ"))
+    [summary] = list_images(folder)
+    assert summary.refused == ""
+    np.testing.assert_array_equal(read_series(folder).array[0], values)
+
+
+def test_a_damaged_description_is_told_when_a_folder_is_listed(make_dicom: Callable[..., Path]) -> None:
+    folder = make_dicom("in", np.arange(1, 61).reshape(1, 2, 5, 6))
+    for file in folder.iterdir():
+        file.write_bytes(file.read_bytes().replace(b"\x08\x00\x3e\x10LO", b"\x08\x00\x3e\x10ZZ"))
+    [summary] = list_images(folder)
+    assert "damaged header" in summary.refused

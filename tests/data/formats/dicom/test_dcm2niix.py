@@ -1,6 +1,6 @@
 # Copyright (c) monai_stcnnt contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Another reader finds in a derived series the geometry and the times that it finds in its source."""
+"""Another reader finds in derived series and segmentations the geometry, times and masks that it should."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from monai_stcnnt.data import list_images, list_series, read_series, write_dicom_series
+from monai_stcnnt.data import list_images, list_series, read_series, write_dicom_seg, write_dicom_series
 from tests.conftest import optional_folder
 
 __all__: list[str] = []
@@ -59,6 +59,45 @@ def check_derived(root: Path, place: Path) -> int:
                 assert time_again == pytest.approx(time, rel=1e-3), summary
             done += 1
     return done
+
+
+def check_masks(root: Path, place: Path) -> int:
+    """Write a mask of every image below a folder as a segmentation, and look for it where dcm2niix puts it."""
+    done = 0
+    for entry in list_series(root):
+        for summary in list_images(entry, check=False) if entry.is_dir() else []:
+            if summary.refused:
+                continue
+            record = read_series(entry, series=summary.series or None)
+            if len(record.frame_times) > 1:  # older versions of dcm2niix take frames for slices
+                continue
+            mask = record.array > np.median(record.array, axis=(-2, -1), keepdims=True)
+            written = write_dicom_seg(record.with_array(mask), place / f"{done}_masks", class_names={1: "a"})
+            converted(written, place / f"{done}_found")
+            [file] = (place / f"{done}_found").glob("*.nii")
+            spatial = mask[0, 0].transpose(2, 1, 0)
+            expected = nib.as_closest_canonical(nib.Nifti1Image(spatial.astype(np.uint8), record.affine))
+            found = nib.as_closest_canonical(nib.Nifti1Image.from_filename(file))
+            np.testing.assert_allclose(found.affine, expected.affine, atol=2e-3, err_msg=str(summary))
+            np.testing.assert_array_equal(np.asarray(found.dataobj) > 0, np.asarray(expected.dataobj) > 0)
+            done += 1
+    return done
+
+
+@pytest.mark.skipif(shutil.which("dcm2niix") is None, reason="dcm2niix is not installed")
+@pytest.mark.parametrize("name", ["brain_t1_siemens_xa30_enhanced", "complex_siemens_xa30_fieldmap"])
+def test_masks_are_where_their_images_are(shared_data: Path, tmp_path: Path, name: str) -> None:
+    assert check_masks(shared_data / name, tmp_path)
+
+
+@pytest.mark.skipif(shutil.which("dcm2niix") is None, reason="dcm2niix is not installed")
+@pytest.mark.filterwarnings("ignore:Invalid value for VR UI")
+@pytest.mark.parametrize("name", [name for name in CASES if "mosaic" not in name and "text" not in name])
+def test_masks_of_files_as_people_have_them(request: pytest.FixtureRequest, tmp_path: Path, name: str) -> None:
+    cases = optional_folder(request.config.getoption("--cases"), "MONAI_STCNNT_CASES", "../shared/cases/files")
+    if cases is None:
+        pytest.skip("no folder of cases: give --cases DIR or set MONAI_STCNNT_CASES")
+    assert check_masks(cases / name / "data", tmp_path)
 
 
 @pytest.mark.skipif(shutil.which("dcm2niix") is None, reason="dcm2niix is not installed")

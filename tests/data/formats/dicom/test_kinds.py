@@ -35,6 +35,8 @@ def kind_of(make_dicom: MakeFiles, **attributes: Any) -> str:  # noqa: ANN401 - 
         ("DERIVED\\PRIMARY\\PERFUSION\\RELCBF", "derived"),
         ("DERIVED\\PRIMARY\\T2_STAR\\T2_STAR", "derived"),
         ("ORIGINAL\\PRIMARY\\T2_STAR\\NONE", "magnitude"),
+        ("DERIVED\\PRIMARY\\T1\\NONE", "magnitude"),
+        ("DERIVED\\SECONDARY\\T1_MPR\\T1", "magnitude"),
         ("ORIGINAL\\PRIMARY\\DIFFUSION\\B0", "magnitude"),
         ("ORIGINAL\\PRIMARY\\B0 MAP\\B0\\UNSPECIFIED", "derived"),
         ("DERIVED\\PRIMARY\\T1 MAP\\T1\\UNSPECIFIED", "derived"),

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pytest
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
 from pydicom.pixels.decoders.base import Decoder
-from pydicom.uid import HTJ2K, MPEG2MPML, UID, JPEGLosslessSV1
+from pydicom.uid import HTJ2K, MPEG2MPML, UID, JPEGExtended12Bit, JPEGLosslessSV1
 
 from monai_stcnnt import errors
 from monai_stcnnt.data.formats.dicom import pixels as dicom_pixels
@@ -72,6 +73,32 @@ def test_truncated_pixels_are_refused(make_dicom: MakeFiles, tmp_path: Path) -> 
     dataset.save_as(tmp_path / "damaged.dcm")
     with pytest.raises(errors.UnreadableFileError, match=r"JPEG Lossless.*It is damaged"):
         DicomPixels(tmp_path / "damaged.dcm")[0]
+
+
+# A frame of 16 x 16 with 12 bits, 100 x + 150 y + 50, as dcmcjpeg +ee +q 90 of dcmtk packs it.
+JPEG12 = (
+    "|JeWF01!$>Nk#wx0RR9200961|JwjV00RO70|EjA0|NsD0|NvF2n7WM1O*BQ2L=cX3JeSj3JVJj4iXRz4iOFu3lJ6%5fc;@6%`B*7Z?^47!ni}"
+    "6#u~h3k(1d01yEI5di<h02KfM0RR9100000000000000C3;)Cb91s8i1_J;900000000000000A3nw>4Q(|%d+5iXv0RR9$03JCU5~z>b3>DneA"
+    "ykeDR7dRw3hrtsR!0P?Bld#@cQpuABZ5^C`$2-cnveh4"
+)
+
+
+@pytest.mark.parametrize("cut", [0, 60])
+def test_lossy_jpeg_of_twelve_bits(make_dicom: MakeFiles, cut: int) -> None:
+    pytest.importorskip("gdcm")
+    frame = base64.b85decode(JPEG12)
+    (file,) = make_dicom("in", VALUES[:1, :1, :, :16]).iterdir()
+    dataset = pydicom.dcmread(file)
+    dataset.BitsStored, dataset.HighBit = 12, 11
+    dataset.file_meta.TransferSyntaxUID = JPEGExtended12Bit
+    dataset.PixelData = encapsulate([frame[: len(frame) - cut]])
+    dataset.save_as(file)
+    if cut:
+        with pytest.raises(errors.UnreadableFileError, match=r"JPEG Extended.*It is damaged"):
+            read_dicom(file)
+        return
+    y, x = np.mgrid[:16, :16]
+    np.testing.assert_allclose(read_dicom(file).array[0, 0, 0], 100 * x + 150 * y + 50, atol=55)
 
 
 @pytest.mark.parametrize(

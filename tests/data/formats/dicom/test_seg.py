@@ -104,6 +104,25 @@ def test_cine_becomes_one_object_with_time(make_dicom: MakeFiles, tmp_path: Path
     assert item.ContentDescription == "segmentation of 4 frames"
 
 
+@pytest.mark.parametrize(("slices", "uid"), [(3, None), (3, "1.2.3.4"), (1, None)])
+def test_cine_of_one_class(make_dicom: MakeFiles, tmp_path: Path, slices: int, uid: str | None) -> None:
+    values = np.random.default_rng(0).integers(1, 4096, (4, slices, 5, 6))
+
+    def change(_: int, __: int, dataset: Dataset) -> None:
+        if uid is not None:
+            dataset.SOPInstanceUID = uid
+
+    record = read_dicom(make_dicom("in", values, change=change))
+    [file] = write_dicom_seg(record.with_array(record.array > 2000), tmp_path / "out", class_names={1: "a"}).iterdir()
+    dataset = pydicom.dcmread(file)
+    groups = dataset.PerFrameFunctionalGroupsSequence
+    indices = [tuple(group.FrameContentSequence[0].DimensionIndexValues) for group in groups]
+    assert sorted(indices) == [(1, time + 1, place + 1) for time, place in np.ndindex(4, slices)]
+    found = {index: plane for index, plane in zip(indices, dataset.pixel_array, strict=True)}
+    for time, place in np.ndindex(4, slices):
+        np.testing.assert_array_equal(found[1, time + 1, place + 1], record.array[0, time, place] > 2000)
+
+
 def test_slices_with_a_series_each_are_referred_to_by_series(make_dicom: MakeFiles, tmp_path: Path) -> None:
     def change(_: int, place: int, dataset: Dataset) -> None:
         dataset.SeriesInstanceUID, dataset.SeriesNumber = f"1.2.3.9.{place}", 10 + place
