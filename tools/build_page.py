@@ -13,6 +13,7 @@ import base64
 import gzip
 import hashlib
 import html
+import importlib.util
 import json
 import os
 import shutil
@@ -30,10 +31,11 @@ from monai.data.utils import compute_importance_map
 
 from monai_stcnnt import __version__
 from monai_stcnnt.checkpoints import export_network, load_weights
+from monai_stcnnt.errors import MissingPackageError
 from monai_stcnnt.mri.rician import rician_shape
 from monai_stcnnt.networks import build_variant
 
-__all__ = ["WindowOfPage", "build_page", "export_model", "fetch_packages", "window_of_bundle"]
+__all__ = ["WindowOfPage", "build_page", "export_model", "fetch_packages", "runtime_licenses", "window_of_bundle"]
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SOURCES = REPOSITORY / "tools" / "page"
@@ -45,7 +47,6 @@ OWN_STYLE = """.stages canvas {
 .stages { margin-top: 1rem; }
 """
 PACKED = ("onnxruntime-web", "nifti-reader-js", "fflate", "dicom-parser")
-ONNXRUNTIME_LICENSE = "Copyright (c) Microsoft Corporation. MIT License; it names what it contains in its repository."
 VARIANCE_STEP = 0.05
 
 
@@ -151,9 +152,22 @@ def _licenses(modules: Path) -> str:
     for name in PACKED:
         package = json.loads((modules / name / "package.json").read_text("utf-8"))
         texts = sorted((modules / name).glob("LICENSE*"))
-        text = texts[0].read_text("utf-8").strip() if texts else ONNXRUNTIME_LICENSE
+        text = texts[0].read_text("utf-8").strip() if texts else runtime_licenses()
         parts.append(f"{name} {package['version']}: {package['license']}\n\n{text}")
     return "\n\n".join(parts)
+
+
+def runtime_licenses() -> str:
+    """License of ONNX Runtime, and those of what is built into it: its package for Python has them, that of npm not.
+
+    Raises:
+        MissingPackageError: if it is not installed.
+    """
+    found = importlib.util.find_spec("onnxruntime")
+    if found is None or found.origin is None:
+        raise MissingPackageError('The page carries the licenses of ONNX Runtime: pip install "monai-stcnnt[onnx]".')
+    texts = (Path(found.origin).with_name(name) for name in ("LICENSE", "ThirdPartyNotices.txt"))
+    return "\n\n".join(text.read_text("utf-8", "replace").strip() for text in texts)
 
 
 def main(

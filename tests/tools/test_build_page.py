@@ -27,7 +27,15 @@ from monai_stcnnt.mri import estimate_noise_level
 from monai_stcnnt.mri.phantom import cine_phantom
 from tests.apps.browser import Page, open_page
 from tests.apps.dicom_files import moving_disc, write_series
-from tools.build_page import REPOSITORY, WindowOfPage, build_page, export_model, fetch_packages, window_of_bundle
+from tools.build_page import (
+    REPOSITORY,
+    WindowOfPage,
+    build_page,
+    export_model,
+    fetch_packages,
+    runtime_licenses,
+    window_of_bundle,
+)
 
 __all__: list[str] = []
 
@@ -92,6 +100,7 @@ def packages() -> Path:
 @pytest.fixture(scope="module")
 def small_page(packages: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A page with the small network."""
+    pytest.importorskip("onnxruntime")
     folder = tmp_path_factory.mktemp("page")
     SmallNet().save(folder / "small.onnx", WINDOW.size)
     path = folder / "denoise.html"
@@ -215,6 +224,14 @@ def test_the_page_names_what_is_packed(small_page: Path) -> None:
     page = small_page.read_text(encoding="utf-8")
     for name in ("onnxruntime-web", "nifti-reader-js", "fflate", "dicom-parser"):
         assert re.search(rf"{name} \d+\.\d+\.\d+: MIT", page)
+    assert "THE SOFTWARE IS PROVIDED" in page
+
+
+def test_the_runtime_comes_with_the_licenses_of_what_is_built_into_it() -> None:
+    pytest.importorskip("onnxruntime")
+    licenses = runtime_licenses()
+    assert licenses.startswith("MIT License")
+    assert all(name in licenses for name in ("Eigen", "abseil", "flatbuffers"))
 
 
 def test_the_windows_are_those_of_the_bundle() -> None:
