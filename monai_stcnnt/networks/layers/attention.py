@@ -41,7 +41,7 @@ def attend(
         v: values (G, heads, N, Dv).
         similarity: ``cosine`` (no temperature), ``dot`` (scaled by the root of D) or ``normalized`` (each query and key
             standardized, then ``dot``).
-        logit_bias: added before the softmax, the same for all groups, (N, N) or (1, heads, N, N).
+        logit_bias: added before the softmax, (N, N) or (1, heads, N, N); an export's may differ between groups.
         weight_bias: added after the softmax, (heads, N, N); the rows then no longer sum to one.
         dropout: probability with which a weight is dropped.
 

@@ -51,8 +51,8 @@ def shifted_parts(size: Triple, window: Triple, shift: Triple, device: torch.dev
 
 
 def part_mask(part: torch.Tensor) -> torch.Tensor:
-    """What is added to the similarities (N, N) of a window's voxels, which may see their own part (N) only."""
-    return (part[:, None] != part[None, :]).float() * -100.0
+    """What is added to the similarities (.., N, N) of a window's voxels, which may see their own part (.., N) only."""
+    return (part.unsqueeze(-1) != part.unsqueeze(-2)).float() * -100.0
 
 
 def cut_last(pieces: list[torch.Tensor], axis: int) -> list[torch.Tensor]:
@@ -225,13 +225,13 @@ class SpatialAttention(PieceByPiece):
         shift = self.shift_of(padded, window)
         q, k, v = self.tokens(x, padded, window, patch, shift)
         logit_bias, weight_bias = self.biases(padded, window, patch, q)
-        if max(shift) > 0:
+        if self.moves(shift):
             y = self.attend_shifted([q, k, v], padded, window, shift, logit_bias, weight_bias)
         else:
             dropout = self.attention_dropout if self.training else 0.0
             y = attend(q, k, v, self.similarity, logit_bias, weight_bias, dropout)
         y = merge_heads(y, padded, window, patch, self.across)
-        y = roll_frames(y, shift) if max(shift) > 0 else y
+        y = roll_frames(y, shift) if self.moves(shift) else y
         return self.output_proj(crop_frames(y.permute(0, 1, 4, 2, 3), size))
 
     def tokens(
@@ -255,15 +255,19 @@ class SpatialAttention(PieceByPiece):
     def padded(self, x: torch.Tensor, size: Triple, shift: Triple) -> torch.Tensor:
         """(B, T, C, H, W), padded and shifted, as (B, T, H, W, C)."""
         y = pad_frames(x, size).permute(0, 1, 3, 4, 2)
-        return roll_frames(y, (-shift[0], -shift[1], -shift[2])) if max(shift) > 0 else y
+        return roll_frames(y, (-shift[0], -shift[1], -shift[2])) if self.moves(shift) else y
 
     def shift_of(self, padded: Triple, window: Triple) -> Triple:
         """Half a window along every axis that has more than one window, if this module shifts."""
-        shift = [0, 0, 0]
-        for axis in range(3):
-            if self.shifted and padded[axis] > window[axis]:
-                shift[axis] = max(window[axis] // 2, 1)
-        return shift[0], shift[1], shift[2]
+        if not self.shifted:
+            return 0, 0, 0
+        several = [1 - window[i] // padded[i] for i in range(3)]
+        half = [max(window[i] // 2, 1) * several[i] for i in range(3)]
+        return half[0], half[1], half[2]
+
+    def moves(self, shift: Triple) -> bool:
+        """Whether the image is shifted."""
+        return self.shifted and (exporting() or max(shift) > 0)
 
     def biases(
         self, padded: Triple, window: Triple, patch: Triple, q: torch.Tensor
@@ -287,10 +291,18 @@ class SpatialAttention(PieceByPiece):
         """Attend in windows that were shifted.
 
         Only the last window along an axis has parts that may not see each other. Windows that are the last along the
-        same axes have the same mask and go together: masks of all windows would be larger than all activations.
+        same axes have the same mask and go together: masks of all windows would be larger than all activations. An
+        export has them nevertheless, because it does not know the number of windows.
         """
+        dropout = self.attention_dropout if self.training else 0.0
+        parts = shifted_parts(padded, window, shift, tokens[0].device)
+        if exporting():
+            apart = part_mask(parts).to(tokens[0].dtype).unsqueeze(1)
+            apart = apart.repeat(tokens[0].shape[0] // apart.shape[0], 1, 1, 1)
+            mask = apart if logit_bias is None else apart + logit_bias
+            return attend(tokens[0], tokens[1], tokens[2], self.similarity, mask, weight_bias, dropout)
         sets: list[list[torch.Tensor]] = []
-        for x in [*tokens, shifted_parts(padded, window, shift, tokens[0].device)]:
+        for x in [*tokens, parts]:
             pieces = [x.unflatten(0, [-1, padded[0] // window[0], padded[1] // window[1], padded[2] // window[2]])]
             for axis in range(3):
                 pieces = cut_last(pieces, axis + 1) if shift[axis] > 0 else pieces
@@ -302,7 +314,6 @@ class SpatialAttention(PieceByPiece):
                 apart = part_mask(part[0, 0, 0, 0]).to(tokens[0].dtype)
                 mask = apart if logit_bias is None else logit_bias + apart
             q, k, v = [pieces[i] for pieces in sets[:3]]
-            dropout = self.attention_dropout if self.training else 0.0
             z = attend(q.flatten(0, 3), k.flatten(0, 3), v.flatten(0, 3), self.similarity, mask, weight_bias, dropout)
             y.append(z.unflatten(0, v.shape[:4]))
         for axis in [2, 1, 0]:

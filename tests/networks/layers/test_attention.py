@@ -137,3 +137,11 @@ def test_long_tokens_are_compared_by_cosine_even_where_one_is_zero() -> None:
     y.sum().backward()
     assert q.grad is not None
     assert bool(q.grad.isfinite().all())
+
+
+def test_few_tokens_are_attended_in_pieces_or_fused_with_the_same_result() -> None:
+    q, k, v = torch.randn(3, 1100, 2, 64, 4).unbind(0)  # weights of 36 MB, in three pieces
+    weights = torch.randn(2, 64, 64)
+    with_gradients = attend(q, k, v, "cosine", None, weights, 0.0)
+    with torch.no_grad():
+        torch.testing.assert_close(attend(q, k, v, "cosine", None, weights, 0.0), with_gradients, rtol=1e-4, atol=1e-5)

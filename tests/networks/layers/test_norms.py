@@ -93,3 +93,15 @@ def test_an_unknown_activation_is_refused_by_name() -> None:
     assert isinstance(build_act(("leakyrelu", {"negative_slope": 0.1})), torch.nn.LeakyReLU)
     with pytest.raises(NetworkConfigError, match="act='silu' is not an activation"):
         build_act("silu")
+
+
+def test_a_slope_is_applied_in_place_only_where_no_gradient_is_wanted() -> None:
+    act, x = build_act("prelu"), clip() - 7
+    wanted = F.prelu(x, torch.tensor([0.25]))
+    torch.testing.assert_close(act(x), wanted)
+    assert bool((x < 0).any())
+    with torch.no_grad():
+        y = act(x)
+    assert y is x
+    torch.testing.assert_close(y, wanted)
+    assert list(act.state_dict()) == ["weight"]

@@ -160,6 +160,15 @@ def test_mask_parts_what_the_roll_joined(size: Triple, window: Triple, shift: Tr
         torch.testing.assert_close(part_mask(parts[group]), wanted)
 
 
+@pytest.mark.parametrize("size", [(4, 8, 12), (2, 8, 8), (4, 4, 12), (6, 12, 4)])
+def test_windows_with_one_mask_go_together(size: Triple, monkeypatch: pytest.MonkeyPatch) -> None:
+    options = {"shifted": True, "num_heads": 2, "position_bias": "before_softmax", "spatial_dims": 3}
+    module, x = make("swin", size, (2, 4, 4), **options), torch.randn(2, size[0], 2, *size[1:])
+    together = module(x)
+    monkeypatch.setattr("monai_stcnnt.networks.layers.spatial_attention.exporting", lambda: True)
+    torch.testing.assert_close(together, module(x))  # as an export does it, with a mask for every window
+
+
 def test_local_stays_in_its_window_when_the_image_grows() -> None:
     module, x = make("local", position_bias="after_softmax"), torch.randn(1, 1, 2, 14, 11)
     torch.testing.assert_close(module(x)[..., :8, :8], module(x[..., :8, :8]))
