@@ -24,7 +24,15 @@ from monai_stcnnt.data.record import weightings_of
 from monai_stcnnt.mri.channels import channels_to_complex, complex_to_channels
 from monai_stcnnt.mri.gfactor import check_gfactor_map, check_gfactor_size
 from monai_stcnnt.mri.noise_estimation import bring_image, estimate_noise_model
-from monai_stcnnt.mri.noise_model import NoiseModel, demodulate, from_acquired, map_of_frames, without_leak
+from monai_stcnnt.mri.noise_model import (
+    NoiseModel,
+    demodulate,
+    from_acquired,
+    map_of_frames,
+    to_acquired,
+    whitened_magnitude,
+    without_leak,
+)
 from monai_stcnnt.mri.noise_spectrum import AxisSpectrum
 from monai_stcnnt.mri.rician import rician_mean
 from monai_stcnnt.transforms import FrameAxis, NoiseOptions, resolve_frame_axis
@@ -189,8 +197,14 @@ class AcquiredFrames:
         if self.model.kind == "chi":
             values = _one_coil(raw[:, :-1].cpu().numpy(), self.model.num_coils)
             raw = torch.cat([torch.from_numpy(values).to(raw), raw[:, -1:]], dim=1)
-        image = raw[:, :-1] if self.model.is_plain else bring_image(raw[:, :-1], self.model, self.dims)
-        gmap = self._map(raw, start, image.shape[3:], image.shape[2])
+        if self.model.is_plain:
+            return raw, raw
+        size = self.size[1:]
+        gmap = self._map(raw, start, size, self.size[0] if self.whole else stop - start)
+        if self.model.kind == "complex":
+            image = bring_image(raw[:, :-1], self.model, self.dims)
+        else:
+            image = whitened_magnitude(raw[:, :-1], self.axes, gmap, self.dims)
         return raw, torch.cat([image, gmap], dim=1)
 
     def _map(self, raw: Tensor, start: int, size: tuple[int, ...], count: int) -> Tensor:
@@ -209,10 +223,10 @@ class AcquiredFrames:
         if block.shape[1] == 2:
             change = from_acquired(channels_to_complex(block - known, 1), self.axes, self.dims)
             return image + complex_to_channels(demodulate(change, [-s for s in self.model.echo_shift]), 1)
-        axes = [axis.bare() for axis in self.axes]
         if image.shape[1] == 2:
-            return from_acquired(block, axes, self.dims).clamp(min=0)
-        result, inside = from_acquired(torch.stack([block, known]), axes, self.dims)
+            return from_acquired(block, [axis.bare() for axis in self.axes], self.dims).clamp(min=0)
+        inside = from_acquired(to_acquired(image, self.axes, self.dims), self.axes, self.dims)
+        result = from_acquired(block, self.axes, self.dims)
         gmap = self._map(raw, start, image.shape[3:], image.shape[2])
         return without_leak(image, result, inside, gmap)
 

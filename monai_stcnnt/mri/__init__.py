@@ -80,6 +80,7 @@ from monai_stcnnt.mri.noise_model import (
     from_acquired,
     map_of_frames,
     to_acquired,
+    whitened_magnitude,
     without_leak,
 )
 from monai_stcnnt.mri.noise_spectrum import (
@@ -185,5 +186,6 @@ __all__ = [
     "temporal_noise_level",
     "to_acquired",
     "wavelet_noise_level",
+    "whitened_magnitude",
     "without_leak",
 ]

@@ -212,7 +212,8 @@ def _field_and_air(
     for one in (air, _Air()):
         kind: NoiseKind = "chi" if one.num_coils > 1 else "rician"
         field = _field(image, known, NoiseModel(1.0, kind, spectrum, one.num_coils), is_volume)
-        if field is None or not one.level or _fits(one, field.level):
+        seen = field is not None and (one.num_coils == 1 or field.share >= _LEAST_SHARE)
+        if field is None or not one.level or (seen and _fits(one, field.level)):
             return field, one
         if one.num_coils == 1:
             break

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 
 import numpy as np
 import torch
@@ -42,6 +42,9 @@ _SCALES = (5.2, 2.6, 1.3, 0.7)
 _DOUBT = 2.0
 _ROUNDS = 6
 _STANDS_OUT = 1.5
+_FEWEST_TIMES = 6
+_QUIET = 1 / 3
+_MOVING = 0.9
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,20 +96,27 @@ def estimate_noise_field(
     step = max(1, -(-image[:, :1].numel() // _MAX_VOXELS)) if not is_volume else 1
     image = image[:, :, : image.shape[2] // step * step : step] if step > 1 and image.shape[2] // step > 3 else image
     depth = max(1, round(image.shape[2] / 10)) if is_volume else image.shape[2]
-    over_frames = image.shape[2] >= 3 and _frames_differ(image)
+    over_frames = image.shape[2] >= 3 and _frames_differ(image, is_volume)
     powers = [_powers(axis) for axis in spectra]
     details = [_detail(image, n, over_frames).abs() for n in (1, 2)]
     gains = [_gains(spectra, powers, n) for n in (1, 2)]
     power = image.square().sum(1, keepdim=True)
     block = (size, depth)
     details = [detail / gain[0] ** 0.5 for detail, gain in zip(details, gains, strict=True)]
-    values, anatomy = _level(details, block)
+    values, anatomy = _level(details, block, quiet=False)
+    quiet = False
+    if not is_volume and over_frames and image.shape[2] >= _FEWEST_TIMES:
+        expected = [_quiet_level(image.shape[1], image.shape[2], size, n) for n in (1, 2)]
+        scaled = [detail[:, :, 1:-1] / level for detail, level in zip(details, expected, strict=True)]
+        still, other = _level(scaled, block, quiet=True)
+        quiet = bool(np.median(still) < _MOVING * np.median(values))
+        details, values, anatomy = (scaled, still, other) if quiet else (details, values, anatomy)
     if image.shape[1] == 1:
         near = power if is_volume else power.mean(2, keepdim=True)
         near = torch.from_numpy(uniform_filter(near.numpy(), (0, 0, 3 if is_volume else 0, 3, 3), mode="nearest"))
         ratios = [gain[1] / gain[0] for gain in gains]
         table = rician_table(num_coils)
-        values, anatomy = _of_magnitudes(values, details, ratios, near, block, num_coils, table)
+        values, anatomy = _of_magnitudes(values, details, ratios, near, block, num_coils, table, quiet=quiet)
         values = _with_air(values, image, power, spectra, powers, block, table)
     else:
         values, anatomy = _or_air(values, anatomy, power, block)
@@ -120,14 +130,33 @@ def estimate_noise_field(
     return _smoothed(values, theta, valid, scatter, 1 / (1 + np.exp(np.clip((doubt - _MOST_ANATOMY) / 0.04, -30, 30))))
 
 
-def _level(details: list[Tensor], block: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+def _level(details: list[Tensor], block: tuple[int, int], *, quiet: bool) -> tuple[np.ndarray, np.ndarray]:
     """Noise level of blocks: the median of their details, less what those at twice the distance say of anatomy.
 
-    Also returned is the share of the details' variance that anatomy has by that.
+    Also returned is the share of the details' variance that anatomy has by that. Of a series over time the quiet frames
+    of each block count, in which little moves.
     """
-    near, far = (np.square(_blockwise(d, *block, "median") / _MEDIAN_OF_NORMAL) for d in details)
+    near, far = (np.square(_typical(d, block, quiet=quiet) / _MEDIAN_OF_NORMAL) for d in details)
     share = (far / np.maximum(near, 1e-30) - 1) / (_STRUCTURE - 1)
     return np.sqrt(near * np.maximum(1 - share, 0.3)), share
+
+
+def _typical(detail: Tensor, block: tuple[int, int], *, quiet: bool) -> np.ndarray:
+    """Median of details in blocks; if quiet, that of their frames which a third of them do not exceed."""
+    if not quiet:
+        return _blockwise(detail, *block, "median")
+    by_frame = _blockwise(detail, block[0], 1, "median")
+    known = np.isfinite(by_frame).mean(1, keepdims=True) > 0.5
+    out = np.nanquantile(np.where(known, by_frame, 0), _QUIET, axis=1, keepdims=True)
+    return np.where(known, out, np.nan)
+
+
+@cache
+def _quiet_level(channels: int, frames: int, size: int, distance: int) -> float:
+    """What quiet frames say of white noise with level 1, by a fixed draw."""
+    draw = torch.randn(2, channels, frames, 8 * size, 8 * size, generator=torch.Generator().manual_seed(0))
+    detail = _detail(draw, distance, over_frames=True).abs()[:, :, 1:-1]
+    return float(np.mean(_typical(detail, (size, 1), quiet=True))) / _MEDIAN_OF_NORMAL
 
 
 def _of_magnitudes(
@@ -138,6 +167,8 @@ def _of_magnitudes(
     block: tuple[int, int],
     num_coils: int,
     table: RicianTable,
+    *,
+    quiet: bool,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Levels per component of blocks of magnitudes, from the voxels with signal; not a number where there are few.
 
@@ -151,6 +182,7 @@ def _of_magnitudes(
         block: frames and pixels of a block.
         num_coils: of a sum of squares.
         table: of magnitudes of that many coils.
+        quiet: see :func:`_level`.
     """
     square = _blockwise(near.expand(-1, -1, details[0].shape[2], -1, -1), *block, "mean")
     values = np.full(values.shape, np.median(values[square >= np.quantile(square, 0.75)]))
@@ -165,7 +197,7 @@ def _of_magnitudes(
             bright = torch.from_numpy(np.where(theta >= floor, np.float32(1), np.float32("nan")))
             parts = zip(details, ratios, strict=True)
             scaled = [d * bright / torch.from_numpy((linear + rest * ratio) ** 0.5) for d, ratio in parts]
-            values, anatomy = _level(scaled, block)
+            values, anatomy = _level(scaled, block, quiet=quiet)
             if np.isfinite(values).sum() >= _FEWEST:
                 break
     return values, anatomy
@@ -218,9 +250,14 @@ def _parts_of_variance(theta: np.ndarray, table: RicianTable) -> tuple[np.ndarra
     return out[0], out[1]
 
 
-def _frames_differ(image: Tensor) -> bool:
-    """Whether the noise of neighboring frames is independent, by details in the dark part with and without frames."""
-    with_frames, without = (_detail(image, 1, flag).abs() for flag in (True, False))
+def _frames_differ(image: Tensor, is_volume: bool) -> bool:
+    """Whether the noise of neighboring frames is independent, by details in the dark part with and without frames.
+
+    What stays the same over time is anatomy.
+    """
+    frames = image.shape[2]
+    changing = image if is_volume else (image - image.mean(2, keepdim=True)) * (frames / (frames - 1)) ** 0.5
+    with_frames, without = (_detail(part, 1, flag).abs() for part, flag in ((image, True), (changing, False)))
     smooth = image.square().sum(1, keepdim=True).mean(2, keepdim=True)
     dark = (smooth < smooth.flatten().kthvalue(max(1, int(0.3 * smooth.numel()))).values).expand_as(image)
     if not bool(dark.any()):

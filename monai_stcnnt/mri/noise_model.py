@@ -24,11 +24,13 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
+from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
 from monai_stcnnt.errors import NoiseModelError
 from monai_stcnnt.mri.fft import fftc, ifftc
 from monai_stcnnt.mri.noise_spectrum import AxisSpectrum
+from monai_stcnnt.mri.rician import rician_mean, rician_shape, rician_signal
 
 __all__ = [
     "NoiseKind",
@@ -41,6 +43,7 @@ __all__ = [
     "from_acquired",
     "map_of_frames",
     "to_acquired",
+    "whitened_magnitude",
     "without_leak",
 ]
 
@@ -51,6 +54,7 @@ NoiseOrigin = Literal[
 PARTS = ("level", "map", "spectrum", "kind")
 _AXES = ("frames", "rows", "columns")
 _DARK = 4.0
+_NEIGHBORHOOD = 1.0
 
 
 @dataclass(frozen=True)
@@ -285,6 +289,38 @@ def _filtered(image: Tensor, spectra: Sequence[AxisSpectrum], dims: Sequence[int
             kspace = filled
     out = ifftc(kspace, axes) * scale
     return out if image.is_complex() else out.real
+
+
+def whitened_magnitude(
+    image: Tensor, spectra: Sequence[AxisSpectrum], level: Tensor | float, dims: Sequence[int] = (-2, -1)
+) -> Tensor:
+    """Bring a magnitude image to the acquired matrix with white noise, and the mean of a Rician image of that level.
+
+    Dividing by a taper lowers the mean beside the noise. Bias and signal are told from each other by the mean, so that
+    of the neighborhood is replaced by the one that this signal has with white noise.
+
+    Args:
+        image: magnitudes ``(..., H, W)``.
+        spectra: of the axes ``dims``.
+        level: noise level on the acquired matrix, broadcast to the result.
+        dims: the axes.
+
+    Returns:
+        The image, of which :func:`from_acquired` makes the signal again once the noise and its bias are off.
+    """
+    white = to_acquired(image, spectra, dims)
+    gain = 1.0
+    for axis in spectra:
+        gain *= axis.taper[axis.size // 2 - axis.start] if axis.taper else 1.0
+    if gain == 1:
+        return white
+    mean = (white / level).cpu().numpy()
+    mean = gaussian_filter(mean, [0.0] * (mean.ndim - 2) + [_NEIGHBORHOOD] * 2)
+    signal = rician_signal(mean * gain) / gain
+    wanted = signal + rician_shape(signal)[0]
+    below = mean * gain < rician_mean(np.zeros(()))
+    wanted = np.where(below, np.maximum(mean, mean * gain), wanted)
+    return white + torch.from_numpy((wanted - mean).astype(np.float32)).to(white) * level
 
 
 def without_leak(image: Tensor, result: Tensor, inside: Tensor, level: Tensor | float) -> Tensor:

@@ -34,6 +34,7 @@ from monai_stcnnt.mri.noise_model import (
     from_acquired,
     map_of_frames,
     to_acquired,
+    whitened_magnitude,
     without_leak,
 )
 from monai_stcnnt.mri.noise_spectrum import AxisSpectrum
@@ -303,29 +304,43 @@ class ToAcquiredMatrix(_AroundDenoiser):
             change = from_acquired(channels_to_complex(changed - there, 1), axes, _DIMS)
             return image + complex_to_channels(demodulate(change, [-s for s in model.echo_shift]), 1)
         result, inside = from_acquired(changed, axes, _DIMS), from_acquired(there, axes, _DIMS)
-        size = image.shape[2:]
-        maps = [map_of_frames(model, z, slice(0, size[0]), size[0], size[1:]) for z in range(image.shape[0])]
-        return without_leak(image, result, inside, torch.stack(maps)[:, None].to(image) * model.level)
+        return without_leak(image, result, inside, _levels(image, model))
 
 
 class WhitenNoise(_AroundDenoiser):
-    """Take the taper off the noise of a complex item on its acquired matrix; magnitudes are left alone.
+    """Take the taper off the noise of an item on its acquired matrix.
 
-    A taper changes the mean of magnitudes, by which the bias of the noise is told from signal.
+    Of magnitudes the mean, by which the bias of the noise is told from signal, is that of white noise afterwards.
     """
 
     def _there(self, image: Tensor, model: NoiseModel) -> Tensor:
-        return _with_taper(image, model, to_acquired)
+        axes = _tapers(model)
+        if image.shape[1] == 2:
+            return _of_channels(image, axes, to_acquired)
+        return whitened_magnitude(image, axes, _levels(image, model), _DIMS)
 
     def _back(self, changed: Tensor, image: Tensor, there: Tensor, model: NoiseModel) -> Tensor:
-        return image + _with_taper(changed - there, model, from_acquired)
+        axes = _tapers(model)
+        if image.shape[1] == 2:
+            return image + _of_channels(changed - there, axes, from_acquired)
+        return image + from_acquired(changed - to_acquired(image, axes, _DIMS), axes, _DIMS)
 
 
-def _with_taper(image: Tensor, model: NoiseModel, how: Callable[..., Tensor]) -> Tensor:
-    axes = [AxisSpectrum(axis.acquired, 0, axis.acquired, axis.taper) for axis in model.spectrum]
-    if image.shape[1] != 2 or all(axis.is_white for axis in axes):
+def _tapers(model: NoiseModel) -> list[AxisSpectrum]:
+    return [AxisSpectrum(axis.acquired, 0, axis.acquired, axis.taper) for axis in model.spectrum]
+
+
+def _of_channels(image: Tensor, axes: Sequence[AxisSpectrum], how: Callable[..., Tensor]) -> Tensor:
+    if all(axis.is_white for axis in axes):
         return image
     return complex_to_channels(how(channels_to_complex(image, 1), axes, _DIMS), 1)
+
+
+def _levels(image: Tensor, model: NoiseModel) -> Tensor:
+    """Level of the noise ``(Z, 1, T, H, W)`` on the grid of an image."""
+    size = image.shape[2:]
+    maps = [map_of_frames(model, z, slice(0, size[0]), size[0], size[1:]) for z in range(image.shape[0])]
+    return torch.stack(maps)[:, None].to(image) * model.level
 
 
 class _AroundDenoiserd(MapTransform, InvertibleTransform):
