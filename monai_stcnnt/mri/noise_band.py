@@ -35,7 +35,7 @@ _BRIGHT, _BRIGHTEST = 2.5, 0.95
 _THICK = 1.25
 _CUT = 0.03
 _MEDIAN_OF_POWER = float(np.log(2))
-_FALL, _FALL_IN_ALL, _BETTER = 4.5, 9.0, 2.0
+_FALL, _FALL_IN_ALL, _BETTER = 4.5, 9.0, 1.35
 _NEAR = 4
 _NARROWEST = 0.4
 _LOW_RIM, _GOOD = 0.25, 0.5
@@ -261,7 +261,7 @@ def _is_edge(edge: _Fit, even: _Fit, half: float, expected: int | None) -> bool:
     said = expected is not None and abs(2 * edge.reach - expected) <= _NEAR
     fall, in_all = _falls(edge, half)
     needed = 0.5 if said else 1.0
-    return fall > needed * _FALL and in_all > needed * _FALL_IN_ALL and even.cost > (1 + needed) * edge.cost
+    return fall > needed * _FALL and in_all > needed * _FALL_IN_ALL and even.cost > (1 + needed * (_BETTER - 1)) * edge.cost
 
 
 def _falls(edge: _Fit, half: float) -> tuple[float, float]:
