@@ -335,7 +335,7 @@ class Denoiser(SeriesEngine):
         origin = self.provenance.in_words(self.device, source, date[:16].replace("T", " ") + " UTC")
         if noise is not None:
             origin = {**origin, "Noise": noise.describe()}
-        found = review_series(before, after, sigma=sigma, gmap=gmap, title=task.name, origin=origin)
+        found = review_series(before, after, sigma=sigma, gmap=gmap, title=task.name, origin=origin, noise=noise)
         if task.report is not None:
             write_report(found, task.report)
         return found

@@ -352,8 +352,8 @@ def noise_map_record(outline: SeriesRecord, model: NoiseModel, frame_axis: Frame
         frame_axis: see :class:`~monai_stcnnt.engines.series_frames.SeriesFrames`.
     """
     _, times, slices, rows, columns = outline.array.shape
-    by_slice = model.noise_map is not None and model.noise_map.shape[0] == slices > 1
-    if by_slice or axis_of_frames(outline, frame_axis) == "time":
+    apart = model.spectrum[0].size != slices  # see slices_apart
+    if apart or axis_of_frames(outline, frame_axis) == "time":
         parts = [map_of_frames(model, z, slice(0, 1), times, (rows, columns)) for z in range(slices)]
         levels = torch.cat(parts)
     else:

@@ -39,6 +39,7 @@ _FALL, _FALL_IN_ALL, _BETTER = 4.5, 9.0, 1.35
 _NEAR = 4
 _NARROWEST = 0.4
 _LOW_RIM, _GOOD = 0.25, 0.5
+_SOFT = 1.4
 _FIRST_LINES, _LINES = (0.2, 0.5), (0.25, 0.85)
 _SMEARS = (0.3, 1.0, 2.0, 3.0, 4.5)
 _STARTS = (0.0, 0.3, 0.6)
@@ -232,7 +233,7 @@ def _best(
     error = 10 * np.log10(np.maximum(model / power, 1e-9))
     cost = (2 * (np.sqrt(1 + np.square(error)) - 1)).sum(1)
     low_rim = -np.log(grid[3][:, 0])
-    cost = cost + low_rim + 2 * np.square(np.maximum(grid[1][:, 0] - 1.8, 0))
+    cost = cost + low_rim + 2 * np.square(np.maximum(grid[1][:, 0] - _SOFT, 0))
     best = int(np.argmin(cost))
     leak, floor = (weights[best, 1:] / weights[best, 0]).tolist() if with_leak else (0.0, 0.0)
     place = [float(values[best, 0]) for values in grid]
@@ -261,7 +262,8 @@ def _is_edge(edge: _Fit, even: _Fit, half: float, expected: int | None) -> bool:
     said = expected is not None and abs(2 * edge.reach - expected) <= _NEAR
     fall, in_all = _falls(edge, half)
     needed = 0.5 if said else 1.0
-    return fall > needed * _FALL and in_all > needed * _FALL_IN_ALL and even.cost > (1 + needed * (_BETTER - 1)) * edge.cost
+    better = 1 + needed * (_BETTER - 1)
+    return fall > needed * _FALL and in_all > needed * _FALL_IN_ALL and even.cost > better * edge.cost
 
 
 def _falls(edge: _Fit, half: float) -> tuple[float, float]:

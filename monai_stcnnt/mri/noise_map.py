@@ -45,6 +45,7 @@ _STANDS_OUT = 1.5
 _FEWEST_TIMES = 6
 _QUIET = 1 / 3
 _MOVING = 0.9
+_THICK = 1.05
 
 
 @dataclass(frozen=True, eq=False)
@@ -253,7 +254,7 @@ def _parts_of_variance(theta: np.ndarray, table: RicianTable) -> tuple[np.ndarra
 def _frames_differ(image: Tensor, is_volume: bool) -> bool:
     """Whether the noise of neighboring frames is independent, by details in the dark part with and without frames.
 
-    What stays the same over time is anatomy.
+    What stays the same over time is anatomy. Between thick slices there is more of it than within them.
     """
     frames = image.shape[2]
     changing = image if is_volume else (image - image.mean(2, keepdim=True)) * (frames / (frames - 1)) ** 0.5
@@ -262,7 +263,8 @@ def _frames_differ(image: Tensor, is_volume: bool) -> bool:
     dark = (smooth < smooth.flatten().kthvalue(max(1, int(0.3 * smooth.numel()))).values).expand_as(image)
     if not bool(dark.any()):
         return True
-    return float(with_frames[dark].median()) > 0.6 * float(without[dark].median())
+    independent = float(with_frames[dark].median()) > 0.6 * float(without[dark].median())
+    return independent and (not is_volume or float(with_frames.median()) < _THICK * float(without.median()))
 
 
 def _detail(image: Tensor, distance: int, over_frames: bool) -> Tensor:

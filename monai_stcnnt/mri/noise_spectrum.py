@@ -110,6 +110,12 @@ class AxisSpectrum:
         """The support without its taper."""
         return AxisSpectrum(self.size, self.start, self.stop)
 
+    def likeness(self) -> float:
+        """Correlation of neighbors along the axis, of noise with this spectrum: 0 where it is white."""
+        power = self.weights().square()
+        turn = 2 * torch.pi * (torch.arange(self.size) - self.size // 2) / self.size
+        return 0.0 if self.is_white else float((power * torch.cos(turn)).sum() / power.sum())
+
     def weights(self) -> Tensor:
         """Amplitude of the noise at every sample of the axis, ``(size,)``; 0 where there is none."""
         out = torch.zeros(self.size)

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from monai_stcnnt.apps.cli.app import app
 from monai_stcnnt.apps.denoising import DenoiseOptions, denoise
 from monai_stcnnt.apps.noise import find_noise
-from monai_stcnnt.errors import NoiseModelError, OptionError
+from monai_stcnnt.errors import NoiseModelError, OptionError, StcnntError
 from monai_stcnnt.mri import AxisSpectrum, cine_phantom, complex_noise, from_acquired
 
 __all__: list[str] = []
@@ -80,3 +80,54 @@ def test_options_that_contradict_each_other_are_refused(scan: Path, tmp_path: Pa
             DenoiseOptions(input=scan, output=tmp_path, **wrong)
     with pytest.raises(NoiseModelError, match="300 samples"):
         denoise(scan, tmp_path / "out", acquired_matrix=(300, 48), progress=False)
+
+
+SMALL = {"progress": False, "roi_size": (4, 32, 32)}
+
+
+def write(path: Path, values: np.ndarray) -> Path:
+    nib.save(nib.Nifti1Image(values.astype(np.float32), np.diag([1.5, 1.5, 8, 1])), path)
+    return path
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (8, 8, 1), (33, 47, 1), (31, 29, 3), (24, 25, 1, 5)])
+def test_pure_noise_of_any_size_gives_a_finite_result(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    rng = np.random.default_rng(0)
+    noisy = np.hypot(*rng.normal(size=(2, *shape)))
+    scan = write(tmp_path / "noise.nii", noisy)
+    [saved] = denoise(scan, tmp_path / "out", **SMALL)
+    values = nib.load(saved).get_fdata()  # type: ignore[attr-defined]  # any spatial image
+    assert values.shape == shape
+    assert np.isfinite(values).all()
+    assert values.std() < (0.9 if max(shape[:2]) == 8 else 0.7) * noisy.std()
+
+
+def test_a_binary_mask_is_an_image_or_a_named_error_and_a_constant_an_error(tmp_path: Path) -> None:
+    mask = np.zeros((32, 32, 3))
+    mask[8:24, 8:24] = 1
+    [saved] = denoise(write(tmp_path / "mask.nii", mask), tmp_path / "out", force=True, **SMALL)
+    values = nib.load(saved).get_fdata()  # type: ignore[attr-defined]  # any spatial image
+    assert np.abs(values - mask).max() < 0.2
+    with pytest.raises(StcnntError, match="everywhere"):
+        denoise(write(tmp_path / "flat.nii", np.ones((32, 32, 3))), tmp_path / "out", force=True, **SMALL)
+
+
+@pytest.mark.parametrize(("wrong", "shape"), [(0.0, (48, 64)), (float("nan"), (48, 64)), (1.0, (47, 64))])
+@pytest.mark.parametrize("option", ["gmap", "noise_map"])
+def test_maps_with_zeros_nan_or_another_grid_are_refused(
+    scan: Path, tmp_path: Path, option: str, wrong: float, shape: tuple[int, int]
+) -> None:
+    values = np.ones(shape)
+    values[3, 4] = wrong
+    told = write(tmp_path / "map.nii", values)
+    with pytest.raises(StcnntError, match="map"):
+        denoise(scan, tmp_path / "out", **{option: told}, **SMALL)
+    assert not (tmp_path / "out" / "heart_denoised.nii").exists()
+
+
+def test_a_spectrum_of_another_image_is_refused(scan: Path, tmp_path: Path) -> None:
+    axes = {name: {"size": n, "start": 0, "stop": n} for name, n in (("frames", 6), ("rows", 128), ("columns", 48))}
+    told = tmp_path / "model.json"
+    told.write_text(json.dumps({"spectrum": axes}), encoding="utf-8")
+    with pytest.raises(NoiseModelError, match="128"):
+        denoise(scan, tmp_path / "out", noise_spectrum=str(told), **SMALL)

@@ -21,6 +21,8 @@ from monai_stcnnt.checkpoints import load_weights
 from monai_stcnnt.data import SeriesRecord, read_series, write_nifti
 from monai_stcnnt.inferers import FrameSlidingWindowInferer
 from monai_stcnnt.mri.noise import complex_noise
+from monai_stcnnt.mri.noise_model import demodulate, from_acquired, to_acquired
+from monai_stcnnt.mri.noise_spectrum import AxisSpectrum
 from monai_stcnnt.mri.phantom import cine_phantom
 from monai_stcnnt.mri.rician import rician_mean
 from monai_stcnnt.mri.snr import foreground_mask, foreground_mean
@@ -136,3 +138,21 @@ def test_units_change_nothing_but_the_units(
     scaled = units(factor, factor if is_given else None) / factor
     assert np.abs(scaled - plain).max() <= 1e-3 * np.abs(plain).max()
     assert np.abs(plain).max() > 3
+
+
+@pytest.mark.parametrize("acquired", [SIZE[1], 40])
+def test_where_the_echo_lies_changes_nothing(tmp_path: Path, acquired: int) -> None:
+    """A linear phase of up to a quarter of k-space is taken off before, whole samples of it and parts of one."""
+    axes = (AxisSpectrum.of_matrix(64, acquired), AxisSpectrum(64))
+    white = complex_noise((SIZE[0], acquired, 64), torch.Generator().manual_seed(0))
+    image = from_acquired(to_acquired(heart(8.0), axes) + white, axes)
+    results = []
+    for shift in ((0.0, 0.0), (12.0, -7.0), (-16.0, 15.6)):
+        values = torch.view_as_real(demodulate(image, [-s for s in shift])).movedim(-1, 0)[:, :, None].numpy()
+        scan, folder = tmp_path / "scan.nii.gz", tmp_path / f"out_{shift[0]}"
+        write_nifti(SeriesRecord(values, np.eye(4), 40.0 * np.arange(SIZE[0]), {"kind": "complex"}), scan)
+        [saved] = denoise(scan, folder, progress=False)
+        channels = torch.from_numpy(read_series(saved).array[:, :, 0])
+        results.append(demodulate(torch.complex(channels[0], channels[1]), shift))
+    for other in results[1:]:
+        assert float((other - results[0]).abs().square().mean().sqrt()) < 0.05

@@ -31,3 +31,11 @@ def test_nothing_removed_and_wrong_shapes() -> None:
     assert residual_whiteness(image, image) == 1
     with pytest.raises(LayoutError):
         residual_whiteness(image, image[:, :, :4])
+
+
+def test_neighbors_that_the_noise_makes_alike_are_no_structure() -> None:
+    noise = torch.randn(1, 8, 40, 40)
+    alike = (noise + noise.roll(1, 3)) / 2**0.5
+    assert residual_whiteness(torch.zeros_like(noise), alike, (0, 0, 0.5)) > 0.9
+    assert residual_whiteness(torch.zeros_like(noise), noise, (0, 0, 0.5)) > 0.9
+    assert residual_whiteness(torch.zeros_like(noise), alike, (0, 0.5, 0)) < 0.7

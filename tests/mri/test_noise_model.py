@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -22,9 +23,11 @@ from monai_stcnnt.mri.noise_model import (
     from_acquired,
     map_of_frames,
     to_acquired,
+    whitened_magnitude,
     without_leak,
 )
 from monai_stcnnt.mri.noise_spectrum import AxisSpectrum
+from monai_stcnnt.mri.rician import rician_mean
 
 __all__: list[str] = []
 
@@ -152,3 +155,32 @@ def test_supports_that_make_no_sense_are_refused(arguments: tuple[Any, ...], mes
 def test_an_acquired_matrix_larger_than_the_image_is_refused() -> None:
     with pytest.raises(NoiseModelError, match="300 samples"):
         AxisSpectrum.of_matrix(256, 300)
+
+
+@pytest.mark.parametrize("signal", [0.0, 1.0, 3.0, 20.0])
+def test_whitened_magnitudes_have_white_noise_and_the_mean_of_their_level(signal: float) -> None:
+    """The mean is that of a Rician image of the level and of the signal as the network sees it, beside the taper."""
+    noise = from_acquired(complex_noise((300, 20, 17), torch.Generator().manual_seed(0)), SPECTRA)
+    found = whitened_magnitude((signal + noise).abs(), SPECTRA, 1.0)
+    assert found.shape == (300, 20, 17)
+    seen = signal / SPECTRA[0].taper[10]
+    assert float(found.mean()) == pytest.approx(float(rician_mean(np.array(seen))), rel=0.04)
+    if signal > 10:
+        power = fftc(found - found.mean(0)).abs().square().mean(0)
+        assert float(power.std() / power.mean()) < 0.3
+        back = from_acquired(torch.full((20, 17), seen), SPECTRA)
+        torch.testing.assert_close(back, torch.full((32, 24), signal), rtol=1e-4, atol=1e-4)
+
+
+def test_whitening_magnitudes_leaves_zeros_and_white_noise_alone() -> None:
+    assert not whitened_magnitude(torch.zeros(3, 32, 24), SPECTRA, 1.0).any()
+    image = torch.rand(3, 8, 8)
+    assert whitened_magnitude(image, [AxisSpectrum(8), AxisSpectrum(8)], 1.0) is image
+
+
+def test_neighbors_are_alike_as_far_as_the_band_says() -> None:
+    noise = from_acquired(complex_noise((400, 20, 17), torch.Generator().manual_seed(0)), SPECTRA)
+    for axis, dim in zip(SPECTRA, (-2, -1), strict=True):
+        pairs = noise * torch.roll(noise, 1, dim).conj()
+        assert axis.likeness() == pytest.approx(float(pairs.mean().real / noise.abs().square().mean()), abs=0.02)
+    assert AxisSpectrum(32).likeness() == 0

@@ -26,7 +26,8 @@ from scipy import ndimage
 from monai_stcnnt.apps.review.views import foreground, residual_signal
 from monai_stcnnt.data import SeriesRecord
 from monai_stcnnt.metrics import residual_whiteness
-from monai_stcnnt.mri.noise_level import wavelet_noise_level
+from monai_stcnnt.mri.noise_level import background_noise_level, wavelet_noise_level
+from monai_stcnnt.mri.noise_model import NoiseModel
 from monai_stcnnt.mri.rician import rician_shape
 
 __all__ = [
@@ -49,7 +50,8 @@ _MIN_PIXELS = 50
 _FEWEST_FRAMES = 4  # for a correlation of neighbors in time
 _LEAST_MOTION = 2.0  # motion is measured where its mean square change exceeds that of the noise
 _MOTION_SMOOTHING = 2.0  # pixels, so that noise does not choose where motion is measured
-_DARKEST, _AIR_SHAPE = 0.15, (0.6, 0.88)  # share of the pixels; squared mean over mean square, 0.79 in air
+_AIR_POWER = (0.4, 1.7)  # local mean square of air, in units of its own
+_LEAST_AIR = 0.02  # share of the pixels
 _LEAST_LEFT = 0.2  # share of the noise: the error of the noise level hides anything smaller
 
 
@@ -64,6 +66,8 @@ class Compared:
         residual: what was removed, see :func:`~monai_stcnnt.apps.review.views.residual_signal`.
         bias: mean of the noise in the magnitudes of ``image``; zero for complex images.
         variance: its variance; one for complex images.
+        num_coils: of magnitudes that are a sum of squares.
+        likeness: correlations of neighbors that the noise has by itself, along rows and columns.
     """
 
     sigma: float
@@ -72,6 +76,8 @@ class Compared:
     residual: np.ndarray
     bias: np.ndarray
     variance: np.ndarray
+    num_coils: int = 1
+    likeness: tuple[float, float] = (0.0, 0.0)
 
     @cached_property
     def inside(self) -> np.ndarray:
@@ -177,7 +183,13 @@ class Measured:
         return self.figure.message.format(value=self.text, limit=self.figure.rule.removeprefix(f"{self.figure.side} "))
 
 
-def compare(before: SeriesRecord, after: SeriesRecord, sigma: float, gmap: np.ndarray | None = None) -> Compared:
+def compare(
+    before: SeriesRecord,
+    after: SeriesRecord,
+    sigma: float,
+    gmap: np.ndarray | None = None,
+    noise: NoiseModel | None = None,
+) -> Compared:
     """Bring a series before and after denoising to units of the noise.
 
     Args:
@@ -185,6 +197,7 @@ def compare(before: SeriesRecord, after: SeriesRecord, sigma: float, gmap: np.nd
         after: the denoised series, of the same size.
         sigma: noise standard deviation per component, in the units of the series.
         gmap: g-factor map that broadcasts to ``(T, Z, Y, X)``.
+        noise: what is known of the noise; it is taken as white by default.
 
     Returns:
         What the figures are computed from.
@@ -199,6 +212,7 @@ def compare(before: SeriesRecord, after: SeriesRecord, sigma: float, gmap: np.nd
         residual_signal(before, after) / level,
         np.broadcast_to(bias, image.shape),
         np.broadcast_to(variance, image.shape),
+        *(() if noise is None else (noise.num_coils, (noise.spectrum[1].likeness(), noise.spectrum[2].likeness()))),
     )
 
 
@@ -295,22 +309,24 @@ def _whiteness(series: Compared) -> float:
     clips = torch.from_numpy(np.where(series.inside, centered, 0).astype(np.float32).transpose(1, 0, 2, 3)[:, None])
     if clips.shape[2] < _FEWEST_FRAMES:  # what is taken from one of few frames is given to the others
         clips = clips.transpose(1, 2).flatten(0, 1).unsqueeze(1)
-    return residual_whiteness(torch.zeros_like(clips), clips)
+    return residual_whiteness(torch.zeros_like(clips), clips, (0.0, *(max(one, 0.0) for one in series.likeness)))
 
 
 def _noise_left(series: Compared) -> float | None:
-    """Share of the noise that is left in the darkest part, where that looks like air."""
-    visible = series.noisy > 0
+    """Share of the noise that is left in air; none where there is no air, or it was cut off or set to zero."""
+    level = background_noise_level(torch.from_numpy(series.noisy), series.num_coils)[0] or 1.0
     size = (1, 1, _WINDOW, _WINDOW)
-    smooth = ndimage.uniform_filter(series.noisy, size)
-    dark = visible & (smooth <= np.quantile(smooth[visible], _DARKEST)) if visible.any() else visible
-    values = series.noisy[dark]
-    if values.size < 4 * _MIN_PIXELS:
+    whole = ndimage.minimum_filter(series.noisy, size) > 0
+    power = ndimage.uniform_filter(np.square(series.noisy), size)
+    lowest, highest = (2 * series.num_coils * level**2 * share for share in _AIR_POWER)
+    air = whole & (power > lowest) & (power < highest)
+    values = series.noisy[air]
+    if values.size < max(4 * _MIN_PIXELS, _LEAST_AIR * air.size):
         return None
-    power = float(np.square(values).mean())
-    if not power or not _AIR_SHAPE[0] < float(values.mean()) ** 2 / power < _AIR_SHAPE[1]:
+    bias, _ = rician_shape(np.zeros(()), series.num_coils)
+    if abs(float(values.mean()) ** 2 / float(np.square(values).mean()) / (bias**2 / (2 * series.num_coils)) - 1) > 0.1:
         return None
-    before, after = (float((x - ndimage.uniform_filter(x, size))[dark].std()) for x in (series.noisy, series.image))
+    before, after = (float((x - ndimage.uniform_filter(x, size))[air].std()) for x in (series.noisy, series.image))
     return after / before if before else None
 
 
@@ -354,8 +370,8 @@ FIGURES: tuple[Figure, ...] = (
     ),
     Figure(
         "whiteness", "Residual: whiteness",
-        "1 minus the largest correlation of neighbors in the residual, in the plane and, from 4 frames on, in time: "
-        "structure that was removed",
+        "1 minus the largest correlation of neighbors in the residual beyond that of the noise, in the plane and, "
+        "from 4 frames on, in time: structure that was removed",
         _whiteness, limit=0.25, side="below",
         message="the residual is structured (whiteness {value}, limit {limit}): detail may be lost",
     ),
@@ -367,8 +383,8 @@ FIGURES: tuple[Figure, ...] = (
     ),
     Figure(
         "noise_left", "Noise left in air",
-        "standard deviation of fine detail in the darkest part of the result over that before, where that part looks "
-        "like air; not available where air is masked or cut off",
+        "standard deviation of fine detail in air in the result over that before; not available where air is masked or "
+        "cut off",
         _noise_left, form=".0%", limit=0.5,
         message="{value} of the noise is left in air (limit {limit}): its level or spectrum may be wrong",
     ),

@@ -118,7 +118,7 @@ def html_page(review: Review) -> str:
         flags=_flag_list(review),
         table=_table(review),
         letters=_letters(review.view),
-        origin=_origin(review),
+        origin=_origin(review) + _noise_pictures(review),
         thumbnail=_thumbnail(review),
         notes=html.escape(_notes(shown, shape, review.sigma)),
         data=json.dumps(_payload(review, shown), allow_nan=False).replace("<", "\\u003c"),
@@ -193,6 +193,11 @@ def _thumbnail(review: Review) -> str:
     frames = review.after.magnitude[:, review.middle]
     low, high = review.window
     gray = (255 * np.clip((review.view.apply(frames[len(frames) // 2]) - low) / (high - low), 0, 1)).astype(np.uint8)
+    return _picture(gray, review)
+
+
+def _picture(gray: np.ndarray, review: Review) -> str:
+    """A plane as an address that holds the picture."""
     height, width = np.array(gray.shape) * review.view.pixel_size(review.after.spacing)
     scale = _LONGER_SIDE / max(height, width)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
@@ -206,6 +211,33 @@ def _origin(review: Review) -> str:
     rows = "".join(f"<dt>{html.escape(k)}</dt><dd>{html.escape(v)}</dd>" for k, v in review.origin.items())
     head = '<section class="card" aria-labelledby="origin-head"><h2 id="origin-head">How it was made</h2>'
     return f"{head}<dl>{rows}</dl></section>" if rows else ""
+
+
+def _noise_pictures(review: Review) -> str:
+    """The map of the noise in the middle slice, and its spectrum along rows and columns; empty where it has neither."""
+    if review.noise is None or (review.gmap is None and all(axis.is_white for axis in review.noise.spectrum)):
+        return ""
+    parts = []
+    if review.gmap is not None:
+        values = np.broadcast_to(review.gmap, review.after.array.shape[1:])[0, review.middle]
+        low, high = np.quantile(values, (0.01, 0.99))
+        gray = (255 * np.clip((review.view.apply(values) - low) / max(high - low, 1e-6), 0, 1)).astype(np.uint8)
+        parts.append(
+            f'<figure><img alt="Map of the noise" src="{_picture(gray, review)}"><figcaption>Noise level, from '
+            f"{low:.2f} (black) to {high:.2f} (white) times σ</figcaption></figure>"
+        )
+    for name, axis in zip(("rows", "columns"), review.noise.spectrum[1:], strict=True):
+        weights = axis.weights().numpy()
+        places = np.linspace(0, 200, len(weights))
+        heights = 60 - 55 * weights / weights.max()
+        points = " ".join(f"{x:.1f},{y:.1f}" for x, y in zip(places, heights, strict=True))
+        parts.append(
+            f'<figure><svg viewBox="0 0 200 62" width="200" height="62" role="img" aria-label="Spectrum along {name}">'
+            f'<polyline points="{points}" fill="none" stroke="currentColor"/></svg><figcaption>Amplitude of the noise '
+            f"in k-space along {name}: {axis.acquired} of {axis.size} samples</figcaption></figure>"
+        )
+    head = '<section class="card" aria-labelledby="noise-head"><h2 id="noise-head">The noise</h2>'
+    return f"{head}{''.join(parts)}</section>"
 
 
 def _subtitle(series: SeriesRecord, sigma: float | None) -> str:

@@ -15,6 +15,7 @@ from monai_stcnnt.apps.review.figures import Measured, broken, compare, measure
 from monai_stcnnt.apps.review.views import PlaneView, display_window, plane_view, residual_signal
 from monai_stcnnt.data import SeriesRecord
 from monai_stcnnt.errors import GFactorMapError, LayoutError, NoiseLevelError
+from monai_stcnnt.mri.noise_model import NoiseModel
 
 __all__ = ["Flag", "Review", "review_series"]
 
@@ -43,6 +44,8 @@ class Review:
         figures: of quality control; none where the noise level is unknown.
         title: a heading, usually the scan's name.
         origin: how the result came about, name and value in words, for the page.
+        noise: what is known of the noise.
+        gmap: its relative level, which broadcasts to ``(T, Z, Y, X)``.
     """
 
     before: SeriesRecord
@@ -51,6 +54,8 @@ class Review:
     figures: tuple[Measured, ...]
     title: str = ""
     origin: Mapping[str, str] = field(default_factory=dict)
+    noise: NoiseModel | None = None
+    gmap: np.ndarray | None = None
 
     @cached_property
     def residual(self) -> np.ndarray:
@@ -101,6 +106,7 @@ def review_series(
     gmap: np.ndarray | None = None,
     title: str = "",
     origin: Mapping[str, str] | None = None,
+    noise: NoiseModel | None = None,
 ) -> Review:
     """Compare a denoised series with what it was made from, once; reports of every kind are written from the result.
 
@@ -112,6 +118,7 @@ def review_series(
         gmap: g-factor map that broadcasts to ``(T, Z, Y, X)``.
         title: a heading, usually the scan's name.
         origin: how the result came about, name and value in words, for the page.
+        noise: what is known of the noise; it is taken as white by default.
 
     Returns:
         The comparison with its figures and flags.
@@ -132,5 +139,5 @@ def review_series(
         raise GFactorMapError(
             f"The g-factor map has the size {gmap.shape}, and the image {shape}. Give a map of its size."
         )
-    figures = () if sigma is None else measure(compare(before, after, sigma, gmap))
-    return Review(before, after, sigma, figures, title, origin or {})
+    figures = () if sigma is None else measure(compare(before, after, sigma, gmap, noise))
+    return Review(before, after, sigma, figures, title, origin or {}, noise, gmap)

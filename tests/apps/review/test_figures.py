@@ -19,6 +19,9 @@ from monai_stcnnt.apps.review.reports import write_qc
 from monai_stcnnt.apps.review.review import review_series
 from monai_stcnnt.data import SeriesRecord
 from monai_stcnnt.errors import GFactorMapError, LayoutError, NoiseLevelError, OutputNotWritableError
+from monai_stcnnt.mri.noise import complex_noise
+from monai_stcnnt.mri.noise_model import NoiseModel, from_acquired
+from monai_stcnnt.mri.noise_spectrum import AxisSpectrum
 from monai_stcnnt.mri.phantom import cine_phantom
 from monai_stcnnt.mri.snr import foreground_mean
 
@@ -225,3 +228,33 @@ def test_noise_that_was_left_in_air_is_flagged() -> None:
         found = review_series(before, after, sigma=1.0)
         assert found.values["noise_left"] == pytest.approx(share, abs=0.05)
         assert ("noise_left" in {flag.name for flag in found.flags}) == flagged
+
+
+def test_air_that_is_masked_or_absent_says_nothing_of_the_noise_that_is_left() -> None:
+    masked = np.where(0.05 * CLEAN.max() < CLEAN, NOISY, 0)
+    tissue = CLEAN + 100.0
+    cropped = np.hypot(tissue + noise()[0], noise(1)[0])
+    for before, clean in ((masked, CLEAN), (cropped, tissue)):
+        found = review_series(record(before), record(0.9 * before + 0.1 * clean), sigma=SIGMA)
+        assert found.values["noise_left"] is None
+
+
+def test_residuals_of_interpolated_noise_are_compared_with_their_spectrum() -> None:
+    axes = (AxisSpectrum(8), AxisSpectrum.of_matrix(72, 22), AxisSpectrum.of_matrix(64, 20))
+    coarse = complex_noise((8, 22, 20), torch.Generator().manual_seed(0))
+    added = SIGMA * from_acquired(coarse, axes[1:]).numpy()[:, None]
+    before = record(np.abs(CLEAN + added))
+    for model, flagged in ((None, True), (NoiseModel(SIGMA, "rician", axes), False)):
+        found = review_series(before, record(CLEAN), sigma=SIGMA, noise=model)
+        assert ("whiteness" in {flag.name for flag in found.flags}) == flagged
+
+
+def test_the_page_shows_map_and_spectrum() -> None:
+    axes = (AxisSpectrum(8), AxisSpectrum.of_matrix(72, 36), AxisSpectrum(64))
+    gmap = np.linspace(1, 2, 64)[None, None, None]
+    model = NoiseModel(SIGMA, "rician", axes)
+    found = review_series(record(NOISY), record(CLEAN), sigma=SIGMA, gmap=gmap, noise=model)
+    page = html_page(found)
+    assert "36 of 72 samples" in page
+    assert 'alt="Map of the noise"' in page
+    assert "Map of the noise" not in html_page(review_series(record(NOISY), record(CLEAN), sigma=SIGMA))

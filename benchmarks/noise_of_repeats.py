@@ -1,0 +1,136 @@
+# Copyright (c) monai_stcnnt contributors
+# SPDX-License-Identifier: Apache-2.0
+"""Real noise: maps beside the standard deviation over repeats, and what is left in air at 0.055 T.
+
+``python -m benchmarks.noise_of_repeats DATA --picture residuals.png`` estimates the noise of one repetition, compares
+its map with the local standard deviation of the difference of two, denoises the patients at 0.055 T, tells the share
+of the noise that is left in air; and draws one of them before, after, and what was removed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+from scipy.ndimage import gaussian_filter, uniform_filter
+
+from monai_stcnnt.apps import denoise
+from monai_stcnnt.apps.noise import find_noise
+from monai_stcnnt.apps.review.review import review_series
+from monai_stcnnt.data import read_series
+
+__all__ = ["main", "map_error"]
+
+logger = logging.getLogger("noise_of_repeats")
+
+_NEIGHBORHOOD = 9
+PAIRS = tuple(f"ulf_0p055T_volunteers_phantom/volunteer_flair_{n}_2rep.nii.gz" for n in ("A_cage", "B_cage"))
+SERIES = ("asl_pcasl2d_siemens/pcasl_2d.nii.gz", "dicom_ge_fmri_repeats/ref_run4.nii.gz", "spine_sct/fmri_30vol.nii.gz")
+"""Two repetitions, whose phase is aligned; and series over time, of which every second volume is compared."""
+
+
+def local_level(difference: np.ndarray) -> np.ndarray:
+    """Standard deviation per component around each voxel, of differences ``(X, Y, Z, n)`` of two repeats."""
+    components = 2 if np.iscomplexobj(difference) else 1
+    power = np.square(np.abs(difference)).mean(-1) / (2 * components)
+    return np.sqrt(uniform_filter(power, (_NEIGHBORHOOD, _NEIGHBORHOOD, 1)))
+
+
+def map_error(levels: np.ndarray, repeats: np.ndarray, *, is_pair: bool) -> dict[str, float]:
+    """How far a map of noise levels is off inside of the object.
+
+    Args:
+        levels: the map, ``(X, Y, Z)``.
+        repeats: ``(X, Y, Z, n)``.
+        is_pair: whether they are complex and differ in phase.
+    """
+    if is_pair:
+        first, second = repeats[..., 0], repeats[..., 1]
+        product = first * second.conj()
+        smooth = [gaussian_filter(part, (4, 4, 0)) for part in (product.real, product.imag)]
+        difference = (first - second * np.exp(1j * np.arctan2(smooth[1], smooth[0])))[..., None]
+    else:
+        difference = repeats[..., 2:] - repeats[..., :-2]
+    mean = np.abs(repeats).mean(-1)
+    smooth_mean = gaussian_filter(mean, (2, 2, 0))
+    inside = smooth_mean > 0.2 * np.quantile(smooth_mean, 0.99)
+    ratio = (levels / local_level(difference))[inside]
+    return {"median error": float(np.median(np.abs(ratio - 1))), "median ratio": float(np.median(ratio))}
+
+
+def maps(data: Path) -> dict[str, dict[str, float]]:
+    """Errors of the maps by scan."""
+    out = {}
+    for name in (*PAIRS, *SERIES):
+        source = nib.load(data / name)  # type: ignore[attr-defined]  # any spatial image
+        repeats = np.asarray(source.dataobj)
+        with tempfile.TemporaryDirectory() as folder:
+            scan = data / name
+            if name in PAIRS:
+                scan = Path(folder) / "first.nii"
+                nib.save(nib.Nifti1Image(repeats[..., 0], source.affine), scan)
+            [found] = find_noise(scan, Path(folder) / "out")
+            levels = np.asarray(nib.load(found.map).dataobj)  # type: ignore[attr-defined, arg-type]  # it was written
+        out[name] = map_error(levels.reshape(repeats.shape[:3]), repeats, is_pair=name in PAIRS)
+        logger.info("%s: %s; %s", name, out[name], found.model.describe())
+    return out
+
+
+def patients(data: Path, picture: Path | None) -> dict[str, dict[str, object]]:
+    """Share of the noise that is left in air, and flags, of every image at 0.055 T."""
+    out = {}
+    for path in sorted((data / "ulf_0p055T_brain").glob("*/*.nii.gz")):
+        with tempfile.TemporaryDirectory() as folder:
+            [saved] = denoise(path, Path(folder), progress=False)
+            before, after = read_series(path), read_series(saved)
+        [found] = find_noise(path)
+        review = review_series(before, after, sigma=found.model.level, noise=found.model)
+        name = f"{path.parent.name}/{path.name}"
+        out[name] = {"left": review.values["noise_left"], "flags": [flag.name for flag in review.flags]}
+        logger.info("%s: %s; %s", name, out[name], found.model.describe())
+        if picture is not None and name == "sub01/flair.nii.gz":
+            draw(before.magnitude[0, 1], after.magnitude[0, 1], found.model.level, picture)
+    return out
+
+
+def draw(before: np.ndarray, after: np.ndarray, level: float, path: Path) -> None:
+    """Before, after, and what was removed from the magnitude, from -3 to 3 noise levels."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 3.2))
+    panels = figure.subplots(1, 3)
+    top = float(np.quantile(after, 0.995))
+    shown = (
+        (before, 0, top, "before"),
+        (after, 0, top, "after"),
+        (before - after, -3 * level, 3 * level, "removed, ±3σ"),
+    )
+    for panel, (values, low, high, title) in zip(panels, shown, strict=True):
+        panel.imshow(values, cmap="gray", vmin=low, vmax=high)
+        panel.set_title(title, fontsize=9)
+        panel.axis("off")
+    figure.tight_layout()
+    figure.savefig(path, dpi=90)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Measure, and log the results."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data", type=Path, help="folder of the sample data")
+    parser.add_argument("--out", type=Path, default=Path("noise_of_repeats.json"))
+    parser.add_argument("--picture", type=Path, help="PNG of one patient before, after, and what was removed")
+    args = parser.parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    logging.getLogger("monai_stcnnt").setLevel(logging.WARNING)
+    found = {"maps": maps(args.data), "patients": patients(args.data, args.picture)}
+    args.out.write_text(json.dumps(found, indent=1), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
