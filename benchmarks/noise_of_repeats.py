@@ -69,7 +69,7 @@ def maps(data: Path) -> dict[str, dict[str, float]]:
     out = {}
     for name in (*PAIRS, *SERIES):
         source = nib.load(data / name)  # type: ignore[attr-defined]  # any spatial image
-        repeats = np.asarray(source.dataobj)
+        repeats = np.asarray(source.dataobj, dtype=np.complex64 if name in PAIRS else np.float32)
         with tempfile.TemporaryDirectory() as folder:
             scan = data / name
             if name in PAIRS:
