@@ -273,7 +273,7 @@ for snr in (2, 5, 10, 20, 40, 80):
 #
 # Few scanners write white noise: k-space is tapered and filled with zeros, and parallel imaging amplifies the noise in the
 # middle. `estimate_noise_model` finds all of it in the image: the level, a map, and per axis the part of k-space that noise
-# fills. Here 130 of 216 rows and 120 of 180 columns are acquired, with a taper, at twofold acceleration.
+# fills. Here 130 of 216 rows and 120 of 180 columns are acquired, with a taper, at fourfold acceleration.
 
 
 # %%
@@ -284,7 +284,7 @@ def taper(length: int, rim: float) -> tuple[float, ...]:
 
 
 axes = (mri.AxisSpectrum(height, 43, 173, taper(130, 0.4)), mri.AxisSpectrum(width, 30, 150, taper(120, 0.5)))
-gmap = torch.where(inside, theory[2], 1.0)
+gmap = torch.where(inside, theory[4], 1.0)
 coarse = torch.nn.functional.interpolate(gmap[None, None], (130, 120), mode="area")[0, 0]
 signal = mri.from_acquired(mri.to_acquired(30 * truth, axes), axes)
 scan = signal + mri.from_acquired(coarse * mri.complex_noise((130, 120), generator), axes)
@@ -297,8 +297,8 @@ print(f"median error of the level inside: {(found / gmap - 1).abs()[inside].medi
 figure = plt.figure(figsize=(12.5, 3.6))
 panel = figure.subplots(1, 4, width_ratios=[1, 1, 1, 1.3])
 show(panel[0], scan.abs().numpy(), "the scan", window=(0, 30))
-show(panel[1], (gmap * mask).numpy(), "level of its noise", window=(0.8, 2), cmap="magma")
-show(panel[2], (found * mask).numpy(), "found", window=(0.8, 2), cmap="magma")
+show(panel[1], (gmap * mask).numpy(), "level of its noise", window=(0.8, 3), cmap="magma")
+show(panel[2], (found * mask).numpy(), "found", window=(0.8, 3), cmap="magma")
 for axis, told, name, color in zip(axes, model.spectrum[1:], ("rows", "columns"), (BLUE, RED), strict=True):
     frequency = np.linspace(-1, 1, axis.size)
     panel[3].plot(frequency, axis.weights(), color=color, label=name)

@@ -208,7 +208,8 @@ def _field_and_air(
 ) -> tuple[NoiseField | None, _Air]:
     """Noise levels over the image, and air as far as they leave it as an explanation."""
     if image.shape[1] == 2:
-        return _field(image, known, NoiseModel(1.0, "complex", spectrum), is_volume), air
+        field = _field(image, known, NoiseModel(1.0, "complex", spectrum), is_volume)
+        return field, air if field is None or not air.level or _fits(air, field.level) else _Air()
     for one in (air, _Air()):
         kind: NoiseKind = "chi" if one.num_coils > 1 else "rician"
         field = _field(image, known, NoiseModel(1.0, kind, spectrum, one.num_coils), is_volume)

@@ -34,6 +34,7 @@ _FEWEST_ALONG = 4
 _STRUCTURE = 5.0
 _BRIGHT = 2.0
 _LIKE_AIR = 0.04
+_AS_DETAIL = 1.4
 _LOWEST = 0.6
 _MOST_ANATOMY = 0.2
 _FEWEST = 8
@@ -232,6 +233,7 @@ def _or_air(
     square = _blockwise(power, *block, "mean")
     ratio = np.square(_blockwise(power.sqrt(), *block, "mean")) / np.maximum(square, 1e-30)
     air = (np.abs(ratio - np.pi / 4) < _LIKE_AIR) & (square < 4 * np.quantile(square, 0.2))
+    air &= square < 2 * np.square(_AS_DETAIL * values)  # weak tissue has less detail
     return np.where(air, np.sqrt(square / 2), values), np.where(air, 0.0, anatomy)
 
 
