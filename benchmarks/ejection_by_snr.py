@@ -170,12 +170,12 @@ def main(arguments: Sequence[str] | None = None) -> list[Row]:
     parser.add_argument("--size", type=int, help="cut a square of so many pixels around the heart")
     parser.add_argument("--frames", type=int, help="keep so many frames on each side of the drawn ones")
     parser.add_argument("--views", type=int, default=4, help="turned images in the segmentation")
-    parser.add_argument("--class_weights", type=float, nargs=4, help="see HeartInferer")
+    parser.add_argument("--given_share", type=float, default=0.3, help="see HeartInferer")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path, default=Path("ejection_by_snr.json"))
     options = parser.parse_args(arguments)
     inference = fold_parser().parse_args(["--data", "."])
-    inference.views, inference.class_weights, inference.seed = options.views, options.class_weights, options.seed
+    inference.views, inference.given_share, inference.seed = options.views, options.given_share, options.seed
     rows: list[Row] = []
     parts = {}
     for name, patient in load_patients(options.data).items():

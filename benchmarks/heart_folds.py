@@ -187,9 +187,7 @@ def _ef(diastole: float, systole: float) -> float:
 
 def segment_patient(network: nn.Module, patient: dict[str, Any], options: argparse.Namespace) -> np.ndarray:
     """Masks (Z, T, H, W)."""
-    inferer = HeartInferer(
-        (options.size, options.size), options.pixel, options.views, class_weights=options.class_weights
-    )
+    inferer = HeartInferer((options.size, options.size), options.pixel, options.views, given_share=options.given_share)
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=options.amp):
         logits = inferer(patient["image"], network)
     assert isinstance(logits, MetaTensor)
@@ -272,7 +270,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--weight_decay", type=float, default=1e-2)
     options.add_argument("--ema_decay", type=float, default=0.995)
     options.add_argument("--views", type=int, default=1, help="turned and mirrored images in the test")
-    options.add_argument("--class_weights", type=float, nargs=4, help="in the test; see HeartInferer")
+    options.add_argument("--given_share", type=float, default=0.0, help="in the test; see HeartInferer")
     options.add_argument("--teacher", type=float, default=0.0, help="weight of the loss on frames that nobody drew")
     options.add_argument("--held_slices", nargs="+", metavar=("PATIENT", "SLICE"), help="slices to hold out, from 0")
     options.add_argument("--smoothing", type=float, default=0.0, help="over neighboring frames in the test")

@@ -68,20 +68,19 @@ class HeartInferer(Inferer):
     result is the mean over turned and mirrored images.
 
     Networks that learned with soft Dice make classes too large where they are uncertain [1]: thin walls get too thick.
-    ``class_weights`` correct that. They belong to a network, and are chosen on images that it learned from.
+    ``given_share`` corrects that. It belongs to a network, and is chosen on images that it learned from.
 
     Args:
         size: (h, w) of the crop.
         pixel: its pixels in mm.
         views: 1, 2, 4 (quarter turns) or 8 (with mirror images).
-        class_weights: factor of every class's probability, before they are made to add up to 1 again; None for 1.
+        given_share: share of the probability of the wall, class 2, that counts for the background, class 0.
         batch_size: slices per call of the network.
         progress: show a bar.
 
     Raises:
-        OptionError: for another number of views, and for weights that are not above zero.
-        LayoutError: in the call, for an input without the axes (Z, 1, T, H, W), and for another number of weights than
-            of classes.
+        OptionError: for another number of views, and for a share that is not from 0 to 1.
+        LayoutError: in the call, for an input without the axes (Z, 1, T, H, W).
         NetworkOutputError: in the call, where the network makes NaN or infinite values.
 
     Example:
@@ -100,17 +99,17 @@ class HeartInferer(Inferer):
         pixel: float = 1.75,
         views: int = 1,
         batch_size: int = 1,
-        class_weights: Sequence[float] | None = None,
+        given_share: float = 0.0,
         *,
         progress: bool = False,
     ) -> None:
         super().__init__()
         if views not in VIEWS:
             raise OptionError(f"views is one of {VIEWS}, not {views!r}.")
-        if class_weights is not None and not all(weight > 0 for weight in class_weights):
-            raise OptionError(f"class_weights are numbers above zero, not {list(class_weights)}.")
+        if not 0 <= given_share <= 1:
+            raise OptionError(f"given_share is a number from 0 to 1, not {given_share}.")
         self.size, self.pixel, self.views = tuple(int(n) for n in size), pixel, views
-        self.class_weights = class_weights
+        self.given_share = given_share
         self.batch_size, self.progress = batch_size, progress
 
     def __call__(
@@ -196,23 +195,22 @@ class HeartInferer(Inferer):
                 for batch in batches:
                     turned.append(_turn_back(run(_turn(batch, view)), view))
                     bar.update()
-                probabilities = self._weighted(torch.cat(turned))
+                probabilities = self._corrected(torch.cat(turned))
                 chosen = probabilities.argmax(1, keepdim=True)
                 classes = torch.arange(probabilities.shape[1], device=chosen.device).view(1, -1, 1, 1, 1)
                 areas.append((chosen == classes).sum((3, 4)).float())
                 total = total.to(probabilities) + probabilities
         return total / self.views, torch.stack(areas)
 
-    def _weighted(self, probabilities: Tensor) -> Tensor:
-        """Probabilities (Z, K, T, h, w) with the weights of the classes."""
-        if self.class_weights is None:
+    def _corrected(self, probabilities: Tensor) -> Tensor:
+        """Probabilities (Z, K, T, h, w) after the wall has given its share to the background."""
+        if self.given_share == 0:
             return probabilities
-        if len(self.class_weights) != probabilities.shape[1]:
-            raise LayoutError(
-                f"There are {len(self.class_weights)} class_weights, but {probabilities.shape[1]} classes."
-            )
-        weights = torch.tensor(self.class_weights).to(probabilities).view(1, -1, 1, 1, 1)
-        return probabilities * weights / (probabilities * weights).sum(1, keepdim=True)
+        given = self.given_share * probabilities[:, 2]
+        out = probabilities.clone()
+        out[:, 0] += given
+        out[:, 2] -= given
+        return out
 
 
 def _turn(x: Tensor, view: int) -> Tensor:

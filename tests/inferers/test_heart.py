@@ -73,31 +73,25 @@ def test_motion_is_nothing_where_nothing_moves() -> None:
     assert column == pytest.approx(10, abs=1)
 
 
-def test_weights_of_classes_move_the_line_between_them() -> None:
-    logits = torch.tensor([0.0, 0.0, 1.0, 0.5]).view(1, 4, 1, 1, 1)
+def test_the_wall_gives_a_share_to_the_background_only() -> None:
+    probabilities = torch.tensor([0.3, 0.05, 0.4, 0.25])
 
     def same(x: torch.Tensor) -> torch.Tensor:
-        return logits.expand(len(x), 4, *x.shape[2:])
+        return probabilities.log().view(1, 4, 1, 1, 1).expand(len(x), 4, *x.shape[2:])
 
     image = MetaTensor(torch.rand(2, 1, 3, 32, 32))
-    plain, weighted = (
-        HeartInferer((32, 32), 1.0, class_weights=weights)(image, same) for weights in (None, (1, 1, 0.5, 1))
-    )
+    plain, corrected = (HeartInferer((32, 32), 1.0, given_share=share)(image, same) for share in (0.0, 0.25))
     assert isinstance(plain, MetaTensor)
-    assert isinstance(weighted, MetaTensor)
-    inside = np.s_[:, :, 4:-4, 4:-4]
-    assert bool((plain.as_tensor().argmax(1)[inside] == 2).all())
-    assert bool((weighted.as_tensor().argmax(1)[inside] == 3).all())
-    assert bool((weighted.meta[VIEW_AREAS][:, :, 3] == 32 * 32).all()), "views are counted by the same rule"
-    expected = torch.tensor([1, 1, 0.5 * np.e, np.e**0.5])
-    torch.testing.assert_close(weighted[0, :, 0, 16, 16].exp().as_tensor(), expected / expected.sum())
+    assert isinstance(corrected, MetaTensor)
+    torch.testing.assert_close(plain.as_tensor()[0, :, 0, 16, 16].exp(), probabilities)
+    expected = torch.tensor([0.4, 0.05, 0.3, 0.25])
+    torch.testing.assert_close(corrected.as_tensor()[0, :, 0, 16, 16].exp(), expected)
+    assert bool((corrected.meta[VIEW_AREAS][:, :, 0] == 32 * 32).all()), "views are counted by the same rule"
 
 
 def test_wrong_use_is_refused() -> None:
-    with pytest.raises(OptionError, match="above zero"):
-        HeartInferer(class_weights=(1, 0))
-    with pytest.raises(LayoutError, match="2 class_weights, but 4 classes"):
-        HeartInferer((16, 16), class_weights=(1, 1))(torch.rand(1, 1, 3, 16, 16), torch.nn.Conv3d(1, 4, 1))
+    with pytest.raises(OptionError, match="given_share"):
+        HeartInferer(given_share=1.5)
     with pytest.raises(OptionError, match="views"):
         HeartInferer(views=3)
     with pytest.raises(LayoutError, match="Z, 1, T, H, W"):
