@@ -205,7 +205,11 @@ def _is_what_the_header_says(damaged: Path, source: Sequence[Path], shape: tuple
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             other: Any = nib.load(damaged.parent / path_of(source).name)
-        return shape == (*other.shape, 1, 1)[3::-1] and np.allclose(affine[:3], other.affine[:3], rtol=1e-3, atol=1e-3)
+        told = [other.affine] + (
+            [*_qform_of(other), _of_voxel_sizes(other)] if damaged.suffix in (".hdr", ".img") else []
+        )
+        is_told = any(np.allclose(affine[:3], one[:3], rtol=1e-3, atol=1e-3) for one in told)
+        return shape == (*other.shape, 1, 1)[3::-1] and is_told
     if damaged.suffix in (".nrrd", ".h5"):
         return _other_header(damaged) != _other_header(source[0])
     if ".nii" in damaged.name:

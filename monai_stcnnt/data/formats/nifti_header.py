@@ -348,11 +348,10 @@ def _consistent_affine(image: nib.Nifti1Pair) -> np.ndarray:
     if not int(header["qform_code"]) and (size[known] == 1).all():  # pixdim was never set
         return affine
     if int(header["qform_code"]):
-        chosen = np.array(header.get_qform(), np.float64)
-    else:
-        chosen = affine
-        chosen[:3, :3] *= np.where(known, size / np.where(known, lengths, 1.0), 1.0)
-    return chosen
+        with contextlib.suppress(ValueError):  # of a quaternion longer than 1
+            return np.array(header.get_qform(), np.float64)
+    affine[:3, :3] *= np.where(known, size / np.where(known, lengths, 1.0), 1.0)
+    return affine
 
 
 def _is_slip(ratio: np.ndarray) -> bool:

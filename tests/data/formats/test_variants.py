@@ -91,6 +91,16 @@ def test_voxel_sizes_of_pixdim_win_over_a_sform_without_them(
     assert not again.metadata["remarks"]
 
 
+def test_a_quaternion_that_is_too_long_does_not_stop_voxel_sizes(tmp_path: Path) -> None:
+    image = nib.Nifti1Image(VALUES, None)
+    image.header.set_qform(np.diag([-1.4, -1.4, 17.7, 1]), 1)
+    image.header.set_sform(np.diag([-1, -1, 1, 1]), 1)
+    image.header["pixdim"][1:4] = [1.4, 1.4, 17.7]
+    image.header["quatern_b"] = image.header["quatern_c"] = 0.8
+    nib.save(image, tmp_path / "a.nii")
+    np.testing.assert_allclose(read_series(tmp_path / "a.nii").affine, np.diag([-1.4, -1.4, 17.7, 1]), atol=1e-6)
+
+
 def test_a_pixdim_that_was_never_set_does_not_win(tmp_path: Path) -> None:
     affine = np.diag([-1.4, -1.4, 17.7, 1])
     image = nib.Nifti1Image(VALUES, None)
