@@ -277,7 +277,9 @@ class SpatialAttention(PieceByPiece):
             return None, None
         count = self.count if self.keep_count else counts(padded, window)
         bias = self.position_bias(self.token_grid(count, window, patch)).to(q.dtype)
-        return (bias.unsqueeze(0), None) if self.bias_before else (None, bias)
+        if self.bias_before:
+            return bias.unsqueeze(0), None
+        return None, bias
 
     def attend_shifted(
         self,
@@ -299,10 +301,10 @@ class SpatialAttention(PieceByPiece):
         if exporting():
             apart = part_mask(parts).to(tokens[0].dtype).unsqueeze(1)
             apart = apart.repeat(tokens[0].shape[0] // apart.shape[0], 1, 1, 1)
-            mask = apart if logit_bias is None else apart + logit_bias
-            return attend(tokens[0], tokens[1], tokens[2], self.similarity, mask, weight_bias, dropout)
+            every = apart if logit_bias is None else apart + logit_bias
+            return attend(tokens[0], tokens[1], tokens[2], self.similarity, every, weight_bias, dropout)
         sets: list[list[torch.Tensor]] = []
-        for x in [*tokens, parts]:
+        for x in tokens + [parts]:
             pieces = [x.unflatten(0, [-1, padded[0] // window[0], padded[1] // window[1], padded[2] // window[2]])]
             for axis in range(3):
                 pieces = cut_last(pieces, axis + 1) if shift[axis] > 0 else pieces
@@ -313,10 +315,13 @@ class SpatialAttention(PieceByPiece):
             if i > 0:
                 apart = part_mask(part[0, 0, 0, 0]).to(tokens[0].dtype)
                 mask = apart if logit_bias is None else logit_bias + apart
-            q, k, v = [pieces[i] for pieces in sets[:3]]
+            q, k, v = sets[0][i], sets[1][i], sets[2][i]
             z = attend(q.flatten(0, 3), k.flatten(0, 3), v.flatten(0, 3), self.similarity, mask, weight_bias, dropout)
             y.append(z.unflatten(0, v.shape[:4]))
         for axis in [2, 1, 0]:
             if shift[axis] > 0:
-                y = [torch.cat(y[j : j + 2], axis + 1) for j in range(0, len(y), 2)]
+                joined: list[torch.Tensor] = []
+                for j in range(0, len(y), 2):
+                    joined.append(torch.cat(y[j : j + 2], axis + 1))
+                y = joined
         return y[0].flatten(0, 3)
