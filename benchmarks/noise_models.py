@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from functools import cache
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -121,7 +122,7 @@ def run(args: argparse.Namespace) -> list[dict[str, object]]:
     return rows
 
 
-def tables(rows: Sequence[dict[str, object]]) -> str:
+def tables(rows: Sequence[dict[str, Any]]) -> str:
     """Shares and medians by kind, noise and SNR."""
     out = ["| image | noise | SNR | support within 1 | within 2 | map, median error | worst |", "|---" * 7 + "|"]
     for kind, noise, snr in dict.fromkeys((row["kind"], row["noise"], row["snr"]) for row in rows):
@@ -129,7 +130,7 @@ def tables(rows: Sequence[dict[str, object]]) -> str:
         off = np.abs([row["support"] for row in here])
         errors = [row["error"] for row in here]
         shares = [f"{float((off <= n).mean()):.0%}" for n in (1, 2)]
-        errors_said = f"{np.median(errors):.1%} | {np.max(errors):.1%}"  # type: ignore[arg-type]  # numbers
+        errors_said = f"{np.median(errors):.1%} | {np.max(errors):.1%}"
         out.append(f"| {kind} | {noise} | {snr:g} | {' | '.join(shares)} | {errors_said} |")
     return "\n".join(out)
 

@@ -68,7 +68,7 @@ def maps(data: Path) -> dict[str, dict[str, float]]:
     """Errors of the maps by scan."""
     out = {}
     for name in (*PAIRS, *SERIES):
-        source = nib.load(data / name)  # type: ignore[attr-defined]  # any spatial image
+        source = nib.Nifti1Image.from_filename(data / name)
         repeats = np.asarray(source.dataobj, dtype=np.complex64 if name in PAIRS else np.float32)
         with tempfile.TemporaryDirectory() as folder:
             scan = data / name
@@ -84,7 +84,7 @@ def maps(data: Path) -> dict[str, dict[str, float]]:
 
 def patients(data: Path, picture: Path | None) -> dict[str, dict[str, object]]:
     """Share of the noise that is left in air, and flags, of every image at 0.055 T."""
-    out = {}
+    out: dict[str, dict[str, object]] = {}
     for path in sorted((data / "ulf_0p055T_brain").glob("*/*.nii.gz")):
         with tempfile.TemporaryDirectory() as folder:
             [saved] = denoise(path, Path(folder), progress=False)

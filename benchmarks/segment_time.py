@@ -70,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> tuple[float, float]:
         os.sched_setaffinity(0, sorted(allowed)[:CORES])
         before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
         try:
-            subprocess.run(command, check=True, env={**os.environ, "OMP_NUM_THREADS": str(CORES)})
+            subprocess.run(command, check=True, env={**os.environ, "OMP_NUM_THREADS": str(CORES)})  # nosec B603
         finally:
             os.sched_setaffinity(0, allowed)
         after, clock = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic() - start

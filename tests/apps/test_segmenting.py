@@ -248,7 +248,7 @@ def test_what_cannot_be_written_is_refused_before_the_work(tmp_path: Path, bundl
         segment(source, tmp_path / "out", csv=tmp_path / "a.txt", bundle=bundle)
     with pytest.raises(OutputNotWritableError, match=r"\.png"):
         segment(source, tmp_path / "out", report=tmp_path / "a.jpg", bundle=bundle)
-    with pytest.raises(MissingFileError, match="no bundle"):
+    with pytest.raises(MissingFileError, match="is not a bundle"):
         segment(source, tmp_path / "out", bundle=tmp_path)
 
 

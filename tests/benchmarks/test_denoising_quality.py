@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from benchmarks import denoising_quality as benchmark
+from benchmarks import held_out
 from benchmarks.compared_denoisers import COMPARED, ResidualDenoiser, compared_config
 from benchmarks.denoising_quality import Candidate, Case, Kind, Method
 from benchmarks.quality_report import Row, readme_part, tables, write_readme
@@ -123,13 +124,13 @@ def test_network_gets_the_case_through_files(case: Case, monkeypatch: pytest.Mon
 )
 def test_crop_has_the_size(shape: tuple[int, ...], size: tuple[int, ...], expected: tuple[int, ...]) -> None:
     series = SeriesRecord(np.ones(shape), np.eye(4), np.arange(float(shape[1])))
-    assert benchmark.crop_series(series, size).array.shape == expected
+    assert held_out.crop_series(series, size).array.shape == expected
 
 
 def test_crop_holds_the_signal() -> None:
     array = np.zeros((1, 1, 1, 60, 60))
     array[..., 40:50, 5:15] = 1
-    assert benchmark.crop_series(SeriesRecord(array, np.eye(4), np.zeros(1)), (4, 20, 20, 1)).array.sum() == 100
+    assert held_out.crop_series(SeriesRecord(array, np.eye(4), np.zeros(1)), (4, 20, 20, 1)).array.sum() == 100
 
 
 @pytest.fixture
@@ -152,7 +153,7 @@ def test_tables_hold_means_and_every_scan(row: Callable[..., Row]) -> None:
 def test_program_prints_tables_and_writes_json(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(benchmark, "files", lambda _: tmp_path)
+    monkeypatch.setattr(held_out, "files", lambda _: tmp_path)
     (tmp_path / "tests" / "data").mkdir(parents=True)
     write_nifti(moving_disk(), tmp_path / "tests" / "data" / "example4d.nii.gz")
     output = tmp_path / "result.json"

@@ -88,7 +88,7 @@ def test_the_patient_who_is_tested_is_not_trained_on(
     hearts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[list[tuple[int, ...]]] = []
-    original = heart_folds.train
+    original = heart_training.train
 
     def train(name: str, patients: list[dict[str, object]], options: object) -> torch.nn.Module:
         seen.append([tuple(p["drawn"]) for p in patients])  # type: ignore[arg-type]

@@ -4,10 +4,11 @@
 
 from __future__ import annotations
 
+import subprocess
+
 import numpy as np
 import pytest
 
-from benchmarks import segment_time
 from benchmarks.segment_time import drawn_stack, main
 
 
@@ -22,13 +23,13 @@ def test_the_stack_beats_and_has_different_slices() -> None:
 def test_the_process_of_the_command_is_timed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run = segment_time.subprocess.run
+    run = subprocess.run
 
     def busy(command: list[str], **_: object) -> None:
         assert command[2:4] == ["monai_stcnnt", "segment"]
         run([command[0], "-c", "import time\nwhile time.process_time() < 0.3: pass"], check=True)
 
-    monkeypatch.setattr(segment_time.subprocess, "run", busy)
+    monkeypatch.setattr(subprocess, "run", busy)
     clock, used = main(["--slices", "1", "--frames", "2", "--size", "32"])
     assert clock >= 0.3
     assert 0.3 <= used < 10

@@ -102,7 +102,9 @@ def test_the_inference_config_has_all_that_monai_asks_for(tmp_path: Path) -> Non
     done = run(["inference.json"], "infer", BUNDLE, **options)
     assert done.check_properties() == []
     assert isinstance(done.network_def, STCNNTGuidedDenoiser)
-    assert {p.name for p in (tmp_path / "out").iterdir()} == {"scan0_denoised.nii.gz", "scan0_denoised.json"}
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {
+        "scan0_denoised.nii.gz", "scan0_denoised.json", "manifest.jsonl",
+    }  # fmt: skip
 
 
 def test_weights_of_another_network_are_refused_by_name(tmp_path: Path) -> None:

@@ -225,7 +225,7 @@ CASES: dict[str, tuple[Callable[[Path], list[object]], str]] = {
         lambda p: [save(p / "a.nii", GOOD), p / "out", "--bundle", bad_bundle(p / "bundle")],
         "does not fit the network",
     ),
-    "no bundle": (lambda p: [save(p / "a.nii", GOOD), p / "out", "--bundle", p], "no bundle"),
+    "no bundle": (lambda p: [save(p / "a.nii", GOOD), p / "out", "--bundle", p], "is not a bundle"),
     "output under a file": (lambda p: [save(p / "a.nii", GOOD), p / "a.nii" / "out"], "a.nii"),
     "two series, one name": (
         lambda p: [save(p / "a.nii", GOOD).parent, save(p / "b.nii", GOOD).with_name("c.nii")],

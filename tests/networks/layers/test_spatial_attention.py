@@ -162,7 +162,9 @@ def test_mask_parts_what_the_roll_joined(size: Triple, window: Triple, shift: Tr
 
 @pytest.mark.parametrize("size", [(4, 8, 12), (2, 8, 8), (4, 4, 12), (6, 12, 4)])
 def test_windows_with_one_mask_go_together(size: Triple, monkeypatch: pytest.MonkeyPatch) -> None:
-    options = {"shifted": True, "num_heads": 2, "position_bias": "before_softmax", "spatial_dims": 3}
+    options: dict[str, Any] = {
+        "shifted": True, "num_heads": 2, "position_bias": "before_softmax", "spatial_dims": 3,
+    }  # fmt: skip
     module, x = make("swin", size, (2, 4, 4), **options), torch.randn(2, size[0], 2, *size[1:])
     together = module(x)
     monkeypatch.setattr("monai_stcnnt.networks.layers.spatial_attention.exporting", lambda: True)

@@ -83,8 +83,9 @@ def times_of(header: Header, places: Sequence[Header], groups: Dataset | None = 
 
 def _philips_times(header: Header, places: Sequence[Header], groups: Dataset | None) -> dict[str, float]:
     """What Philips tells of dynamics, phases, labels and directions, nested in enhanced files."""
-    nested = [e.value[0] for e in groups or () if e.VR == "SQ" and e.tag.is_private and e.value]
-    own = (*nested, header)
+    own: tuple[Header, ...] = ()
+    if str(value_of(header, "Manufacturer") or "PHILIPS").upper().startswith("PHILIPS"):
+        own = (*(e.value[0] for e in groups or () if e.VR == "SQ" and e.tag.is_private and e.value), header)
     label = first_value(places, "ASLContext") or first_value(own, _PHILIPS_LABEL) or ""
     text = (label.decode("ascii", "replace") if isinstance(label, bytes) else str(label)).strip().upper()
     return {

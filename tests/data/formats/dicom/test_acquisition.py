@@ -57,9 +57,11 @@ def test_what_cannot_be_is_left_out() -> None:
 
 
 def test_a_damaged_header_gives_no_hints(make_dicom: Callable[..., Path]) -> None:
-    change = {"InPlanePhaseEncodingDirection": "ROW", "AcquisitionMatrix": [0, 8, 8, 0]}
+    def change(_: int, __: int, dataset: Dataset) -> None:
+        dataset.InPlanePhaseEncodingDirection, dataset.AcquisitionMatrix = "ROW", [0, 8, 8, 0]
+
     values = np.arange(1, 61).reshape(1, 2, 5, 6)
-    folder = make_dicom("in", values, change=lambda _, __, dataset: [setattr(dataset, k, v) for k, v in change.items()])
+    folder = make_dicom("in", values, change=change)
     for file in folder.iterdir():
         content = file.read_bytes()
         assert b"\x18\x00\x12\x13CS" in content

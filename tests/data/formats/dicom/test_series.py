@@ -19,7 +19,8 @@ from pydicom.dataset import Dataset
 from pydicom.uid import UID, MRImageStorage
 
 from monai_stcnnt import errors
-from monai_stcnnt.data.formats.dicom.listing import list_dicom_series, read_dicom
+from monai_stcnnt.data.formats.dicom.listing import list_dicom_series
+from monai_stcnnt.data.formats.dicom.slabs import read_dicom
 from monai_stcnnt.data.formats.registry import format_of, read_series
 from monai_stcnnt.data.record import SeriesRecord
 

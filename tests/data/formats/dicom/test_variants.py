@@ -62,8 +62,9 @@ def build(request: pytest.FixtureRequest, make_dicom: MakeFiles, make_enhanced: 
 
 def images_in(folder: Path) -> dict[str, tuple[str, int]]:
     """Kind and number of frames of every image."""
-    found = {one.series: (one.kind, one.shape[3] if one.shape else 0) for one in list_images(folder)}
+    found: dict[str, tuple[str, int]] = {}
     for summary in list_images(folder):
+        found[summary.series] = summary.kind, summary.shape[3] if summary.shape else 0
         assert bool(summary.refused) == (summary.kind not in ("magnitude", "complex"))
         if not summary.refused:
             read_series(folder, series=summary.series or None)
