@@ -225,6 +225,8 @@ class AcquiredFrames:
             return image + complex_to_channels(demodulate(change, [-s for s in self.model.echo_shift]), 1)
         if image.shape[1] == 2:
             return from_acquired(block, [axis.bare() for axis in self.axes], self.dims).clamp(min=0)
+        if all(axis.is_white for axis in self.axes):
+            return block
         inside = from_acquired(to_acquired(image, self.axes, self.dims), self.axes, self.dims)
         result = from_acquired(block, self.axes, self.dims)
         gmap = self._map(raw, start, image.shape[3:], image.shape[2])

@@ -54,6 +54,7 @@ NoiseOrigin = Literal[
 PARTS = ("level", "map", "spectrum", "kind")
 _AXES = ("frames", "rows", "columns")
 _DARK = 4.0
+_MOST = 3.0  # noise levels by which a pixel changes
 _NEIGHBORHOOD = 1.0
 
 
@@ -327,7 +328,8 @@ def without_leak(image: Tensor, result: Tensor, inside: Tensor, level: Tensor | 
     """Put a denoised magnitude image back: inside of the noise's band, and outside where the result is dark.
 
     Where there is little signal the noise of magnitudes leaks out of the band in which the complex noise lies; where
-    there is more than a few noise levels, what lies outside is left as it is.
+    there is more than a few noise levels, what lies outside is left as it is. No pixel changes by more than three noise
+    levels: beyond that it is ringing of strong edges in the band, which is no noise.
 
     Args:
         image: the image as it was, of any shape.
@@ -339,8 +341,8 @@ def without_leak(image: Tensor, result: Tensor, inside: Tensor, level: Tensor | 
         The image, nowhere negative where it was not.
     """
     dark = torch.sigmoid(_DARK - result / level)
-    changed = image + (result - inside) - dark * (image - inside)
-    return changed.maximum(image.clamp(max=0))
+    change = ((result - inside - dark * (image - inside)) / level).clamp(-_MOST, _MOST) * level
+    return (image + change).maximum(image.clamp(max=0))
 
 
 def echo_shift(image: Tensor) -> tuple[float, float]:

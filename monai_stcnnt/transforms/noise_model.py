@@ -303,6 +303,8 @@ class ToAcquiredMatrix(_AroundDenoiser):
         if image.shape[1] == 2:
             change = from_acquired(channels_to_complex(changed - there, 1), axes, _DIMS)
             return image + complex_to_channels(demodulate(change, [-s for s in model.echo_shift]), 1)
+        if all(axis.is_white for axis in axes):
+            return changed
         result, inside = from_acquired(changed, axes, _DIMS), from_acquired(there, axes, _DIMS)
         return without_leak(image, result, inside, _levels(image, model))
 

@@ -112,6 +112,12 @@ def test_a_leak_goes_where_the_result_is_dark() -> None:
     torch.testing.assert_close(out, torch.tensor([0.0, 100.0]), atol=0.02, rtol=0)
 
 
+def test_ringing_of_strong_edges_is_not_taken_for_noise() -> None:
+    image, inside = torch.full((3,), 100.0), torch.tensor([90.0, 101.0, 120.0])
+    out = without_leak(image, torch.full((3,), 100.0), inside, torch.tensor([1.0, 1.0, 2.0]))
+    assert out.tolist() == [103.0, 99.0, 94.0]
+
+
 def test_magnitudes_do_not_become_negative() -> None:
     image = torch.tensor([0.5, 3.0, -2.0])
     out = without_leak(image, torch.full((3,), 4.0), torch.full((3,), 9.0), torch.ones(3))
