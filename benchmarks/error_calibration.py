@@ -28,6 +28,7 @@ from scipy.stats import norm
 from benchmarks.compared_denoisers import inference_config
 from benchmarks.denoising_quality import Kind, make_case, to_stacks
 from benchmarks.held_out import crop_series, held_out_scans
+from benchmarks.page_parts import write_part
 from monai_stcnnt.apps.bundles import bundle_folder
 from monai_stcnnt.data import SeriesRecord, read_series
 from monai_stcnnt.networks.nets import ErrorCalibration, STCNNTGuidedDenoiser, UncertainDenoiser, load_calibrations
@@ -186,13 +187,6 @@ def table(shares: Sequence[Share]) -> str:
     return "\n".join(lines)
 
 
-def write_page(page: Path, text: str) -> None:
-    """Write the table between the marks of a file."""
-    before, rest = page.read_text(encoding="utf-8").split("<!-- calibration -->\n")
-    after = rest.split("<!-- /calibration -->")[1]
-    page.write_text(f"{before}<!-- calibration -->\n{text}\n<!-- /calibration -->{after}", encoding="utf-8")
-
-
 def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", type=Path, help="folder of the scans; without it, nibabel's scan alone")
@@ -234,7 +228,7 @@ def main(arguments: Sequence[str] | None = None) -> list[Share]:
             logger.info("%s, %s", variant, name)
     sys.stdout.write(table(shares) + "\n")
     if options.page is not None:
-        write_page(options.page, table(shares))
+        write_part(options.page, "calibration", table(shares))
     if options.output is not None:
         options.output.write_text(json.dumps([vars(share) for share in shares], indent=1), encoding="utf-8")
     return shares

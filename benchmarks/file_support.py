@@ -28,6 +28,7 @@ import numpy as np
 import pydicom
 from pydicom.data import get_testdata_file
 
+from benchmarks.page_parts import write_part
 from monai_stcnnt.apps import describe
 from monai_stcnnt.apps.info import SeriesSummary
 from monai_stcnnt.data import SeriesRecord, read_series, write_dicom_series, write_nifti
@@ -230,10 +231,7 @@ def main() -> None:
     if args.file is None:
         sys.stdout.write(table(rows) + "\n")
         return
-    text = args.file.read_text(encoding="utf-8")
-    before, rest = text.split("<!-- files -->\n")
-    after = rest.split("<!-- /files -->")[1]
-    args.file.write_text(f"{before}<!-- files -->\n{table(rows)}\n<!-- /files -->{after}", encoding="utf-8")
+    write_part(args.file, "files", table(rows))
 
 
 if __name__ == "__main__":

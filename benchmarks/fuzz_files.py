@@ -53,6 +53,7 @@ from nibabel.openers import ImageOpener
 
 from benchmarks.file_damage import KINDS, damage, prepare
 from benchmarks.fuzz_sources import MARKS, find_sources, marked_copies, path_of
+from benchmarks.page_parts import write_part
 from monai_stcnnt.data import open_series, read_series
 from monai_stcnnt.data.formats.dicom.headers import quiet_pydicom
 from monai_stcnnt.errors import StcnntError
@@ -515,10 +516,7 @@ def main() -> int:
     found = [f"{one.verdict}: case {one.case}, {one.mutation} of {one.source}: {one.detail}" for one in bad]
     sys.stdout.write("\n".join([tally(outcomes), *found]) + "\n")
     if args.file is not None:
-        before, rest = args.file.read_text(encoding="utf-8").split("<!-- fuzz -->\n")
-        after = rest.split("<!-- /fuzz -->")[1]
-        text = f"{before}<!-- fuzz -->\n{tally(outcomes)}\n<!-- /fuzz -->{after}"
-        args.file.write_text(text, encoding="utf-8")
+        write_part(args.file, "fuzz", tally(outcomes))
     return 1 if bad else 0
 
 

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Measure what cells and networks cost: parameters, multiplications, memory.
 
-    python benchmarks/network_cost.py                        print the tables
-    python benchmarks/network_cost.py docs/networks.md       put them between the marks in that file
+    python -m benchmarks.network_cost                        print the tables
+    python -m benchmarks.network_cost docs/networks.md       put them between the marks in that file
 
 Multiplications are those of matrix products and convolutions, as torch counts them. Memory is the peak of all living
 tensors (input, weights, gradients, activations) while the network really runs on a CPU; what a kernel needs for
@@ -29,6 +29,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.page_parts import write_part
 from monai_stcnnt.networks import HRNetV2, STCNNTClassifier, STCNNTDenoiser, STCNNTSegmenter, build_variant
 from monai_stcnnt.networks.block_string import CELL_CODES
 from monai_stcnnt.networks.cells import AttentionCell
@@ -218,12 +219,8 @@ def main() -> None:
     if file is None:
         sys.stdout.write("\n\n".join(tables.values()) + "\n")
         return
-    text = file.read_text(encoding="utf-8")
     for mark, content in tables.items():
-        before, rest = text.split(f"<!-- {mark} -->\n")
-        after = rest.split(f"<!-- /{mark} -->")[1]
-        text = f"{before}<!-- {mark} -->\n{content}\n<!-- /{mark} -->{after}"
-    file.write_text(text, encoding="utf-8")
+        write_part(file, mark, content)
 
 
 if __name__ == "__main__":

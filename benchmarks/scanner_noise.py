@@ -31,6 +31,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.classical_denoisers import marchenko_pastur, non_local_means
+from benchmarks.page_parts import write_part
 from monai_stcnnt.apps import denoise
 from monai_stcnnt.mri import (
     AxisSpectrum,
@@ -357,9 +358,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.page is None:
         logger.info("%s", text)
         return
-    before, mark, rest = args.page.read_text(encoding="utf-8").partition("<!-- noise -->\n")
-    after = rest.partition("<!-- /noise -->")[2]
-    args.page.write_text(f"{before}{mark}{text}\n<!-- /noise -->{after}", encoding="utf-8")
+    write_part(args.page, "noise", text)
 
 
 if __name__ == "__main__":

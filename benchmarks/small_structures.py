@@ -30,6 +30,7 @@ from benchmarks.classical_denoisers import block_matching
 from benchmarks.denoiser_speed import bundle_filter, neighborhood_filter
 from benchmarks.denoising_quality import Case, make_case, to_stacks
 from benchmarks.held_out import FURTHER, HELD_OUT, crop_series
+from benchmarks.page_parts import write_part
 from benchmarks.quality_report import draw_examples
 from monai_stcnnt.data import SeriesRecord, read_series
 from monai_stcnnt.mri.rician import rician_signal
@@ -188,13 +189,6 @@ def table(rows: Sequence[Kept]) -> str:
     return "\n".join(lines)
 
 
-def write_page(page: Path, text: str) -> None:
-    """Write the table between the marks of a file."""
-    before, rest = page.read_text(encoding="utf-8").split("<!-- structures -->\n")
-    after = rest.split("<!-- /structures -->")[1]
-    page.write_text(f"{before}<!-- structures -->\n{text}\n<!-- /structures -->{after}", encoding="utf-8")
-
-
 def draw(series: SeriesRecord, snr: float, filters: dict[str, Filter], path: Path) -> None:
     """Draw the slice with most structures: what is to be seen, with noise, and after each method."""
     case = make_case("", series, snr, 0, "complex")
@@ -233,7 +227,7 @@ def main(arguments: Sequence[str] | None = None) -> list[Kept]:
                 options.output.write_text(json.dumps([asdict(row) for row in rows], indent=1), encoding="utf-8")
     sys.stdout.write(table(rows) + "\n")
     if options.page is not None:
-        write_page(options.page, table(rows))
+        write_part(options.page, "structures", table(rows))
     if options.picture is not None:
         draw(series, 10.0, filters, options.picture)
     return rows

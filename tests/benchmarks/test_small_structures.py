@@ -59,10 +59,6 @@ def test_the_part_around_lesions_holds_them(tmp_path: Path) -> None:
     assert found.sum() == outlines.sum()
 
 
-def test_the_table_weighs_scans_by_their_structures(tmp_path: Path) -> None:
+def test_the_table_weighs_scans_by_their_structures() -> None:
     rows = [benchmark.Kept("a", 5.0, "point, 1", "some", 0.2, 3), benchmark.Kept("b", 5.0, "point, 1", "some", 0.6, 1)]
     assert benchmark.table(rows).splitlines()[-1] == "| 5 | point, 1 | 4 | 30 |"
-    page = tmp_path / "page.md"
-    page.write_text("before\n<!-- structures -->\nold\n<!-- /structures -->\nafter\n")
-    benchmark.write_page(page, "new")
-    assert page.read_text() == "before\n<!-- structures -->\nnew\n<!-- /structures -->\nafter\n"
