@@ -8,6 +8,7 @@ import os
 import platform
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -45,6 +46,31 @@ def test_a_process_asks_for_its_memory_once() -> None:
     assert kept[0]
     assert kept[1] < 0.05 * system[1]
     assert pages("keep_freed_memory(None)")[1] < 0.05 * system[1]
+
+
+def large_pages_can_be_asked_for() -> bool:
+    """Whether the system gives large pages to a program that asks for them."""
+    choice = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+    return platform.libc_ver()[0] == "glibc" and choice.is_file() and "[madvise]" in choice.read_text()
+
+
+@pytest.mark.skipif(not large_pages_can_be_asked_for(), reason="this system has no large pages, or gives them to all")
+@pytest.mark.parametrize("most", [2**30, None])
+def test_what_is_kept_lies_in_large_pages(most: int | None) -> None:
+    program = f"""
+from pathlib import Path
+import numpy as np
+from monai_stcnnt.memory import keep_freed_memory
+def large():
+    return sum(int(line.split()[1]) for line in Path("/proc/self/smaps").read_text().splitlines() if "AnonHuge" in line)
+before = large()
+keep_freed_memory({most})
+assert large() == before  # nothing is taken that nothing needs
+parts = [np.ones(2**21) for _ in range(16)]
+print(large() - before)
+"""
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    assert int(done.stdout) > 0.9 * 16 * 2**21 * 8 / 1024
 
 
 @pytest.mark.parametrize(
