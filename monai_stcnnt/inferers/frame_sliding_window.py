@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -39,20 +40,44 @@ def pad_to_window(x: torch.Tensor, window: Sequence[int]) -> torch.Tensor:
     return x
 
 
-def fitting_window(extent: int, largest: int, overlap: float) -> int:
+def fitting_window(extent: int, largest: int, shared: int) -> int:
     """Smallest window of which no more are needed than of the largest: a multiple of 4, the largest, or the image.
 
     Args:
         extent: of the image.
         largest: window.
-        overlap: share of the window that neighbors have in common.
+        shared: what neighbors have in common, less than the largest window.
     """
     if extent <= largest:
         return extent
-    shared = int(largest * overlap)
     count = -(-(extent - shared) // (largest - shared))
     window = -(-(extent + (count - 1) * shared) // count)
     return min(largest, window + -window % _MULTIPLE)
+
+
+def cheapest_window(size: Sequence[int], largest: Sequence[int], shared: Sequence[int]) -> tuple[int, int, int]:
+    """Window of at most as many voxels as the largest one, and not fewer frames, with which the least is computed.
+
+    More frames than the largest one has, up to twice as many, go with smaller planes. Of windows that are equally good,
+    the one with the most frames is taken.
+
+    Args:
+        size: (T, H, W) of the image.
+        largest: (t, h, w) of the window.
+        shared: frames, rows and columns that neighbors have in common.
+    """
+    choices = [(min(largest[0], size[0]), largest[1], largest[2])]
+    for frames in range(largest[0] + 1, min(2 * largest[0], size[0]) + 1):
+        scale = math.sqrt(largest[0] / frames)
+        rows, columns = (max(int(scale * largest[i]) // _MULTIPLE * _MULTIPLE, shared[i] + 1) for i in (1, 2))
+        choices.append((frames, rows, columns))
+    windows: dict[tuple[int, int], tuple[int, int, int]] = {}
+    for frames, rows, columns in choices:
+        window = frames, fitting_window(size[1], rows, shared[1]), fitting_window(size[2], columns, shared[2])
+        if math.prod(window) <= math.prod(largest):
+            counts = [-(-max(n - s, 1) // max(r - s, 1)) for n, r, s in zip(size, window, shared, strict=True)]
+            windows[math.prod(counts) * math.prod(window), -frames] = window
+    return windows[min(windows)]
 
 
 class FrameSlidingWindowInferer(SlidingWindowInferer):
@@ -74,9 +99,10 @@ class FrameSlidingWindowInferer(SlidingWindowInferer):
         mode: ``gaussian`` or ``constant`` blending.
         sigma_scale: width of the Gaussian as a share of the window.
         shrink_to_image: for networks that take any size: run an image that is smaller than the window as it is, and
-            take windows of a larger one only as high and wide as equally many have to be with this overlap (not
-            shorter: more frames are better). Else a smaller image is extended to the window. One flag, or one for each
-            of t, h and w.
+            take windows of a larger one only as high and wide as equally many have to be with this overlap. Else a
+            smaller image is extended to the window. One flag, or one for each of t, h and w. With all three, windows
+            have more frames (up to twice as many) and smaller planes where that is less to compute; they have no more
+            voxels than ``roi_size``.
         progress: show a bar.
         sw_device: where windows are computed and put together; default is where the input lies.
         device: where the result goes; default is where the input lies.
@@ -224,20 +250,26 @@ class FrameSlidingWindowInferer(SlidingWindowInferer):
     def _window_of(self, size: Sequence[int]) -> tuple[int, int, int]:
         """The window for an image: whole extents where asked, no larger than needed where it shrinks to the image."""
         window = [extent if r <= 0 else r for r, extent in zip(self.window, size, strict=True)]
-        t, h, w = (min(r, n) if fit else r for r, n, fit in zip(window, size, self.shrink_to_image, strict=True))
-        if self.shrink_to_image[1]:
-            h = fitting_window(size[1], window[1], self.shares[1])
-        if self.shrink_to_image[2]:
-            w = fitting_window(size[2], window[2], self.shares[2])
-        return t, h, w
+        shared = self._shared(window)
+        if all(self.shrink_to_image):
+            return cheapest_window(size, window, shared)
+        t, h, w = window
+        return (
+            min(t, size[0]) if self.shrink_to_image[0] else t,
+            fitting_window(size[1], h, shared[1]) if self.shrink_to_image[1] else h,
+            fitting_window(size[2], w, shared[2]) if self.shrink_to_image[2] else w,
+        )
+
+    def _shared(self, window: Sequence[int]) -> list[int]:
+        """Frames, rows and columns that neighbors have in common; as MONAI rounds them."""
+        return [r - max(int(r * (1 - share)), 1) for r, share in zip(window, self.shares, strict=True)]
 
     def _places(self, size: Sequence[int], window: Sequence[int]) -> tuple[list[int], list[tuple[slice, slice]]]:
         """First frames of the windows, and their places in a frame, in MONAI's order."""
         padded = [max(r, n) for r, n in zip(window, size, strict=True)]
-        steps = [
-            r if r == n else max(int(r * (1 - share)), 1)
-            for r, n, share in zip(window, padded, self.shares, strict=True)
-        ]
+        asked = [n if r <= 0 else r for r, n in zip(self.window, size, strict=True)]
+        shared = self._shared(asked)
+        steps = [r if r == n else max(r - s, 1) for r, n, s in zip(window, padded, shared, strict=True)]
         frames = dense_patch_slices(padded[:1], window[:1], steps[:1])
         planes = dense_patch_slices(padded[1:], window[1:], steps[1:])
         return [int(frame[0].start) for frame in frames], [(rows, columns) for rows, columns in planes]

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 
 import pytest
@@ -14,7 +15,7 @@ from monai.data.meta_tensor import MetaTensor
 
 from monai_stcnnt.errors import LayoutError, OptionError
 from monai_stcnnt.inferers import FrameSlidingWindowInferer
-from monai_stcnnt.inferers.frame_sliding_window import fitting_window, pad_to_window
+from monai_stcnnt.inferers.frame_sliding_window import cheapest_window, fitting_window, pad_to_window
 
 SHAPES = [(1, 2, 1, 5, 7), (2, 1, 3, 20, 31), (1, 1, 25, 33, 16), (1, 3, 16, 16, 16), (1, 1, 2, 1, 40)]
 
@@ -40,8 +41,7 @@ def test_windows_have_the_asked_size_unless_they_shrink(shape: tuple[int, ...]) 
     assert seen == {(8, 16, 16)}
     seen.clear()
     FrameSlidingWindowInferer((8, 16, 16), shrink_to_image=True)(torch.randn(shape), network)
-    sizes = [fitting_window(n, 16, 0.25) for n in shape[3:]]
-    assert seen == {(min(8, shape[2]), *sizes)}
+    assert seen == {cheapest_window(shape[2:], (8, 16, 16), (2, 4, 4))}
 
 
 def test_a_whole_extent_is_one_window() -> None:
@@ -137,13 +137,45 @@ def test_single_axes_can_shrink() -> None:
         FrameSlidingWindowInferer((8, 16, 16), shrink_to_image=(True, False))
 
 
-@given(extent=st.integers(1, 400), largest=st.integers(8, 128), overlap=st.floats(0, 0.5))
-def test_fitting_windows_are_as_many_and_not_larger(extent: int, largest: int, overlap: float) -> None:
+@given(extent=st.integers(1, 400), largest=st.integers(8, 128), shared=st.integers(0, 7))
+def test_fitting_windows_are_as_many_and_not_larger(extent: int, largest: int, shared: int) -> None:
     """They cover the image with the overlap that was asked for, and are as small as that allows."""
-    window = fitting_window(extent, largest, overlap)
-    shared = int(largest * overlap)
+    window = fitting_window(extent, largest, shared)
     count = max(-(-(extent - shared) // (largest - shared)), 1)
     needed = extent + (count - 1) * shared
     assert window <= min(largest, extent)
     assert count * window - (count - 1) * shared >= extent
     assert window in (largest, extent) or (window % 4 == 0 and count * (window - 4) < needed)
+
+
+@given(
+    size=st.tuples(st.integers(1, 80), st.integers(1, 300), st.integers(1, 300)),
+    window=st.tuples(st.integers(2, 24), st.integers(16, 96), st.integers(16, 96)),
+    share=st.floats(0, 0.4),
+)
+def test_fitted_windows_compute_less_in_no_more_memory(
+    size: tuple[int, int, int], window: tuple[int, int, int], share: float
+) -> None:
+    fitted = FrameSlidingWindowInferer(window, overlap=share, shrink_to_image=True)
+    plain = FrameSlidingWindowInferer(window, overlap=share)
+    chosen = fitted._window_of(size)
+    assert math.prod(chosen) <= math.prod(window)
+    assert min(window[0], size[0]) <= chosen[0] <= min(2 * window[0], size[0])
+    assert fitted.count_windows(size) * math.prod(chosen) <= plain.count_windows(size) * math.prod(window)
+    frames, planes = fitted._places(size, chosen)
+    assert frames[-1] + chosen[0] == size[0]
+    assert max(rows.stop for rows, _ in planes) == size[1]
+    assert max(columns.stop for _, columns in planes) == size[2]
+
+
+@pytest.mark.parametrize(
+    ("size", "window"),
+    [
+        ((20, 144, 144), (20, 56, 56)),  # one window along the frames instead of two
+        ((1, 176, 160), (1, 64, 60)),
+        ((16, 64, 64), (16, 64, 64)),
+    ],
+)
+def test_windows_fit_the_image(size: tuple[int, int, int], window: tuple[int, int, int]) -> None:
+    inferer = FrameSlidingWindowInferer((16, 64, 64), overlap=(0.25, 0.125, 0.125), shrink_to_image=True)
+    assert inferer._window_of(size) == window
