@@ -105,3 +105,26 @@ def test_a_slope_is_applied_in_place_only_where_no_gradient_is_wanted() -> None:
     assert y is x
     torch.testing.assert_close(y, wanted)
     assert list(act.state_dict()) == ["weight"]
+
+
+def test_gradients_of_one_slope_are_those_of_torch() -> None:
+    act: Any = build_act("prelu").double()
+    x = torch.randn(2, 3, 4, 5, 6, dtype=torch.float64, requires_grad=True)
+    own, torchs = act(x), F.prelu(x, act.weight)
+    torch.testing.assert_close(own, torchs)
+    found = torch.autograd.grad(own.square().sum(), [x, act.weight], create_graph=True)
+    wanted = torch.autograd.grad(torchs.square().sum(), [x, act.weight], create_graph=True)
+    torch.testing.assert_close(found, wanted)
+    twice = [torch.autograd.grad(one[0].pow(3).sum() + one[1].sum(), [x, act.weight]) for one in (found, wanted)]
+    torch.testing.assert_close(twice[0], twice[1])
+    torch.autograd.gradcheck(lambda values: act(values), x)
+
+
+def test_one_slope_gives_gradients_in_half_precision() -> None:
+    act: Any = build_act("prelu").bfloat16()
+    x = torch.randn(2, 3, 4, 5, 6, dtype=torch.bfloat16, requires_grad=True)
+    act(x).sum().backward()
+    assert x.grad is not None
+    torch.testing.assert_close(x.grad, torch.where(x > 0, 1.0, 0.25).bfloat16())
+    wanted = x.detach().float().clamp(max=0).sum().view(1)
+    torch.testing.assert_close(act.weight.grad.float(), wanted, rtol=0.01, atol=0)
