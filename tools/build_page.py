@@ -3,8 +3,8 @@
 """Make ``denoise.html``: the light denoiser as one page, which needs neither an installation nor the network.
 
 ``python tools/build_page.py dist/denoise.html`` fetches what ``tools/page/package-lock.json`` names (npm and node are
-needed), exports the network for magnitude images to ONNX, for one frame of the window of the bundle, and packs both
-with the page. ``make page`` does the same.
+needed), exports the network for magnitude images to ONNX, for one frame of any rows and columns, and packs both with
+the page. ``make page`` does the same.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from string import Template
 from typing import Annotated, Any
@@ -27,7 +27,6 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 from monai.bundle import ConfigParser
-from monai.data.utils import compute_importance_map
 
 from monai_stcnnt import __version__
 from monai_stcnnt.checkpoints import export_network, load_weights
@@ -52,21 +51,17 @@ VARIANCE_STEP = 0.05
 
 @dataclass(frozen=True)
 class WindowOfPage:
-    """The square windows of the page.
+    """The windows of the page.
 
     Attributes:
-        size: rows and columns.
+        size: largest number of rows or columns.
         share: what neighbors have in common.
+        least: smallest number of rows or columns; smaller slices are extended.
     """
 
     size: int
     share: float
-
-    @property
-    def weights(self) -> np.ndarray:
-        """Weight of every pixel where windows overlap, (size * size,)."""
-        weights: np.ndarray = compute_importance_map((1, self.size, self.size), "gaussian", 0.125).numpy().ravel()
-        return weights
+    least: int = 16
 
 
 def window_of_bundle() -> WindowOfPage:
@@ -102,7 +97,7 @@ def build_page(model: Path, window: WindowOfPage, packages: Path) -> str:
     """Pack a page.
 
     Args:
-        model: an ONNX model that takes ``(1, 2, 1, size, size)``, magnitudes in units of the noise and the g-factor
+        model: an ONNX model that takes ``(1, 2, 1, rows, columns)``, magnitudes in units of the noise and the g-factor
             map, and returns one channel.
         window: its windows.
         packages: folder of :func:`fetch_packages`.
@@ -118,7 +113,7 @@ def build_page(model: Path, window: WindowOfPage, packages: Path) -> str:
     style = STYLE.read_text("utf-8") + OWN_STYLE
     signal = np.arange(0, 60, VARIANCE_STEP)
     options: dict[str, Any] = {
-        "window": {"size": window.size, "share": window.share, "weights": window.weights.tolist()},
+        "window": asdict(window),
         "variance": {"step": VARIANCE_STEP, "values": rician_shape(signal)[1].round(6).tolist()},
     }
     policy = [
@@ -132,7 +127,6 @@ def build_page(model: Path, window: WindowOfPage, packages: Path) -> str:
         options=json.dumps(options),
         runtime=_packed(modules / "onnxruntime-web" / "dist" / "ort-wasm-simd-threaded.wasm"),
         model=_packed(model),
-        size=window.size,
         licenses=html.escape(_licenses(modules)),
         version=html.escape(__version__),
     )

@@ -3,9 +3,10 @@
 """Networks as files that run without this package: ``torch.export`` programs, ONNX models and TorchScript.
 
 Programs of ``torch.export``, and ONNX models, which are made from such programs, take any batch and number of frames,
-and rows and columns in whole multiples of a unit, from twice the unit on. The exception is
-:class:`~monai_stcnnt.networks.nets.STCNNTGuidedDenoiser`: how many blocks and groups its filters visit depends on the
-size, so that its files take the one window that they were made for. TorchScript takes any size.
+and rows and columns in whole multiples of a unit, from twice the unit on; where a layer norm fixes rows and columns,
+these. The exception is :class:`~monai_stcnnt.networks.nets.STCNNTGuidedDenoiser`: how its filters cut a clip depends on
+the number of frames, so that its files take one batch and number of frames, and any rows and columns from one more than
+its unit on. TorchScript takes any size.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ __all__ = ["ExportFormat", "check_export", "check_export_format", "export_networ
 ExportFormat = Literal["pt2", "onnx", "ts"]
 TOLERANCE = 1e-4
 HRNET_UNIT = 32
+LARGEST = 1024
 
 ONNX_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 
@@ -115,7 +117,8 @@ def export_network(
         path: the file.
         form: ``pt2`` (``torch.export``), ``onnx`` or ``ts`` (TorchScript).
         in_channels: channels of its input.
-        window: (t, h, w) of the only input that the program or ONNX model of a guided denoiser takes.
+        window: (t, h, w) of the program or ONNX model of a guided denoiser: it takes t frames, and h rows and w columns
+            are checked.
 
     Returns:
         The file.
@@ -127,30 +130,55 @@ def export_network(
     """
     check_export_format(form)
     path, net = Path(path), net.eval()
-    fixed = isinstance(net, STCNNTGuidedDenoiser)
     if form == "ts":
         torch.jit.script(net).save(str(path))
-        others = [(1, *window)] if fixed else [(2, 3, 40, 56), (1, 4, 64, 32)]
+        built = _built_size(net)
+        others = [(2, 3, 40, 56), (1, 4, 64, 32)] if built is None else [(2, *built)]
         check_export(net, path, form, [_example(net, in_channels, size) for size in others])
         return path
-    examples, shapes = [_example(net, in_channels, (1, *window))], None
-    if not fixed:
-        t, h, w = size_unit(net, in_channels)
-        sizes = [(2, 3 * t, 3 * h, 5 * w), (1, 2 * t, 2 * h, 4 * w)]
-        examples = [_example(net, in_channels, size) for size in sizes]
-        frames, rows, columns = (Dim(name, min=2, max=1024) for name in ("frames", "rows", "columns"))
-        axes: dict[int, Any] = {0: Dim("batch", min=1, max=1024)}
-        axes |= {2: t * frames if t > 1 else frames, 3: h * rows, 4: w * columns}
-        shapes = (axes,)
+    sizes, axes = _dynamic_sizes(net, in_channels, window)
+    examples = [_example(net, in_channels, size) for size in sizes]
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch's own, about its own internals
-        program = torch.export.export(net, (examples[0],), dynamic_shapes=shapes, strict=False)
+        program = torch.export.export(
+            net, (examples[0],), dynamic_shapes=(axes,), strict=False,
+            prefer_deferred_runtime_asserts_over_guards=isinstance(net, STCNNTGuidedDenoiser),
+        )  # fmt: skip
         if form == "pt2":
             torch.export.save(program, path)
         else:
             _save_onnx(program, path)
     check_export(net, path, form, examples)
     return path
+
+
+def _built_size(net: nn.Module) -> tuple[int, int, int] | None:
+    """The size (T, H, W) that the network was built for, if a layer norm fixes its rows and columns."""
+    for module in net.modules():
+        if isinstance(module, FrameBackbone) and module.fixed_image:
+            step = int(getattr(net, "pack", 1))
+            return module.img_size[0], step * module.img_size[1], step * module.img_size[2]
+    return None
+
+
+def _dynamic_sizes(
+    net: nn.Module, in_channels: int, window: tuple[int, int, int]
+) -> tuple[list[tuple[int, int, int, int]], dict[int, Any]]:
+    """Sizes (B, T, H, W) to export and to check a network with, and the axes whose extent may differ."""
+    batch = Dim("batch", min=1, max=LARGEST)
+    frames, rows, columns = (Dim(name, min=2, max=LARGEST) for name in ("frames", "rows", "columns"))
+    built = _built_size(net)
+    if built is not None:
+        several = not any(isinstance(module, FrameBackbone) and module.fixed_time for module in net.modules())
+        axes = {0: batch, 2: frames} if several else {0: batch}
+        t, h, w = built
+        return [(2, t, h, w), (1, t + 1 if several else t, h, w)], axes
+    t, h, w = size_unit(net, in_channels)
+    if isinstance(net, STCNNTGuidedDenoiser):
+        free = {axis: Dim(name, min=h + 1, max=LARGEST) for axis, name in ((3, "rows"), (4, "columns"))}
+        return [(1, window[0], h + 19, w + 26), (1, *window), (1, window[0], h + 1, w + 32)], free
+    axes = {0: batch, 2: t * frames if t > 1 else frames, 3: h * rows, 4: w * columns}
+    return [(2, 3 * t, 3 * h, 5 * w), (1, 2 * t, 2 * h, 4 * w)], axes
 
 
 def _example(net: nn.Module, in_channels: int, size: tuple[int, ...]) -> torch.Tensor:

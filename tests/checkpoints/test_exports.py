@@ -14,6 +14,7 @@ from torch import nn
 from monai_stcnnt.checkpoints.exports import ExportFormat, check_export, export_network, size_unit
 from monai_stcnnt.errors import ExportMismatchError, NetworkConfigError
 from monai_stcnnt.networks import STCNNTClassifier, STCNNTDenoiser, STCNNTSegmenter, build_variant
+from monai_stcnnt.networks.nets import STCNNTGuidedDenoiser
 from tests.networks.laws import SMALL
 
 __all__: list[str] = []
@@ -60,6 +61,36 @@ def test_exports_give_the_results_of_the_network(name: str, form: ExportFormat, 
     path = export_network(net, tmp_path / f"net.{form}", form, 3)
     t, h, w = size_unit(net, 3)
     others = [torch.rand(3, 3, 4 * t, 5 * h, 2 * w), torch.rand(1, 3, 3 * t, 2 * h, 3 * w)]
+    assert check_export(net, path, form, others) < 1e-4
+
+
+@pytest.mark.parametrize(
+    ("norm", "form"),
+    [("layer", "pt2"), ("layer", "ts"), ("layer3d", "pt2"), pytest.param("layer", "onnx", marks=pytest.mark.slow)],
+)
+def test_what_a_norm_fixes_stays_fixed(norm: str, form: ExportFormat, tmp_path: Path) -> None:
+    if form == "onnx":
+        pytest.importorskip("onnxruntime")
+        pytest.importorskip("onnxscript")
+    net = STCNNTDenoiser(3, 2, 4, **{**SMALL, "backbone": "soanet", "block_strings": "T0", "norm": norm}).eval()
+    path = export_network(net, tmp_path / f"net.{form}", form, 3)
+    assert check_export(net, path, form, [torch.rand(5, 3, 4 if norm == "layer3d" else 7, 16, 16)]) < 1e-4
+
+
+GUIDED: dict[str, Any] = {**SMALL, "img_size": (4, 8, 8), "backbone": "soanet", "block_strings": "T0"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["pt2", "onnx", "ts"])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_guided_denoisers_take_any_rows_and_columns(channels: int, form: ExportFormat, tmp_path: Path) -> None:
+    if form == "onnx":
+        pytest.importorskip("onnxruntime")
+        pytest.importorskip("onnxscript")
+    net = STCNNTGuidedDenoiser(channels + 1, channels, 4, **GUIDED).eval()
+    nn.init.normal_(net.head.conv.weight, std=0.05)  # type: ignore[arg-type]  # a parameter, typed through nn.Module
+    path = export_network(net, tmp_path / f"net.{form}", form, channels + 1, (5, 32, 40))
+    others = [torch.rand(1, channels + 1, 5, h, w) * 5 + 1 for h, w in ((21, 50), (48, 36))]
     assert check_export(net, path, form, others) < 1e-4
 
 

@@ -41,7 +41,7 @@ __all__: list[str] = []
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 SIGMA = 15.0
-WINDOW = WindowOfPage(32, 0.25)
+WINDOW = WindowOfPage(32, 0.125)
 
 
 def noisy(size: tuple[int, int, int], *, air: bool = True) -> np.ndarray:
@@ -71,13 +71,13 @@ class SmallNet(nn.Module):
         y: torch.Tensor = self.conv(x)
         return y
 
-    def save(self, path: Path, size: int) -> None:
-        """Write the ONNX model."""
+    def save(self, path: Path) -> None:
+        """Write the ONNX model, for any rows and columns."""
         onnx = pytest.importorskip("onnx")
         value, helper = onnx.TensorProto.FLOAT, onnx.helper
         arrays = {name: onnx.numpy_helper.from_array(p.detach().numpy(), name) for name, p in self.named_parameters()}
         node = helper.make_node("Conv", ["x", *arrays], ["y"], kernel_shape=[1, 3, 3], pads=[0, 1, 1, 0, 1, 1])
-        ends = [helper.make_tensor_value_info(n, value, [1, c, 1, size, size]) for n, c in (("x", 2), ("y", 1))]
+        ends = [helper.make_tensor_value_info(n, value, [1, c, 1, "h", "w"]) for n, c in (("x", 2), ("y", 1))]
         graph = helper.make_graph([node], "small", ends[:1], ends[1:], list(arrays.values()))
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9)
         onnx.save(model, path)
@@ -102,7 +102,7 @@ def small_page(packages: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     """A page with the small network."""
     pytest.importorskip("onnxruntime")
     folder = tmp_path_factory.mktemp("page")
-    SmallNet().save(folder / "small.onnx", WINDOW.size)
+    SmallNet().save(folder / "small.onnx")
     path = folder / "denoise.html"
     path.write_text(build_page(folder / "small.onnx", WINDOW, packages), encoding="utf-8")
     return path
@@ -155,16 +155,19 @@ def load(path: Path) -> nib.Nifti1Image:
 
 
 @torch.no_grad()
-def test_a_file_comes_out_as_the_sliding_window_makes_it(small_page: Path, tmp_path: Path) -> None:
-    values = noisy((2, 40, 71))
+@pytest.mark.parametrize(("rows", "columns"), [(40, 71), (32, 60), (27, 113)])
+def test_a_file_comes_out_as_the_sliding_window_makes_it(
+    small_page: Path, tmp_path: Path, rows: int, columns: int
+) -> None:
+    values = noisy((2, rows, columns))
     source = write_nifti(values, tmp_path / "scan.nii.gz")
     with opened(small_page, tmp_path) as page:
-        assert "71 x 40, 2 slices, 1 frames" in drop(page, source)
+        assert f"{columns} x {rows}, 2 slices, 1 frames" in drop(page, source)
         assert page.ask("document.getElementById('save').disabled")
         result = denoised(page, tmp_path, SIGMA)
         assert all(url.startswith(("file:", "blob:", "data:")) for url in page.requests)
         assert page.complaints == []
-    inferer = FrameSlidingWindowInferer((1, 32, 32), overlap=0.25)
+    inferer = FrameSlidingWindowInferer((1, WINDOW.size, WINDOW.size), overlap=WINDOW.share, shrink_to_image=True)
     net = SmallNet()
     for n, image in enumerate(torch.from_numpy(values) / SIGMA):
         x = torch.stack([image, torch.ones_like(image)])[None, :, None]
@@ -242,18 +245,25 @@ def test_the_windows_are_those_of_the_bundle() -> None:
     assert inferer.shares[1:] == (window.share, window.share)
 
 
-@pytest.mark.slow
-def test_one_slice_comes_out_as_the_command_makes_it(packages: Path, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def true_page(packages: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page as it is made, which takes minutes."""
     pytest.importorskip("onnxscript")
     pytest.importorskip("onnxruntime")
-    source = write_nifti(noisy((1, 120, 176)), tmp_path / "scan.nii")  # the command's windows are then as large
-    window = window_of_bundle()
-    export_model(tmp_path / "model.onnx", window)
-    path = tmp_path / "denoise.html"
-    path.write_text(build_page(tmp_path / "model.onnx", window, packages), encoding="utf-8")
+    folder, window = tmp_path_factory.mktemp("true_page"), window_of_bundle()
+    export_model(folder / "model.onnx", window)
+    path = folder / "denoise.html"
+    path.write_text(build_page(folder / "model.onnx", window, packages), encoding="utf-8")
+    return path
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [(120, 176), (96, 80), (100, 130), (47, 66), (16, 21)])
+def test_one_slice_comes_out_as_the_command_makes_it(true_page: Path, tmp_path: Path, size: tuple[int, int]) -> None:
+    source = write_nifti(noisy((1, *size)), tmp_path / "scan.nii")
     denoise(source, tmp_path / "command.nii", noise_sigma=SIGMA, noise_spectrum="white")
     wanted = load(tmp_path / "command.nii").get_fdata()
-    with opened(path, tmp_path) as page:
+    with opened(true_page, tmp_path) as page:
         drop(page, source)
         found = denoised(page, tmp_path, SIGMA).get_fdata()
     assert np.abs(found - wanted).max() < 1e-3 * wanted.max()

@@ -11,7 +11,6 @@ import { denoiseSlice } from "./windows.js";
 const SLICES_FOR_NOISE = 8;
 const find = (id) => document.getElementById(id);
 const options = JSON.parse(find("options").textContent);
-const window_ = { ...options.window, weights: Float32Array.from(options.window.weights) };
 let stack = null;
 let results = [];
 let busy = false;
@@ -31,12 +30,11 @@ async function start() {
 }
 
 /** Run the network on a window in units of the noise; its g-factor map is 1. */
-async function network(patch) {
+async function network(patch, rows, columns) {
   session ??= await start();
-  const { size } = window_;
-  const values = new Float32Array(2 * size * size).fill(1);
+  const values = new Float32Array(2 * patch.length).fill(1);
   values.set(patch);
-  const input = new ort.Tensor("float32", values, [1, 2, 1, size, size]);
+  const input = new ort.Tensor("float32", values, [1, 2, 1, rows, columns]);
   const output = await session.run({ [session.inputNames[0]]: input });
   return output[session.outputNames[0]].data;
 }
@@ -106,7 +104,7 @@ async function denoise(numbers) {
   const begun = performance.now();
   for (const [done, n] of numbers.entries()) {
     const image = { values: stack.planes[n], rows: stack.rows, columns: stack.columns };
-    const result = await denoiseSlice(image, sigma, window_, network, async (windows, all) => {
+    const result = await denoiseSlice(image, sigma, options.window, network, async (windows, all) => {
       say(`Slice ${done + 1} of ${numbers.length}: ${windows} of ${all} windows`);
       await rest();
     });

@@ -15,10 +15,12 @@ from monai_stcnnt.networks.layers.frames import (
     FrameConv,
     add_frames,
     check_frames,
+    crop_plane,
     level_size,
     pad_frames,
     round_up,
     to_triple,
+    units_over,
 )
 from monai_stcnnt.networks.layers.norms import fixes_image_size
 from monai_stcnnt.networks.layers.resample import FramePatchMerging, InterpolateFrames, Interpolation
@@ -166,5 +168,5 @@ class FrameBackbone(nn.Module):
         """Crop the returned tensors to an input of ``height`` x ``width``."""
         out: list[torch.Tensor] = []
         for feature, stride in zip(features, self.strides):
-            out.append(feature[:, :, :, : -(-height // stride), : -(-width // stride)])
+            out.append(crop_plane(feature, units_over(height, stride), units_over(width, stride)))
         return out

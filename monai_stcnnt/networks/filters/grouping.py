@@ -13,12 +13,13 @@ from monai_stcnnt.networks.filters.shrinkage import (
     block_starts,
     block_waves,
     cosine_basis,
+    so_many,
     sparseness,
     sum_constants,
     sum_waves,
     wiener_gain,
 )
-from monai_stcnnt.networks.layers.frames import pad_frames
+from monai_stcnnt.networks.layers.frames import crop_plane, exporting, pad_frames, units_over
 
 __all__ = ["GroupedShrinkage", "hadamard_basis"]
 
@@ -92,7 +93,7 @@ class GroupedShrinkage(nn.Module):
         over_time = cosine_basis(index.shape[1], x.device)
         pieces = both.index_select(1, index.flatten()).unflatten(1, index.shape).flatten(0, 1)
         waves = torch.matmul(over_time, pieces.flatten(2)).view_as(pieces)  # (pieces, frames, 2C, H, W)
-        at_once = 1 if x.device.type == "cpu" else waves.shape[0]
+        at_once = 1 if x.device.type == "cpu" and not exporting() else waves.shape[0]
         results: list[torch.Tensor] = []
         for some, found in zip(waves.split(at_once), places.split(at_once)):
             results.append(self.filtered(some, found))
@@ -101,7 +102,8 @@ class GroupedShrinkage(nn.Module):
         weights = planes[:, -2:].flatten(2).unsqueeze(1).expand(-1, index.shape[1], -1, -1)
         joined = torch.cat([images, weights], 2).unflatten(0, (x.shape[0], -1)).flatten(1, 2)
         total = torch.zeros(x.shape[0], t, c + 2, both.shape[3] * both.shape[4], device=x.device)
-        total = total.index_add(1, index.flatten(), joined).unflatten(3, (both.shape[3], both.shape[4]))[..., :h, :w]
+        total = total.index_add(1, index.flatten(), joined).unflatten(3, (both.shape[3], both.shape[4]))
+        total = crop_plane(total, h, w)
         return total[:, :, :c] / total[:, :, c : c + 1], total[:, :, c + 1 :] / total[:, :, c : c + 1]
 
     def filtered(self, waves: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
@@ -118,7 +120,7 @@ class GroupedShrinkage(nn.Module):
         pieces, frames, channels, area = waves.shape[0], waves.shape[1], waves.shape[2] // 2, self.size * self.size
         extents, half = (waves.shape[3], waves.shape[4]), channels * frames * area
         at_once = self.values_at_once if waves.device.type == "cpu" else 128 * self.values_at_once
-        images_at_once = max(at_once // (pieces * area * waves.shape[3] * waves.shape[4]), 1)
+        images_at_once = so_many(2 * channels * frames, pieces * area * waves.shape[3] * waves.shape[4], at_once)
         begun: list[torch.Tensor] = []
         for images in waves.transpose(1, 2).flatten(1, 2).split(images_at_once, 1):
             found = block_waves(images.flatten(0, 1), self.wave, 1).unflatten(0, (pieces, -1))
@@ -128,7 +130,7 @@ class GroupedShrinkage(nn.Module):
         blocks, places = blocks.flatten(0, 1), (places + first.view(-1, 1, 1)).flatten(0, 1)
         total = torch.zeros(blocks.shape[0], half, device=waves.device)
         weights = torch.zeros(blocks.shape[0], 2, device=waves.device)
-        for part in places.t().split(max(at_once // (self.count * 2 * half), 1), 1):
+        for part in places.t().split(so_many(places.shape[0], self.count * 2 * half, at_once), 1):
             where = part.flatten()
             members = blocks.index_select(0, where).unflatten(0, part.shape)
             groups = torch.matmul(self.group, members.flatten(1)).view_as(members)
@@ -162,7 +164,7 @@ class GroupedShrinkage(nn.Module):
         shift = torch.arange(-self.radius, self.radius + 1, device=distances.device)
         all_y, all_x = y.unsqueeze(1) + shift, x.unsqueeze(1) + shift
         outside_y, outside_x = (all_y < 0) | (all_y > last_y), (all_x < 0) | (all_x > last_x)
-        outside = outside_y.view(rows, 1, -1, 1) | outside_x.view(1, columns, 1, -1)
+        outside = outside_y.unsqueeze(1).unsqueeze(3) | outside_x.unsqueeze(0).unsqueeze(2)
         distances = distances.masked_fill(outside.flatten(2), float("inf"))
         own = 2 * self.radius * (self.radius + 1)
         distances[:, :, :, :, own] = -1.0  # in every group, whatever is as near as it: so every pixel is in some block
@@ -183,6 +185,11 @@ class GroupedShrinkage(nn.Module):
         rows, columns, r = self.padded(pilot.shape[3]), self.padded(pilot.shape[4]), self.radius
         pilot = pad_frames(pilot, (pilot.shape[1], rows, columns))
         around = F.pad(pilot, (r, r, r, r))
+        if exporting():  # in one step, which takes a hundred times the memory and a hundredth of the program
+            moved = F.unfold(around.flatten(0, 1), 2 * r + 1).unflatten(2, (rows, columns))
+            moved = (moved.unflatten(1, (pilot.shape[2], -1)) - pilot.flatten(0, 1).unsqueeze(2)).square().sum(1)
+            pooled = F.avg_pool2d(moved, self.size, self.stride).permute(0, 2, 3, 1)
+            return pooled.unflatten(0, (pilot.shape[0], pilot.shape[1]))
         found: list[torch.Tensor] = []
         for dy in range(2 * r + 1):
             for dx in range(2 * r + 1):
@@ -192,4 +199,6 @@ class GroupedShrinkage(nn.Module):
 
     def padded(self, extent: int) -> int:
         """Extent of which blocks at this stride reach the end."""
-        return self.size + -(-max(extent - self.size, 0) // self.stride) * self.stride
+        if extent < self.size:
+            return self.size
+        return self.size + units_over(extent - self.size, self.stride) * self.stride

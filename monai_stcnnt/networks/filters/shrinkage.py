@@ -9,6 +9,7 @@ import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from torch import nn
 
 from monai_stcnnt.errors import NetworkConfigError
+from monai_stcnnt.networks.layers.frames import crop_plane, exporting, units_over
 from monai_stcnnt.tensors import reflect_index
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "block_starts",
     "block_waves",
     "cosine_basis",
+    "so_many",
     "sparseness",
     "sum_constants",
     "sum_waves",
@@ -27,8 +29,16 @@ def cosine_basis(length: int, device: torch.device) -> torch.Tensor:
     """Orthonormal discrete cosine transform (DCT-II): row k holds the k-th wave, shape (length, length), float32."""
     wave = torch.arange(length, device=device, dtype=torch.float32).unsqueeze(1)
     place = torch.arange(length, device=device, dtype=torch.float32).unsqueeze(0)
-    scale = torch.where(wave == 0, math.sqrt(1.0 / length), math.sqrt(2.0 / length))
+    scale = (torch.where(wave == 0, 1.0, 2.0) / length).sqrt()
     return scale * torch.cos(math.pi * (2.0 * place + 1.0) * wave / (2.0 * length))
+
+
+def so_many(count: int, numbers: int, most: int) -> int:
+    """How many of ``count`` things to work on at a time so that the numbers of all are at most so many.
+
+    While the network is exported, all: how many it would be depends on the size of the image.
+    """
+    return count if exporting() else max(most // numbers, 1)
 
 
 def block_starts(total: int, frames: int, device: torch.device) -> torch.Tensor:
@@ -40,6 +50,16 @@ def block_starts(total: int, frames: int, device: torch.device) -> torch.Tensor:
     step = max(length // 2, 1)
     first = torch.arange(0, total - length + step, step, device=device).clamp(max=total - length)
     return first.unsqueeze(1) + torch.arange(length, device=device).unsqueeze(0)
+
+
+def block_kernels(wave: torch.Tensor) -> torch.Tensor:
+    """Images of the waves of a block, (size squared, 1, size, size), in the order of :func:`block_waves`."""
+    return (wave.unsqueeze(0).unsqueeze(3) * wave.unsqueeze(1).unsqueeze(1)).flatten(0, 1).unsqueeze(1)
+
+
+def placed(blocks: torch.Tensor, size: int, stride: int, extents: tuple[int, int]) -> torch.Tensor:
+    """Blocks (N, C, blocks) of an image in rows and columns."""
+    return blocks.unflatten(2, ((extents[0] - size) // stride + 1, (extents[1] - size) // stride + 1))
 
 
 def block_waves(images: torch.Tensor, wave: torch.Tensor, stride: int) -> torch.Tensor:
@@ -57,6 +77,8 @@ def block_waves(images: torch.Tensor, wave: torch.Tensor, stride: int) -> torch.
     Returns:
         Coefficients (N, size squared, blocks); the first is the mean.
     """
+    if exporting():
+        return F.conv2d(images.unsqueeze(1), block_kernels(wave), stride=stride).flatten(2)
     across = wave.shape[0] // stride
     cells = images.unflatten(1, (-1, stride)).transpose(1, 2)
     along = cells.shape[2] - across + 1
@@ -71,6 +93,8 @@ def block_waves(images: torch.Tensor, wave: torch.Tensor, stride: int) -> torch.
 def sum_waves(blocks: torch.Tensor, wave: torch.Tensor, stride: int, extents: tuple[int, int]) -> torch.Tensor:
     """Transform coefficients of :func:`block_waves` back and sum overlapping blocks to images (N, H, W)."""
     size = wave.shape[0]
+    if exporting():
+        return F.conv_transpose2d(placed(blocks, size, stride, extents), block_kernels(wave), stride=stride).squeeze(1)
     across, rows, columns = size // stride, extents[0] // stride, extents[1] // stride
     along = (rows - across + 1, columns - across + 1)
     values = torch.matmul(wave.t(), blocks.unflatten(1, (size, size)).flatten(2))
@@ -88,6 +112,9 @@ def sum_waves(blocks: torch.Tensor, wave: torch.Tensor, stride: int, extents: tu
 
 def sum_constants(values: torch.Tensor, size: int, stride: int, extents: tuple[int, int]) -> torch.Tensor:
     """Sum overlapping blocks that have one value for all of their pixels, (N, blocks), to images (N, H, W)."""
+    if exporting():
+        ones = torch.ones(1, 1, size, size, device=values.device)
+        return F.conv_transpose2d(placed(values.unsqueeze(1), size, stride, extents), ones, stride=stride).squeeze(1)
     across, margin = size // stride, size // stride - 1
     cells = values.unflatten(1, (extents[0] // stride - margin, extents[1] // stride - margin)).unsqueeze(1)
     cells = F.avg_pool2d(F.pad(cells, (margin, margin, margin, margin)), across, 1) * float(across * across)
@@ -187,7 +214,7 @@ class BlockShrinkage(nn.Module):
         """Pieces (pieces, frames, H, W) to work on at a time, so that their coefficients stay in the caches."""
         repeats = (self.size // self.stride) * (self.size // self.stride)
         most = self.values_at_once if images.device.type == "cpu" else 64 * self.values_at_once
-        return max(most // (repeats * images[0].numel()), 1)
+        return so_many(images.shape[0], repeats * images[0].numel(), most)
 
     def pieces(self, x: torch.Tensor) -> torch.Tensor:
         """Cut (N, T, H, W) into pieces of some frames and transform along these: (N * pieces, frames, H, W)."""
@@ -237,12 +264,12 @@ class BlockShrinkage(nn.Module):
     def inside(self, images: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
         """Cut the margins off images (N, H, W)."""
         margin = self.size - self.stride
-        return images[:, margin : margin + x.shape[2], margin : margin + x.shape[3]]
+        return crop_plane(images[:, margin:, margin:], x.shape[2], x.shape[3])
 
     def padded_extent(self, extent: int) -> int:
         """Extent with the margins, so that whole blocks cover it."""
         whole = extent + 2 * (self.size - self.stride) - self.size
-        return whole + (-whole) % self.stride + self.size
+        return units_over(whole, self.stride) * self.stride + self.size
 
     def reflected(self, extent: int, device: torch.device) -> torch.Tensor:
         """Positions of an axis with its margins, folded back into it."""

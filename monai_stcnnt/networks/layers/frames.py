@@ -22,6 +22,7 @@ __all__ = [
     "cat_frames",
     "check_frames",
     "crop_frames",
+    "crop_plane",
     "exporting",
     "falls_short",
     "fold_pixels",
@@ -32,6 +33,7 @@ __all__ = [
     "round_up",
     "to_triple",
     "unfold_pixels",
+    "units_over",
     "widen",
 ]
 
@@ -96,9 +98,26 @@ def pad_frames(x: torch.Tensor, size: Triple) -> torch.Tensor:
     return x.permute(0, 1, 4, 2, 3)
 
 
+@torch.jit.unused
+def keep_first(x: torch.Tensor, axis: int, extent: int) -> torch.Tensor:
+    """A copy of the first places of an axis: of a view, its memory would depend on whether there are others."""
+    if statically_known_true(x.shape[axis] == extent):
+        return x
+    return x.index_select(axis, torch.arange(extent, device=x.device))
+
+
+def crop_plane(x: torch.Tensor, height: int, width: int) -> torch.Tensor:
+    """Keep the first rows and columns of (.., H, W)."""
+    if exporting():
+        return keep_first(keep_first(x, -2, height), -1, width)
+    return x[..., :height, :width]
+
+
 def crop_frames(x: torch.Tensor, size: Triple) -> torch.Tensor:
     """Keep the first ``size`` = (t, h, w) of (B, T, C, H, W)."""
-    return x[:, : size[0], :, : size[1], : size[2]]
+    if exporting():
+        x = keep_first(x, 1, size[0])
+    return crop_plane(x[:, : size[0]], size[1], size[2])
 
 
 def add_frames(new: torch.Tensor, old: torch.Tensor) -> torch.Tensor:
@@ -187,7 +206,7 @@ def fold_pixels(x: torch.Tensor, side: int) -> torch.Tensor:
         Shi et al., sub-pixel convolution, 2016, https://doi.org/10.1109/CVPR.2016.207.
     """
     h, w = x.shape[3], x.shape[4]
-    return F.pixel_unshuffle(pad_frames(x, (x.shape[1], h + (-h) % side, w + (-w) % side)), side)
+    return F.pixel_unshuffle(pad_frames(x, round_up((x.shape[1], h, w), (1, side, side))), side)
 
 
 def unfold_pixels(x: torch.Tensor, side: int, size: Triple) -> torch.Tensor:
@@ -266,9 +285,14 @@ class FrameConv(nn.Module):
         return x
 
 
+def units_over(extent: int, unit: int) -> int:
+    """How many units cover an extent; written without negative numbers, which ONNX divides in another way."""
+    return (extent + unit - 1) // unit
+
+
 def round_up(size: Triple, unit: Triple) -> Triple:
     """The smallest multiples of ``unit`` that are not below ``size``."""
-    n = [-(-size[i] // unit[i]) for i in range(3)]
+    n = [units_over(size[i], unit[i]) for i in range(3)]
     return n[0] * unit[0], n[1] * unit[1], n[2] * unit[2]
 
 

@@ -18,6 +18,7 @@ from monai_stcnnt.networks.layers.frames import (
     exporting,
     pad_frames,
     round_up,
+    units_over,
 )
 from monai_stcnnt.networks.layers.position_bias import RelativePositionBias
 from monai_stcnnt.networks.layers.windows import WindowSize, counts, merge_heads, split_heads, split_tokens
@@ -195,10 +196,10 @@ class SpatialAttention(PieceByPiece):
         if not self.keep_count:
             return round_up(size, self.window), self.window, self.patch
         unit = [1, 1, 1] if self.kind == "vit" else [self.patch[0], self.patch[1], self.patch[2]]
-        grown = [-(-size[i] // (self.count[i] * unit[i])) * unit[i] for i in range(3)]
+        grown = [units_over(size[i], self.count[i] * unit[i]) * unit[i] for i in range(3)]
         if self.kind == "vit":
             step = self.qk_stride
-            grown[1], grown[2] = -(-grown[1] // step) * step, -(-grown[2] // step) * step
+            grown[1], grown[2] = units_over(grown[1], step) * step, units_over(grown[2], step) * step
             if self.out_channels % self.num_heads != 0:
                 while (self.out_channels * grown[0] * grown[1] * grown[2] // step**2) % self.num_heads != 0:
                     grown[2] += step
