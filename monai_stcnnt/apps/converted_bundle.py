@@ -151,6 +151,7 @@ def converted_inference(carried: Mapping[str, Any], network_def: Mapping[str, An
     config = {name: copy.deepcopy(entry) for name, entry in carried.items() if name not in MAGNITUDE_ENTRIES}
     config["network_def"] = dict(network_def)
     config["calibrated"] = []
+    config["amp"] = False
     config["roi_size"] = list(network_def["img_size"])
     config["router"]["networks"] = ["$stcnnt_checkpoints.load_weights(@network_def, @checkpoint).to(@device)"]
     config["inferer"]["shrink_to_image"] = [network_def.get("norm") != "layer3d", False, False]  # T is free

@@ -73,7 +73,8 @@ class DenoiseOptions(RunOptions):
             until it has, and the log says so.
         frame_axis: which axis of a file the frames are: ``time``, ``slice``, or ``auto`` for time where there is more
             than one frame, unless the frames have several b-values.
-        amp: compute in bfloat16 where that is safe: faster on a GPU, and a little less exact.
+        amp: let the network compute in bfloat16 where that is safe: faster, and a little less exact. None leaves it to
+            the bundle, which does so on processors with instructions for it.
         compile: let PyTorch compile the network first, which pays for long runs; needs a C++ compiler.
         qc: JSON file for the figures of quality control of all series. They are in the manifest in any case, for
             series that fit in memory.
@@ -102,7 +103,7 @@ class DenoiseOptions(RunOptions):
     overlap: float | None = None
     sw_batch_size: int | None = None
     frame_axis: FrameAxis = "auto"
-    amp: bool = False
+    amp: bool | None = None
     compile: bool = False
     qc: Path | None = None
 

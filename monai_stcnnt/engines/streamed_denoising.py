@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -108,7 +108,7 @@ def denoise_series(
         strength: factor on the noise level that the network is told.
         frame_axis: which axis of the file the frames are, see :func:`~monai_stcnnt.transforms.resolve_frame_axis`.
         device: where windows are computed.
-        amp: compute in bfloat16 where that is safe.
+        amp: let the network compute in bfloat16 where that is safe.
         adapt: adapt the network to the scan first, see :mod:`monai_stcnnt.engines.adaptation`.
         force: take also what is not a magnitude or complex MR image.
         save_uncertainty: save the standard error of the result, in the units of the image, beside it as
@@ -146,8 +146,13 @@ def denoise_series(
         total = frames.items * inferer.count_windows(model.matrix)
         bar = stack.enter_context(tqdm(total=total, leave=False, disable=None if inferer.progress else True))
         stack.enter_context(eval_mode(network))
-        stack.enter_context(torch.autocast(place.type, dtype=torch.bfloat16, enabled=amp))
-        blocks = _blocks(frames, model, inferer, network, place, bar, errors=int(save_uncertainty))
+
+        def called(windows: torch.Tensor) -> torch.Tensor:
+            with torch.autocast(place.type, dtype=torch.bfloat16, enabled=amp):
+                result: torch.Tensor = network(windows)
+            return result
+
+        blocks = _blocks(frames, model, inferer, called, place, bar, errors=int(save_uncertainty))
         first = next(blocks)
         channels = first[2].shape[0] - save_uncertainty
         outline = _outline_of_result(image.outline, channels, model.level)
@@ -281,7 +286,7 @@ def _blocks(
     frames: SeriesFrames,
     model: NoiseModel,
     inferer: FrameSlidingWindowInferer,
-    network: torch.nn.Module,
+    network: Callable[[torch.Tensor], torch.Tensor],
     device: torch.device,
     bar: tqdm,
     errors: int = 0,

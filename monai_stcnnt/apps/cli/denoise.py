@@ -73,7 +73,12 @@ def denoise(
     qc: Annotated[Path | None, typer.Option(help="Write figures of quality control (.json).")] = None,
     bundle: Annotated[Path | None, typer.Option(help="Folder of another denoising bundle.")] = None,
     device: common.DeviceOption = "auto",
-    amp: Annotated[bool, typer.Option("--amp", help="Compute in bfloat16 where that is safe; for GPUs.")] = False,
+    amp: Annotated[
+        bool | None,
+        typer.Option(
+            "--amp/--no-amp", help="Compute in bfloat16 where that is safe; by default where the processor can."
+        ),
+    ] = None,
     compile: Annotated[bool, typer.Option("--compile", help="Compile the network first; for long runs.")] = False,
     redo: common.RedoOption = False,
     force: common.ForceOption = False,

@@ -113,7 +113,8 @@ class STCNNTGuidedDenoiser(ResidualTrunk):
         noisy, gmap, phase = self.opened(x)
         guess, differences, errors = self.guided(noisy)
         y = self.blended(guess, differences, self.answer(guess, differences, errors, gmap))
-        variance = calibration(y, guess, differences, errors)
+        with torch.autocast(y.device.type, enabled=False):
+            variance = calibration(y, guess, differences, errors)
         if self.in_channels > self.out_channels:
             variance = variance * gmap.square()
         return torch.cat([self.closed(y, gmap, phase), self.from_frames(variance)], self.channel_axis)

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from itertools import chain, combinations
 
 import torch
@@ -29,6 +30,7 @@ class ChannelRouter(nn.Module):
 
     Args:
         networks: networks of the layout (B, C, T, H, W) with different ``in_channels``.
+        amp: let them compute in bfloat16 where that is safe, on any device.
 
     Shapes: (B, in_channels, T, H, W) of one of the networks to its output.
 
@@ -37,8 +39,9 @@ class ChannelRouter(nn.Module):
         LayoutError: in forward, for a number of channels that none takes.
     """
 
-    def __init__(self, networks: Sequence[FrameNet]) -> None:
+    def __init__(self, networks: Sequence[FrameNet], *, amp: bool = False) -> None:
         super().__init__()
+        self.amp = amp
         self.networks = nn.ModuleList(networks)
         self.channels = [net.in_channels for net in networks]
         if len(set(self.channels)) < len(self.channels):
@@ -46,8 +49,13 @@ class ChannelRouter(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Run the network that fits (B, C, T, H, W)."""
-        out: torch.Tensor = self.networks[self.index_of(x.shape[1])](x)
+        with self.precision(x.device):
+            out: torch.Tensor = self.networks[self.index_of(x.shape[1])](x)
         return out
+
+    def precision(self, device: torch.device) -> AbstractContextManager[object]:
+        """In which the networks compute on a device."""
+        return torch.autocast(device.type, dtype=torch.bfloat16) if self.amp else nullcontext()
 
     def index_of(self, channels: int) -> int:
         """Number of the network that takes so many channels.
@@ -97,7 +105,8 @@ class UncertainDenoiser(nn.Module):
         """Run the network that fits (B, C, T, H, W)."""
         index = self.router.index_of(x.shape[1])
         network = self.router.networks[index]
-        out: torch.Tensor = network.with_variance(x, self.calibrations[index])  # type: ignore[operator]
+        with self.router.precision(x.device):
+            out: torch.Tensor = network.with_variance(x, self.calibrations[index])  # type: ignore[operator]
         return out
 
 
