@@ -74,7 +74,7 @@ class DenoiseOptions(RunOptions):
         frame_axis: which axis of a file the frames are: ``time``, ``slice``, or ``auto`` for time where there is more
             than one frame, unless the frames have several b-values.
         amp: let the network compute in bfloat16 where that is safe: faster, and a little less exact. None leaves it to
-            the bundle, which does so on processors with instructions for it.
+            the bundle, which does so with ``fast``, on processors with instructions for it.
         compile: let PyTorch compile the network first, which pays for long runs; needs a C++ compiler.
         qc: JSON file for the figures of quality control of all series. They are in the manifest in any case, for
             series that fit in memory.

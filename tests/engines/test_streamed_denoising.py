@@ -221,14 +221,14 @@ def test_choices_reach_the_network(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize("capable", [True, False])
-def test_half_precision_is_the_choice_where_the_processor_has_it(
+def test_half_precision_is_the_choice_of_fast_where_the_processor_has_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capable: bool
 ) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": capable}, raising=False)
     assert bfloat16_is_fast("cpu") == capable
     assert not bfloat16_is_fast(torch.device("cuda:0"))
     image = write_scan(tmp_path / "scan.nii", (20, 16, 1, 4))
-    options: dict[str, Any] = {"noise_sigma": 10.0, "progress": False}
+    options: dict[str, Any] = {"noise_sigma": 10.0, "progress": False, "fast": True}
     left, asked = (
         read_series(denoise(image, tmp_path / name, **options, amp=amp)[0]).array
         for name, amp in (("left", None), ("asked", capable))

@@ -76,7 +76,8 @@ def denoise(
     amp: Annotated[
         bool | None,
         typer.Option(
-            "--amp/--no-amp", help="Compute in bfloat16 where that is safe; by default where the processor can."
+            "--amp/--no-amp",
+            help="Compute in bfloat16 where that is safe; by default with --fast, where the processor can.",
         ),
     ] = None,
     compile: Annotated[bool, typer.Option("--compile", help="Compile the network first; for long runs.")] = False,
