@@ -1,6 +1,6 @@
 # Copyright (c) monai_stcnnt contributors
 # SPDX-License-Identifier: Apache-2.0
-"""Processor time and PSNR of the denoising bundle, as it is and with ``fast``, beside non-local means, in one run.
+"""Processor time and PSNR of the denoising bundle, as it is and with ``fast``, beside classical filters, in one run.
 
 ``python -m benchmarks.denoiser_speed SCAN.nii.gz [SCAN ...] --snr 2 5 10`` adds noise of a known level to magnitudes of
 each scan and takes turns. Times are those of one thread, in units of non-local means (dipy); files are not counted.
@@ -17,21 +17,24 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.classical_denoisers import non_local_means
+from benchmarks.classical_denoisers import block_matching, non_local_means
 from benchmarks.compared_denoisers import inference_config
 from benchmarks.denoising_quality import Case, from_stacks, make_case, to_stacks
 from benchmarks.held_out import crop_series
 from monai_stcnnt.apps.review.quality import image_quality
 from monai_stcnnt.data import read_series
+from monai_stcnnt.networks.nets.guided_denoiser import signal_of_mean
 
 __all__ = ["main", "measure"]
 
 Filter = Callable[[np.ndarray], np.ndarray]
 
 
-def bundle_filter(*, fast: bool, strength: float = 1.0) -> Filter:
+def bundle_filter(*, fast: bool, strength: float = 1.0, amp: bool | None = None) -> Filter:
     """The magnitude network of the bundle in its windows, for stacks (N, 1, frames, Y, X)."""
     config = inference_config(fast=fast)
+    if amp is not None:
+        config["amp"] = amp
     network, inferer = config.get_parsed_content("network").eval(), config.get_parsed_content("inferer")
 
     def denoise(stacks: np.ndarray) -> np.ndarray:
@@ -46,6 +49,13 @@ def bundle_filter(*, fast: bool, strength: float = 1.0) -> Filter:
 def neighborhood_filter(stacks: np.ndarray) -> np.ndarray:
     """Non-local means, told the level of the noise and that it is Rician."""
     return np.stack([non_local_means(stack[0], 1.0, rician=True)[None] for stack in stacks])
+
+
+def blocks_filter(stacks: np.ndarray) -> np.ndarray:
+    """BM4D, told the level of the noise; the bias of Rician noise is taken off its result."""
+    means = np.stack([block_matching(stack[0], 1.0)[None] for stack in stacks])
+    signals: np.ndarray = signal_of_mean(torch.from_numpy(means)).numpy()
+    return signals
 
 
 def measure(case: Case, filters: dict[str, Filter], turns: int) -> dict[str, tuple[float, float]]:
@@ -73,7 +83,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     filters: dict[str, Filter] = {
-        "light": bundle_filter(fast=False), "fast": bundle_filter(fast=True), "non-local means": neighborhood_filter
+        "light": bundle_filter(fast=False), "light, bfloat16": bundle_filter(fast=False, amp=True),
+        "fast": bundle_filter(fast=True), "non-local means": neighborhood_filter, "BM4D": blocks_filter,
     }  # fmt: skip
     sys.stdout.write("| scan | SNR | method | time | PSNR (dB) |\n|---|--:|---|--:|--:|\n")
     for path in options.scans:

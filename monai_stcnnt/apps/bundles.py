@@ -284,7 +284,9 @@ def bfloat16_is_fast(device: torch.device | str) -> bool:
     Args:
         device: where the network runs.
     """
-    known = getattr(torch.cpu, "get_capabilities", dict)() if torch.device(device).type == "cpu" else {}
+    known: Mapping[str, Any] = (
+        getattr(torch.cpu, "get_capabilities", dict)() if torch.device(device).type == "cpu" else {}
+    )
     return bool(known.get("avx512_bf16") or known.get("amx_bf16"))
 
 
