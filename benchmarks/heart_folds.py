@@ -38,6 +38,7 @@ from benchmarks.heart_training import build_network, train
 from monai_stcnnt.data import LoadFrameLabelsd, SeriesReader, labelled_datalist, write_aside
 from monai_stcnnt.inferers.heart import HeartInferer
 from monai_stcnnt.metrics import bland_altman
+from monai_stcnnt.mri.hearts import class_bits
 from monai_stcnnt.transforms import FileToFramesd
 from monai_stcnnt.transforms.hearts.clip import heart_places
 from monai_stcnnt.transforms.hearts.drawn import LabelSetsd
@@ -54,6 +55,7 @@ __all__ = [
     "score_patient",
     "segment_patient",
     "table",
+    "without_vanishing",
 ]
 
 logger = logging.getLogger("heart_folds")
@@ -94,6 +96,21 @@ def hold_slices(patient: dict[str, Any], slices: Sequence[int]) -> tuple[dict[st
         for t, structures in patient["drawn"].items()
     }
     return rest, {**patient, "drawn": drawn}
+
+
+def without_vanishing(patient: dict[str, Any]) -> dict[str, Any]:
+    """A patient without automatic labels of the base while it leaves the plane.
+
+    Where the cavity of a slice vanishes for a part of the beat, nothing is known about this slice in the frames in
+    which its area is below half of its median: experts draw it there, or not, by other rules.
+    """
+    areas = (patient["truth"] == CAVITY).sum((2, 3)).astype(float)
+    vanishes = (areas == 0).any(1) & (areas > 0).any(1)
+    usual = np.array([np.median(row[row > 0]) if (row > 0).any() else 0.0 for row in areas])
+    sets = patient["label"].clone()
+    for z, t in np.argwhere(vanishes[:, None] & (areas < usual[:, None] / 2)):
+        sets[z, :, t] = class_bits(*range(CAVITY + 1))
+    return {**patient, "label": sets, "places": heart_places(sets, patient["spacing"])}
 
 
 def _all_drawn(labels: Tensor) -> dict[int, dict[str, list[int]]]:
@@ -200,7 +217,8 @@ def _fold(name: str, out: str, patients: dict[str, Any], options: argparse.Names
     weights = options.output / f"{name}_without_{out}.pt"
     if not weights.is_file():
         seen = set(options.train_on or patients) - {out}
-        trained = train(name, [patient for key, patient in patients.items() if key in seen], options)
+        chosen = [{**patient, "odds": 1 + (key in options.twice)} for key, patient in patients.items() if key in seen]
+        trained = train(name, chosen, options)
         torch.save(trained.state_dict(), weights)
     network = build_network(name)
     network.load_state_dict(torch.load(weights, weights_only=True))
@@ -259,6 +277,8 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--output", type=Path, default=Path("heart_folds"), help="folder of weights and scores")
     options.add_argument("--train_on", nargs="+", help="patients to train on, the tested one never; by default all")
     options.add_argument("--pretrained", type=Path, help="weights to start from")
+    options.add_argument("--automatic", nargs="+", default=[], help="patients whose labels nobody drew by hand")
+    options.add_argument("--twice", nargs="+", default=[], help="patients with twice as many clips")
     options.add_argument("--steps", type=int, default=2000)
     options.add_argument("--batch_size", type=int, default=8)
     options.add_argument("--frames", type=int, default=1)
@@ -266,6 +286,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--pixel", type=float, default=1.75, help="size of its pixels in mm")
     options.add_argument("--drawn", type=float, default=0.3, help="share of drawn hearts")
     options.add_argument("--empty_share", type=float, default=0.12, help="share of slices beyond base and apex")
+    options.add_argument("--contrast_prob", type=float, default=1.0, help="share of clips with another contrast")
     options.add_argument("--learning_rate", type=float, default=2e-3)
     options.add_argument("--weight_decay", type=float, default=1e-2)
     options.add_argument("--ema_decay", type=float, default=0.995)
@@ -296,6 +317,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, dict[str, PatientS
     if unknown:
         raise SystemExit(f"There is no patient {unknown[0]} in {options.data}, but {', '.join(patients)}.")
     tested = dict(patients)
+    patients = {key: without_vanishing(one) if key in options.automatic else one for key, one in patients.items()}
     if options.held_slices:
         held, numbers = options.held_slices[0], [int(z) for z in options.held_slices[1:]]
         left_out = [f"{held}_slices"]

@@ -154,11 +154,16 @@ class _Clips:
 
     def __init__(self, patients: Sequence[dict[str, Any]], options: argparse.Namespace) -> None:
         self.patients, self.rng = patients, np.random.RandomState(options.seed)
+        odds = np.array([patient.get("odds", 1.0) for patient in patients])
+        self.odds = odds / max(odds.sum(), 1.0)
         self.size = (options.frames, options.size, options.size)
         self.only_drawn = options.drawn >= 1
         self.clip = RandHeartClipd(KEYS, clip_size=self.size, pixel=options.pixel, empty_share=options.empty_share)
         self.change = Compose(
-            [RandDrawnHeartd("image", "label", options.drawn, options.pixel), RandHeartContrastd("image")]
+            [
+                RandDrawnHeartd("image", "label", options.drawn, options.pixel),
+                RandHeartContrastd("image", "label", options.contrast_prob),
+            ]
         )
         self.free_clip = RandHeartClipd(KEYS, clip_size=self.size, pixel=options.pixel, empty_share=options.empty_share)
         self.free_contrast, self.free_rng = RandHeartContrastd("image"), np.random.RandomState(options.seed)
@@ -190,5 +195,5 @@ class _Clips:
     def _one(self) -> dict[Any, Any]:
         if self.only_drawn:
             return self.change({"image": torch.zeros(1, *self.size)})
-        patient = self.patients[self.rng.randint(len(self.patients))]
+        patient = self.patients[self.rng.choice(len(self.patients), p=self.odds)]
         return self.change(self.clip({key: patient[key] for key in (*KEYS, "spacing", "places")}))

@@ -23,6 +23,7 @@ from benchmarks.heart_folds import (
     parser,
     score_patient,
     table,
+    without_vanishing,
 )
 from benchmarks.heart_training import FrameByFrame, build_network, taught_sets, train
 
@@ -120,6 +121,29 @@ def test_held_slices_are_not_trained_on(hearts: Path) -> None:
     masks[2] = 0
     assert score_patient(masks, held).cavity == 1, "other slices do not count"
     assert class_dice(masks, held)["left ventricle"] == (1, 0)
+
+
+def test_a_base_that_leaves_the_plane_tells_nothing_while_it_does(hearts: Path) -> None:
+    patient = load_patients(hearts)["patient001"]
+    truth = np.repeat(patient["truth"][:, :1].clip(min=0), 4, 1)
+    truth[1, 1:3][truth[1, 1:3] == 3] = 0
+    truth[1, 2, 20, 20] = 3
+    known = torch.full((3, 1, 4, 40, 40), 8, dtype=torch.uint8)
+    rest = without_vanishing({**patient, "truth": truth, "label": known})
+    unknown = (rest["label"] == 15).flatten(3).all(-1)[:, 0]
+    assert unknown.nonzero().tolist() == [[1, 1], [1, 2]], "the first slice is empty throughout, which is known"
+    assert all((z, t) not in ((1, 1), (1, 2)) for z, t, _ in rest["places"].drawn)
+
+
+def test_a_patient_can_have_more_clips(hearts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    patients = load_patients(hearts)
+    options = parser().parse_args(["--data", "", "--drawn", "0", "--size", "32"])
+    for n, patient in enumerate(patients.values()):
+        patient.update(odds=1 + n, image=torch.full_like(patient["image"], n))
+    clips = heart_training._Clips(list(patients.values()), options)
+    monkeypatch.setattr(clips, "change", lambda clip: clip)
+    images, _ = clips.batch(150)
+    assert 0.55 < float(images.flatten(1).any(1).float().mean()) < 0.78
 
 
 def test_a_teacher_tells_only_what_it_is_sure_of() -> None:

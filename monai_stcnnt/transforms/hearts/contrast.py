@@ -75,11 +75,14 @@ class RandHeartContrastd(MapTransform, Randomizable):
     Args:
         keys: the image (1, T, H, W), one key.
         label_key: sets of classes.
+        prob: probability that a clip is changed at all; the others are only scaled.
     """
 
-    def __init__(self, keys: KeysCollection, label_key: str = "label", allow_missing_keys: bool = False) -> None:
+    def __init__(
+        self, keys: KeysCollection, label_key: str = "label", prob: float = 1.0, allow_missing_keys: bool = False
+    ) -> None:
         MapTransform.__init__(self, keys, allow_missing_keys)
-        self.label_key = label_key
+        self.label_key, self.prob = label_key, prob
 
     def set_random_state(
         self, seed: int | None = None, state: np.random.RandomState | None = None
@@ -93,6 +96,8 @@ class RandHeartContrastd(MapTransform, Randomizable):
         d = dict(data)
         [key] = self.keys
         image = heart_scale(convert_to_tensor(d[key], track_meta=False))
+        if self.prob < 1 and self.R.random_sample() >= self.prob:
+            return {**d, key: image}
         sets = convert_to_tensor(d[self.label_key], track_meta=False).long()
         for in_tissue, prob in ((self._tissue, 0.4), (self._muscle, 0.25)):
             if self.R.random_sample() < prob:

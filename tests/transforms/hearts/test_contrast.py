@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from monai_stcnnt.mri.hearts import heart_scale
 from monai_stcnnt.mri.hearts.drawing import drawn_heart
 from monai_stcnnt.mri.hearts.label_sets import sets_of_labels
 from monai_stcnnt.transforms.hearts.contrast import RandDrawnHeartd, RandHeartContrastd
@@ -36,6 +37,14 @@ def test_labels_are_not_touched_and_a_seed_repeats_the_image() -> None:
     assert torch.equal(first["image"], second["image"])
     assert torch.equal(first["label"], given["label"])
     assert not torch.equal(first["image"], RandHeartContrastd("image").set_random_state(5)(clip())["image"])
+
+
+def test_clips_keep_their_contrast_as_often_as_asked() -> None:
+    given = clip()
+    plain = heart_scale(given["image"])
+    change = RandHeartContrastd("image", prob=0.3).set_random_state(2)
+    kept = [torch.equal(change(clip())["image"], plain) for _ in range(100)]
+    assert 0.55 < np.mean(kept) < 0.85
 
 
 def test_hearts_are_drawn_as_often_as_asked() -> None:
