@@ -8,8 +8,8 @@ wanted SNR (mean magnitude over the foreground, over the noise per component), t
 it is, after the denoising bundle (which estimates the noise level itself), and after BM4D, which is told the level. It
 prints Dice of the left ventricle and the error of its ejection fraction, both in what an expert drew, and draws them.
 
-``--size`` cuts a square around the heart first, and ``--frames`` keeps some frames on each side of the drawn ones: BM4D
-takes minutes for a whole stack.
+``--size`` cuts a square around the heart first, ``--frames`` keeps some frames on each side of the drawn ones, and
+``--slices`` some of the drawn slices: BM4D takes minutes for a whole stack.
 """
 
 from __future__ import annotations
@@ -44,32 +44,42 @@ WAYS = ("noisy", "denoised", "BM4D")
 Row = dict[str, Any]
 
 
-def cut_patient(patient: dict[str, Any], size: int | None, frames: int | None) -> dict[str, Any]:
+def cut_patient(
+    patient: dict[str, Any], size: int | None, frames: int | None, slices: int | None = None
+) -> dict[str, Any]:
     """Cut a square of ``size`` pixels around the heart, and keep ``frames`` on each side of every drawn frame.
 
     Args:
         patient: see :func:`benchmarks.heart_folds.load_patients`.
         size: in pixels; None for all.
         frames: how many; None for all.
+        slices: how many of the drawn ones, at equal distances and without the ends; None for all slices.
 
     Returns:
-        The patient with what is left; drawn frames are counted again.
+        The patient with what is left; drawn frames and slices are counted again.
     """
     image, truth = patient["image"].as_tensor(), patient["truth"]
     total = image.shape[2]
     near = range(-(frames or 0), (frames or 0) + 1)
     kept = list(range(total)) if frames is None else sorted({(t + n) % total for t in patient["drawn"] for n in near})
+    drawn = sorted({z for structures in patient["drawn"].values() for z in structures["cavity"]})
+    planes = list(range(len(image)))
+    if slices is not None:
+        planes = sorted({drawn[round(place)] for place in np.linspace(0, len(drawn) - 1, slices + 2)[1:-1]})
     window = []
     for center, extent in zip(patient["places"].center, image.shape[3:], strict=True):
         wanted = min(size or extent, extent)
         start = int(np.clip(round(center - wanted / 2), 0, extent - wanted))
         window.append(slice(start, start + wanted))
-    part = image[:, :, kept, window[0], window[1]]
+    part = image[planes][:, :, kept, window[0], window[1]]
     return {
         **patient,
         "image": MetaTensor(part, affine=patient["image"].affine),
-        "truth": truth[:, kept, window[0], window[1]],
-        "drawn": {kept.index(t): structures for t, structures in patient["drawn"].items()},
+        "truth": truth[planes][:, kept, window[0], window[1]],
+        "drawn": {
+            kept.index(t): {name: [planes.index(z) for z in zs if z in planes] for name, zs in structures.items()}
+            for t, structures in patient["drawn"].items()
+        },
     }
 
 
@@ -169,8 +179,9 @@ def main(arguments: Sequence[str] | None = None) -> list[Row]:
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
     parser.add_argument("--size", type=int, help="cut a square of so many pixels around the heart")
     parser.add_argument("--frames", type=int, help="keep so many frames on each side of the drawn ones")
+    parser.add_argument("--slices", type=int, help="keep so many of the drawn slices")
     parser.add_argument("--views", type=int, default=4, help="turned images in the segmentation")
-    parser.add_argument("--given_share", type=float, default=0.3, help="see HeartInferer")
+    parser.add_argument("--given_share", type=float, default=0.15, help="see HeartInferer")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path, default=Path("ejection_by_snr.json"))
     options = parser.parse_args(arguments)
@@ -182,7 +193,7 @@ def main(arguments: Sequence[str] | None = None) -> list[Row]:
         weights = options.folds / f"{options.network}_without_{name}.pt"
         if weights.is_file() and name in (options.patients or [name]):
             network = load_weights(build_network(options.network), weights).eval()
-            parts[name] = cut_patient(patient, options.size, options.frames), network
+            parts[name] = cut_patient(patient, options.size, options.frames, options.slices), network
     for snr in options.snr:
         for name, (part, network) in parts.items():
             rows += [{"patient": name, **row} for row in measure(part, network, snr, options.ways, inference)]

@@ -48,6 +48,10 @@ def test_the_part_keeps_what_was_drawn(patient: dict[str, Any]) -> None:
     assert list(part["drawn"]) == [0, 3]
     np.testing.assert_array_equal(part["truth"][:, 0].sum((1, 2)), patient["truth"][:, 0].sum((1, 2)))
     assert cut_patient(patient, None, None)["image"].shape == patient["image"].shape
+    middle = cut_patient(patient, None, 0, 1)
+    assert middle["image"].shape == (1, 1, 2, 48, 48)
+    assert middle["drawn"][1] == {"cavity": [0], "wall": [], "nothing": []}
+    torch.testing.assert_close(middle["image"][0, 0, 1], patient["image"][1, 0, 4])
 
 
 def test_noise_has_the_wanted_level(patient: dict[str, Any]) -> None:
