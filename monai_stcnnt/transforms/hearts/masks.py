@@ -27,6 +27,9 @@ JUDGED_AREA = 100.0
 """Square mm: the decision about a slice looks at the surest part of the cavity of this size."""
 WALL_REACH = 3.0
 """Millimeters around the cavity in which the wall is looked for."""
+SURROUNDED_SHARE = 0.4
+"""Of the cavity's surroundings that is wall at least, in a slice of the left ventricle. Readers draw the line to the
+atrium where muscle is around half of the cavity; networks miss some of it, as it is thin there."""
 LASTING_SHARE = 0.1
 """Of the largest part of the right ventricle over slices and frames; smaller parts are taken for something else."""
 RIGHT_REACH = 12.0
@@ -52,11 +55,12 @@ def heart_masks(
     """Turn probabilities into masks of one heart.
 
     In turn: probabilities may be averaged over neighboring frames; a slice is contoured where in half of the frames the
-    surest part of its cavity is more likely cavity than not, and muscle is around half of the cavity at least, which is
-    where readers draw the line between ventricle and atrium [1]; contoured slices follow each other; of cavity
-    and wall the largest part that hangs together over slices and frames is kept, and in every frame the largest part
-    of that; holes are filled; the cavity is one part, and the wall is closed around it; of the right ventricle
-    the largest part beside the left one is kept, without what shows in few slices and frames only.
+    surest part of its cavity is more likely cavity than not, and muscle is around about half of the cavity
+    (:data:`SURROUNDED_SHARE`), which is where readers draw the line between ventricle and atrium [1]; contoured slices
+    follow each other; of cavity and wall the largest part that hangs together over slices and frames is kept, and in
+    every frame the largest part of that; holes are filled; the cavity is one part, and the wall is closed around it;
+    of the right ventricle the largest part beside the left one is kept, without what shows in few slices and frames
+    only.
 
     Args:
         probabilities: ``(Z, 4, T, H, W)``: background, right ventricle, wall, cavity.
@@ -107,7 +111,8 @@ def _decide(cavity: Tensor, labels: np.ndarray, spacing: Sequence[float]) -> lis
     """Which slices show the cavity, by its probability and the classes, (Z, T, H, W) each."""
     count = min(max(round(JUDGED_AREA / float(np.prod(spacing))), 1), cavity[0, 0].numel())
     evidence = cavity.flatten(2).topk(count, dim=2).values.mean(2).median(1).values.cpu().numpy()
-    evidence = np.minimum(evidence, [_surrounded(one, spacing) for one in labels])
+    surrounded = np.array([_surrounded(one, spacing) for one in labels])
+    evidence = np.minimum(evidence, 0.5 * surrounded / SURROUNDED_SHARE)
     shown = np.pad(evidence > 0.5, 1)
     shown = shown[1:-1] | (shown[:-2] & shown[2:])  # a gap of one slice is closed
     runs, _ = ndimage.label(shown)

@@ -83,15 +83,15 @@ def test_slices_beyond_base_and_apex_are_left_alone() -> None:
     assert decisions[0].confidence > decisions[4].confidence >= 0.5
 
 
-@pytest.mark.parametrize(("muscle", "contoured"), [(0.4, False), (0.6, True)])
-def test_blood_without_muscle_around_half_of_it_is_no_ventricle(muscle: float, contoured: bool) -> None:
+@pytest.mark.parametrize(("muscle", "contoured"), [(0.3, False), (0.5, True)])
+def test_blood_without_muscle_around_about_half_of_it_is_no_ventricle(muscle: float, contoured: bool) -> None:
     labels = stack(4)
     y, x = torch.meshgrid(torch.arange(60) - 30.0, torch.arange(60) - 35.0, indexing="ij")
     gone = (torch.atan2(y, x) / (2 * torch.pi) % 1 > muscle) & (labels[3] == 2)
     labels[3] = torch.where(gone, 0, labels[3])
     _, decisions = heart_masks(probabilities(labels), SPACING)
     assert [d.contoured for d in decisions] == [True, True, True, contoured]
-    assert decisions[3].confidence == pytest.approx(0.6, abs=0.04)
+    assert decisions[3].confidence == pytest.approx(0.625, abs=0.05)
 
 
 def test_contoured_slices_follow_each_other() -> None:
