@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 
 from monai_stcnnt.networks.checks import check_choice
-from monai_stcnnt.networks.layers.frames import Triple
+from monai_stcnnt.networks.layers.frames import Triple, exporting
 
 __all__ = [
     "WINDOW_SIZING",
@@ -98,7 +98,12 @@ def merge_tokens(tokens: torch.Tensor, size: Triple, window: Triple, patch: Trip
 
 
 def head_shape(channels: int, width: int, features: int) -> tuple[int, int]:
-    """Neighbors along W and channels that a head has in a patch ``width`` wide; (0, 0) if they are not whole."""
+    """Neighbors along W and channels that a head has in a patch ``width`` wide; (0, 0) if they are not whole.
+
+    So it is while a network is exported, because the features of a whole window depend on the size of the image.
+    """
+    if exporting():
+        return 0, 0
     if channels % features == 0:
         return 1, features
     neighbors = features // channels
