@@ -226,7 +226,7 @@ def check_export(net: nn.Module, path: Path, form: ExportFormat, examples: list[
         path.unlink()
         raise ExportMismatchError(
             f"{path} does not give the results of its network: they differ by {worst:.2g} of the largest one, and "
-            f"{TOLERANCE} is allowed. Nothing was kept."
+            f"{TOLERANCE} is allowed. The file was removed."
         )
     return worst
 
