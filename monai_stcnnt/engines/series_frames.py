@@ -11,7 +11,6 @@ the result is darker than a few noise levels.
 from __future__ import annotations
 
 import logging
-import math
 from dataclasses import replace
 from typing import Literal
 
@@ -26,11 +25,12 @@ from monai_stcnnt.mri.gfactor import check_gfactor_map, check_gfactor_size
 from monai_stcnnt.mri.noise_estimation import bring_image, estimate_noise_model
 from monai_stcnnt.mri.noise_model import (
     NoiseModel,
+    as_complex,
+    beyond_band,
     demodulate,
     from_acquired,
     map_of_frames,
     to_acquired,
-    whitened_magnitude,
     without_leak,
 )
 from monai_stcnnt.mri.noise_spectrum import AxisSpectrum
@@ -130,17 +130,28 @@ class AcquiredFrames:
         model: its noise.
         item: number of the item.
         device: where the work is done.
+        as_complex: whether the network takes complex images, as which magnitudes whose noise is not white are then
+            denoised.
 
     Attributes:
-        size: ``(T, H, W)`` of the acquired matrix.
+        size: ``(T, H, W)`` of the matrix that the network sees.
     """
 
-    def __init__(self, frames: SeriesFrames, model: NoiseModel, item: int, device: torch.device) -> None:
+    def __init__(
+        self, frames: SeriesFrames, model: NoiseModel, item: int, device: torch.device, *, as_complex: bool = False
+    ) -> None:
         self.frames, self.model, self.item, self.device = frames, model, item, device
         self.whole = not model.spectrum[0].is_white
         self.dims = (-3, -2, -1) if self.whole else (-2, -1)
         self.axes = model.spectrum[-len(self.dims) :]
-        self.size = model.matrix
+        is_white = all(axis.is_white for axis in self.axes)
+        self.as_complex = as_complex and model.kind != "complex" and not is_white
+        if self.as_complex:
+            self.axes = tuple(beyond_band(axis) for axis in self.axes)
+        elif model.kind != "complex":
+            self.axes = tuple(axis.bare() for axis in self.axes)
+        self.size = (frames.size[0], *(axis.acquired for axis in self.axes))[-3:]
+        self._told = model.level / frames.level
         self._pending: dict[int, tuple[Tensor, Tensor]] = {}
         self._results: list[Tensor] = []
         self._variances: list[Tensor] = []
@@ -176,8 +187,8 @@ class AcquiredFrames:
     def finish_variance(self, variance: Tensor) -> Tensor | None:
         """Take the variance ``(1, 1, t, h, w)`` of finished frames, and give it where :meth:`finish` gives those.
 
-        Interpolation keeps the variance of an error that is white on the acquired matrix; a taper of k-space takes the
-        mean of its square.
+        Interpolation keeps the variance of an error that is white on the acquired matrix, and so does a taper, whose
+        root mean square is 1.
         """
         if self.model.is_plain:
             return variance
@@ -188,9 +199,7 @@ class AcquiredFrames:
                 return None
         frames = self.frames.size[0] if self.whole else variance.shape[2]
         size = (frames, *self.frames.size[1:])
-        tapers = [axis.taper for axis in self.axes if axis.taper] if self.model.kind == "complex" else []
-        gain = math.prod(math.fsum(weight**2 for weight in taper) / len(taper) for taper in tapers)
-        return gain * torch.nn.functional.interpolate(variance, size, mode="trilinear")
+        return torch.nn.functional.interpolate(variance, size, mode="trilinear")
 
     def _bring(self, start: int, stop: int) -> tuple[Tensor, Tensor]:
         raw = self.frames.read(self.item, start, stop).to(self.device)
@@ -204,7 +213,9 @@ class AcquiredFrames:
         if self.model.kind == "complex":
             image = bring_image(raw[:, :-1], self.model, self.dims)
         else:
-            image = whitened_magnitude(raw[:, :-1], self.axes, gmap, self.dims)
+            image = to_acquired(raw[:, :-1], self.axes, self.dims)
+            if self.as_complex:
+                image = as_complex(image, gmap * self._told, self.item, start)
         return raw, torch.cat([image, gmap], dim=1)
 
     def _map(self, raw: Tensor, start: int, size: tuple[int, ...], count: int) -> Tensor:
@@ -220,7 +231,7 @@ class AcquiredFrames:
     def _back(self, raw: Tensor, brought: Tensor, block: Tensor, start: int) -> Tensor:
         """The image with what the network changed in its noise's band."""
         image, known = raw[:, :-1], brought[:, :-1]
-        if block.shape[1] == 2:
+        if self.model.kind == "complex" and block.shape[1] == 2:
             change = from_acquired(channels_to_complex(block - known, 1), self.axes, self.dims)
             return image + complex_to_channels(demodulate(change, [-s for s in self.model.echo_shift]), 1)
         if image.shape[1] == 2:
@@ -228,9 +239,9 @@ class AcquiredFrames:
         if all(axis.is_white for axis in self.axes):
             return block
         inside = from_acquired(to_acquired(image, self.axes, self.dims), self.axes, self.dims)
-        result = from_acquired(block, self.axes, self.dims)
-        gmap = self._map(raw, start, image.shape[3:], image.shape[2])
-        return without_leak(image, result, inside, gmap)
+        result = from_acquired(block[:, :1], self.axes, self.dims)
+        level = self._map(raw, start, image.shape[3:], image.shape[2]) * self._told
+        return without_leak(image, result, inside, level, is_biased=self.as_complex)
 
 
 def _one_coil(magnitude: np.ndarray, num_coils: int) -> np.ndarray:

@@ -14,6 +14,7 @@ import contextlib
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,7 @@ from monai_stcnnt.errors import NoiseLevelError
 from monai_stcnnt.inferers import FrameSlidingWindowInferer
 from monai_stcnnt.memory import keep_freed_memory
 from monai_stcnnt.mri.noise_model import NoiseModel
+from monai_stcnnt.networks.nets.base import FrameNet
 from monai_stcnnt.transforms import FrameAxis, NoiseOptions
 
 __all__ = ["SavedSeries", "StreamedDenoiser", "denoise_series"]
@@ -51,6 +53,7 @@ logger = logging.getLogger(__name__)
 
 _GMAP = "gmap"
 _NOISE_MAP = "noise_map"
+_COMPLEX_CHANNELS = 3  # real and imaginary part, and the map
 
 
 @dataclass(frozen=True)
@@ -141,9 +144,10 @@ def denoise_series(
         model = estimate_series_noise(frames, noise)
         frames, model = slices_apart(frames, model)
         frames.level = model.level * strength
+        acquired = partial(AcquiredFrames, frames, model, device=place, as_complex=_takes_complex(network))
         if adapt:
-            network = _adapted(network, frames, model, inferer, place)
-        total = frames.items * inferer.count_windows(model.matrix)
+            network = _adapted(network, frames.items, acquired, inferer, place)
+        total = frames.items * inferer.count_windows(acquired(0).size)
         bar = stack.enter_context(tqdm(total=total, leave=False, disable=None if inferer.progress else True))
         stack.enter_context(eval_mode(network))
 
@@ -152,7 +156,7 @@ def denoise_series(
                 result: torch.Tensor = network(windows)
             return result
 
-        blocks = _blocks(frames, model, inferer, called, place, bar, errors=int(save_uncertainty))
+        blocks = _blocks(frames, acquired, inferer, called, bar, errors=int(save_uncertainty))
         first = next(blocks)
         channels = first[2].shape[0] - save_uncertainty
         outline = _outline_of_result(image.outline, channels, model.level)
@@ -260,20 +264,21 @@ class StreamedDenoiser(SupervisedEvaluator):
 
 def _adapted(
     network: torch.nn.Module,
-    frames: SeriesFrames,
-    model: NoiseModel,
+    items: int,
+    acquired: Callable[[int], AcquiredFrames],
     inferer: FrameSlidingWindowInferer,
     device: torch.device,
 ) -> torch.nn.Module:
     """A network that is adapted to windows of some items of a series, as it sees them, where that is better."""
-    items = sorted({frames.items // 4, frames.items // 2, 3 * frames.items // 4})
-    parts = (
-        adaptation_windows(
-            AcquiredFrames(frames, model, item, device).read, model.matrix, inferer.window, 24 // len(items)
-        )
-        for item in items
-    )
+    chosen = sorted({items // 4, items // 2, 3 * items // 4})
+    size = acquired(0).size
+    parts = (adaptation_windows(acquired(n).read, size, inferer.window, 24 // len(chosen)) for n in chosen)
     return adapt_network(network, (window.to(device) for part in parts for window in part))[0]
+
+
+def _takes_complex(network: torch.nn.Module) -> bool:
+    """Whether there is a network for complex images, and not that for magnitudes alone."""
+    return any(isinstance(part, FrameNet) and part.in_channels == _COMPLEX_CHANNELS for part in network.modules())
 
 
 def _check_positive(**values: float | None) -> None:
@@ -284,16 +289,15 @@ def _check_positive(**values: float | None) -> None:
 
 def _blocks(
     frames: SeriesFrames,
-    model: NoiseModel,
+    acquired_frames: Callable[[int], AcquiredFrames],
     inferer: FrameSlidingWindowInferer,
     network: Callable[[torch.Tensor], torch.Tensor],
-    device: torch.device,
     bar: tqdm,
     errors: int = 0,
 ) -> Iterator[tuple[slice, slice, np.ndarray]]:
     """Yield frames and slices of the file, and their finished values ``(C + errors, t, z, Y, X)``, errors last."""
     for item in range(frames.items):
-        acquired = AcquiredFrames(frames, model, item, device)
+        acquired = acquired_frames(item)
         for start, block in inferer.stream(acquired.read, acquired.size, network, advance=bar.update):
             values = acquired.finish(start, block[:, : block.shape[1] - errors])
             if errors:

@@ -74,13 +74,14 @@ from monai_stcnnt.mri.noise_model import (
     NoiseModel,
     NoiseOrigin,
     Origin,
+    as_complex,
+    beyond_band,
     check_noise_map,
     demodulate,
     echo_shift,
     from_acquired,
     map_of_frames,
     to_acquired,
-    whitened_magnitude,
     without_leak,
 )
 from monai_stcnnt.mri.noise_spectrum import (
@@ -129,8 +130,10 @@ __all__ = [
     "RandomSource",
     "amplify_noise",
     "apply_kspace_filter",
+    "as_complex",
     "asymmetric_filter",
     "background_noise_level",
+    "beyond_band",
     "bring_image",
     "channels_to_complex",
     "check_gfactor_map",
@@ -186,6 +189,5 @@ __all__ = [
     "temporal_noise_level",
     "to_acquired",
     "wavelet_noise_level",
-    "whitened_magnitude",
     "without_leak",
 ]

@@ -3,47 +3,49 @@
 r"""The band of k-space that the noise of magnitudes fills along an axis, and its taper there.
 
 What is left when the mean of the neighborhood (or, where there are frames, the second difference over them) is taken
-off is noise and some anatomy. It is divided by its own local size, and looked at where that is smallest beside the
-signal: there are few edges there, the noise of magnitudes is that of one component, and a map of it is divided out. Its
-power along an axis, the median over the other lines of k-space, is then that of the noise.
-
-To that a band is fitted: a raised cosine down to a rim, an edge, soft since the phase of the image shifts the noise of
-magnitudes in k-space by its local slope, and what leaks beyond, the convolution of the band with itself. An edge is
-believed when it falls by several decibels and explains much better what is seen than a taper alone.
+off is noise and some anatomy. It is divided by its own local size, and looked at where that is small beside the signal
+(few edges are there, and the noise of magnitudes is that of one component), smallest, where magnitudes are distributed
+as in air, and everywhere. Its power along an axis, over three ranges of lines of k-space, is what a small network of
+convolutions along the axis gets. It says where the band ends, if it does, and how the noise falls inside of it: the
+phase of the image makes that edge soft, and in air the band is convolved with itself, which it has learned from
+simulated noise on drawn and scanned anatomy (``tools/train_noise_networks.py``).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from math import log
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
 from scipy.ndimage import gaussian_filter, uniform_filter
-from scipy.special import erfc
-from torch import Tensor
+from torch import Tensor, nn
 
 from monai_stcnnt.mri.fft import fftc
 
-__all__ = ["Band", "depth_band", "magnitude_bands"]
+__all__ = ["Band", "BandNet", "band_profiles", "depth_band", "magnitude_bands", "trained"]
 
+_WEIGHTS = "weights/noise_networks.npz"
 _MAX_FRAMES = 24
 _WINDOW = 5
 _WIDTH = 6.0
-_QUIET = 0.65
+_QUIET, _QUIETER = 0.65, 0.9
 _BRIGHT, _BRIGHTEST = 2.5, 0.95
+_AIR = 2.3
 _THICK = 1.25
-_CUT = 0.03
-_MEDIAN_OF_POWER = float(np.log(2))
-_FALL, _FALL_IN_ALL, _BETTER = 4.5, 9.0, 1.35
-_NEAR = 4
-_NARROWEST = 0.4
-_LOW_RIM, _GOOD = 0.25, 0.5
-_SOFT = 1.4
-_FIRST_LINES, _LINES = (0.2, 0.5), (0.25, 0.85)
-_SMEARS = (0.3, 1.0, 2.0, 3.0, 4.5)
-_STARTS = (0.0, 0.3, 0.6)
-_RIMS = (1.0, 0.85, 0.7, 0.55, 0.4, 0.3, 0.2)
+_LINES = ((0.06, 0.2), (0.2, 0.4), (0.4, 0.7))
+_MEDIAN_OF_POWER = log(2)
+_LEAST_AREA = 0.005
+_BELIEVED = 0.1  # share of probability for a band that fills the axis, up to which one that does not is believed
+_NEAR, _SAID = 4, 1.5
+_EVEN = 0.8
+
+
+Network = TypeVar("Network", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -61,103 +63,120 @@ class Band:
     certainty: float
 
 
-@dataclass(frozen=True)
-class _Fit:
-    """Parameters of a band in samples from the center of k-space, in units of its plateau, and how well it fits."""
-
-    reach: float
-    smear: float
-    start: float
-    rim: float
-    leak: float
-    floor: float
-    cost: float
-
-    def power(self, distance: float) -> float:
-        d = np.array([[distance]])
-        band = _band(d, *(np.array([[value]]) for value in (self.reach, self.smear, self.start, self.rim)))
-        return float(band[0, 0] + self.leak * max(1 - distance / (2 * self.reach), 0) + self.floor)
-
-
 def magnitude_bands(image: Tensor, expected: Sequence[int | None] = (None, None)) -> tuple[Band, Band]:
     """Find the bands along rows and columns.
 
     Args:
         image: magnitudes ``(Z, 1, T, H, W)``; exact zeros count as masked.
-        expected: rows and columns that were acquired by the header: an edge there needs to be half as high.
+        expected: rows and columns that were acquired by the header: a band of about that width is likelier.
 
     Returns:
         The bands of rows and columns.
     """
-    details, response = _quiet_details(image[:, 0].numpy())
-    details = details.reshape(-1, *details.shape[2:])
-    details = details[:: max(1, len(details) // _MAX_FRAMES)]
-    power = fftc(torch.from_numpy(details)).abs().square().numpy() / response
-    halves = [n / 2 for n in power.shape[1:]]
-    reach = list(halves)
-    found: list[tuple[_Fit, _Fit]] = []
-    for lines in (_FIRST_LINES, _LINES):
-        found = [_fit(_profile(power, axis, reach[1 - axis], lines), halves[axis]) for axis in (0, 1)]
-        reach = [
-            edge.reach if _is_edge(edge, even, half, n) else half
-            for (edge, even), half, n in zip(found, halves, expected, strict=True)
-        ]
-    bands = [_as_band(*pair, n, want) for pair, n, want in zip(found, power.shape[1:], expected, strict=True)]
-    return bands[0], bands[1]
+    rows, columns = band_profiles(image[:, 0])
+    return _band(rows, image.shape[3], expected[0]), _band(columns, image.shape[4], expected[1])
 
 
-def depth_band(volume: Tensor, rows: Tensor, columns: Tensor) -> Band:
-    """Find the band along the slices of a volume.
+def depth_band(volume: Tensor) -> Band:
+    """Find the band along the slices of a volume of magnitudes ``(T, H, W)``."""
+    planes = volume.transpose(0, 1)
+    step = max(1, planes.shape[0] // _MAX_FRAMES)
+    return _band(band_profiles(planes[step // 2 :: step, None])[0], volume.shape[0], None)
+
+
+@cache
+def _network() -> BandNet:
+    return trained(BandNet(), "band")
+
+
+def _band(profiles: Tensor, size: int, expected: int | None) -> Band:
+    logits, decades = _network()(profiles[None])
+    acquired = torch.arange(2, len(logits) + 1)
+    if expected is not None and expected < size:
+        logits[:-1] += _SAID * ((acquired - expected).abs() <= _NEAR)
+    shares = logits.softmax(0)
+    filled = float(shares[-1])
+    is_band = filled < _BELIEVED
+    width = int(acquired[int((shares[:-1].cumsum(0) < (1 - filled) / 2).sum())]) if is_band else size
+    fall = np.minimum.accumulate(np.r_[0.0, np.minimum(decades.numpy(), 0.0)])
+    distance = np.abs(np.arange(width) - width // 2)
+    weights = np.sqrt(10.0 ** fall[np.minimum(distance, len(fall) - 1)])
+    taper = tuple(weights.tolist()) if weights.min() < _EVEN else ()
+    return Band(width, taper, 1 - filled if is_band else filled)
+
+
+class _Look(NamedTuple):
+    """A detail image ``(n, H, W)``, its filter's power at every sample of k-space, and the share of it that counts."""
+
+    detail: np.ndarray
+    response: np.ndarray | float
+    area: float
+
+
+def band_profiles(stacks: Tensor) -> tuple[Tensor, Tensor]:
+    """Power of the noise along rows and along columns.
 
     Args:
-        volume: magnitudes ``(T, H, W)``.
-        rows: which rows of k-space hold noise and little anatomy, ``(H,)``.
-        columns: which columns.
+        stacks: magnitudes ``(n, T, H, W)``; exact zeros count as masked.
+
+    Returns:
+        Two tensors ``(24, samples)``, from the center of k-space outwards without the zero frequency: decades of power,
+        and channels that are the same at all samples.
     """
-    values = volume.numpy()
-    mean = uniform_filter(values, (0, _WINDOW, _WINDOW))
-    detail = values - mean
-    details = _normalized(detail, mean, np.isfinite(detail) & (values != 0), (2.0, _WIDTH, _WIDTH))
-    power = fftc(torch.from_numpy(details), (-3, -2, -1)).abs().square()[:, rows][:, :, columns].flatten(1).numpy()
-    half = volume.shape[0] / 2
-    return _as_band(*_fit(_folded(power), half), volume.shape[0], None)
+    looks = _looks(stacks.numpy())
+    powers = [_power(look) for look in looks]
+    out = []
+    for axis, size in enumerate(stacks.shape[2:]):
+        channels = [_profile(power, axis, lines) for power in powers for lines in _LINES]
+        place = torch.linspace(0, 1, (size - 1) // 2 + 1)[1:]
+        areas = [look.area for look in looks]
+        constants = [
+            *areas,
+            float(stacks.shape[1] >= 3),
+            log(min(size, 144) / 80),
+            log(min(len(looks[0].detail), 8)) / 3,
+        ]
+        rows = [torch.full_like(place, value) for value in constants]
+        out.append(torch.stack([*(torch.from_numpy(c) for c in channels), place, *rows]).float())
+    return out[0], out[1]
 
 
-def _quiet_details(stacks: np.ndarray) -> tuple[np.ndarray, np.ndarray | float]:
-    """Noise of ``(n, T, H, W)`` where there is little else, over its local size, and the filter's response to it.
-
-    Differences over frames are taken, unless they are larger than those to the neighborhood, as in thick slices.
-    """
+def _looks(stacks: np.ndarray) -> list[_Look]:
     mean = uniform_filter(stacks, (0, 0, _WINDOW, _WINDOW))
-    detail = stacks - mean
-    inside = stacks != 0
-    over_plane = _normalized(detail, mean, inside, (0, _WIDTH, _WIDTH))
-    sizes = [1 - np.outer(_box(stacks.shape[2]), _box(stacks.shape[3]))]
-    response = np.maximum(np.square(sizes[0]), 0.05)
-    if stacks.shape[1] < 3:
-        return over_plane, response
-    over_frames = np.diff(stacks, n=2, axis=1) / 6**0.5
-    typical = [np.median(np.abs(part[inside[:, 1:-1]])) for part in (over_frames, detail[:, 1:-1]) if inside.any()]
-    if typical and typical[0] > _THICK * typical[1]:
-        return over_plane, response
-    width = (0, 2.0 if over_frames.shape[1] > 3 else 0, _WIDTH, _WIDTH)
-    near = uniform_filter(stacks, (0, 3, _WINDOW, _WINDOW))[:, 1:-1]
-    return _normalized(over_frames, near, inside[:, 1:-1], width[1:]), 1.0
+    plane, inside, near = stacks - mean, stacks != 0, mean
+    box = [_box(n) for n in stacks.shape[2:]]
+    response: np.ndarray | float = np.maximum(np.square(1 - np.outer(*box)), 0.05)
+    detail, over_plane = plane, response
+    if stacks.shape[1] >= 3:
+        frames = np.diff(stacks, n=2, axis=1) / 6**0.5
+        typical = [np.median(np.abs(part[inside[:, 1:-1]])) for part in (frames, plane[:, 1:-1]) if inside.any()]
+        if not typical or typical[0] <= _THICK * typical[1]:
+            detail, response = frames, 1.0
+            near, inside, plane = (part[:, 1:-1] for part in (uniform_filter(stacks, (0, 3, 5, 5)), inside, plane))
+    flat = [part.reshape(-1, *part.shape[2:]) for part in (detail, plane, near, inside)]
+    step = max(1, -(-len(flat[0]) // _MAX_FRAMES))
+    detail, plane, near, inside = (part[::step] for part in flat)
+    whole = _soft(inside) > 0.98
+    looks = []
+    for one, filtered in ((detail, response), (plane, over_plane)):
+        size = np.sqrt(gaussian_filter(np.square(one), (0, _WIDTH, _WIDTH))) + 1e-12 * max(float(near.max()), 1e-12)
+        ratio = near / size
+        values = ratio[whole] if whole.any() else np.ones(1)
+        for share in (_QUIET, _QUIETER) if one is detail else (_QUIET,):
+            least = max(float(np.quantile(values, share)), min(_BRIGHT, float(np.quantile(values, _BRIGHTEST))))
+            looks.append(_looked(one / size, _soft((ratio > least) & whole), filtered))
+        if one is detail:
+            looks.append(_looked(one / size, _soft((ratio < _AIR) & whole), filtered))
+            looks.append(_looked(one, _soft(inside), filtered))
+    return looks
 
 
-def _normalized(detail: np.ndarray, near: np.ndarray, inside: np.ndarray, width: Sequence[float]) -> np.ndarray:
-    """Detail over its local root mean square, where the latter is smallest beside the signal; 0 elsewhere."""
-    axes = (0.0,) * (detail.ndim - 3) + tuple(width)
-    plane = (0.0,) * (detail.ndim - 2) + (2.0, 2.0)
-    size = np.sqrt(gaussian_filter(np.square(detail), axes)) + 1e-12 * max(float(np.abs(near).max()), 1e-12)
-    ratio = near / size
-    whole = gaussian_filter(inside.astype(np.float32), plane) > 0.98
-    values = ratio[whole]
-    if not len(values):
-        return np.zeros_like(detail)
-    least = max(float(np.quantile(values, _QUIET)), min(_BRIGHT, float(np.quantile(values, _BRIGHTEST))))
-    mask = gaussian_filter(((ratio > least) & whole).astype(np.float32), plane)
-    return (detail / size * mask).astype(np.float32)
+def _soft(mask: np.ndarray) -> np.ndarray:
+    return np.asarray(gaussian_filter(mask.astype(np.float32), (0, 2.0, 2.0)))
+
+
+def _looked(detail: np.ndarray, mask: np.ndarray, response: np.ndarray | float) -> _Look:
+    return _Look((detail * mask).astype(np.float32), response, float(mask.mean()))
 
 
 def _box(size: int) -> np.ndarray:
@@ -166,119 +185,82 @@ def _box(size: int) -> np.ndarray:
     return np.asarray((1 + 2 * np.cos(turn) + 2 * np.cos(2 * turn)) / _WINDOW)
 
 
-def _profile(power: np.ndarray, axis: int, reach: float, lines: tuple[float, float]) -> np.ndarray:
-    """Power along an axis of ``(n, H, W)``, at 1, 2, ... samples from the center, over lines that hold noise."""
-    size = power.shape[2 - axis]
-    distance = np.abs(np.arange(size) - size // 2) / reach
-    chosen = (distance > lines[0]) & (distance < lines[1])
-    values = power[:, :, chosen] if axis == 0 else power[:, chosen].swapaxes(1, 2)
-    return _folded(values.swapaxes(0, 1).reshape(values.shape[1], -1))
+def _power(look: _Look) -> np.ndarray:
+    """Power of a detail image at every sample of k-space; zeros where there is too little of it."""
+    if look.area < _LEAST_AREA:
+        return np.zeros_like(look.detail)
+    return np.asarray(fftc(torch.from_numpy(look.detail)).abs().square().numpy() / look.response)
 
 
-def _folded(values: np.ndarray) -> np.ndarray:
-    """Median of both sides ``(samples, lines)`` at each distance from the center, as a mean of powers."""
-    center = len(values) // 2
-    sides = [np.r_[values[center - n], values[center + n]] for n in range(1, (len(values) - 1) // 2 + 1)]
-    power = np.median(sides, axis=1) / _MEDIAN_OF_POWER
-    largest = float(power.max())
-    return np.maximum(power / largest, 1e-6) if largest > 0 else np.ones_like(power)
+def _profile(power: np.ndarray, axis: int, lines: tuple[float, float]) -> np.ndarray:
+    """Decades of power along an axis of ``(n, H, W)``, over lines of k-space, beside that near the center."""
+    along = power if axis == 0 else power.swapaxes(1, 2)
+    size, other = along.shape[1:]
+    distance = np.abs(np.arange(other) - other // 2) / (other / 2)
+    values = along[:, :, (distance > lines[0]) & (distance <= lines[1])].swapaxes(0, 1).reshape(size, -1)
+    center, half = size // 2, (size - 1) // 2
+    largest = float(values.max()) if values.size else 0.0
+    if largest <= 0:
+        return np.zeros(half)
+    sides = [np.r_[values[center - n], values[center + n]] for n in range(1, half + 1)]
+    decades = np.log10(np.median(sides, axis=1) / largest + 1e-12)
+    reference = np.median(decades[half // 10 : max(half * 4 // 10, 2)])
+    return np.asarray(np.clip(decades - reference, -5, 3))
 
 
-def _band(distance: np.ndarray, reach: np.ndarray, smear: np.ndarray, start: np.ndarray, rim: np.ndarray) -> np.ndarray:
-    edge = 0.5 * erfc((distance - reach) / (2**0.5 * smear))
-    return np.asarray(np.square(_taper(distance / reach, start, rim)) * edge)
+class BandNet(nn.Module):
+    """Where the noise's band ends along an axis, and the noise within it, by :func:`band_profiles`.
 
-
-def _taper(place: np.ndarray, start: np.ndarray | float, rim: np.ndarray | float) -> np.ndarray:
-    """Amplitude of a raised cosine that begins at ``start`` of the band and falls to ``rim`` at its end."""
-    return np.asarray(rim + (1 - rim) / 2 * (1 + np.cos(np.pi * np.clip((place - start) / (1 - start), 0, 1))))
-
-
-def _fit(power: np.ndarray, half: float) -> tuple[_Fit, _Fit]:
-    """The best band with an edge, first on a coarse grid, then near by; and the best taper over the whole axis.
-
-    What is 15 dB below the middle hardly counts: it is leak.
+    Args:
+        channels: of the profiles.
+        width: of the layers.
     """
-    power = power + _CUT * float(np.median(power[: max(len(power) * 2 // 5, 4)]))
-    step = (1 - _NARROWEST) / 24 * half
-    coarse = _best(power, np.linspace(_NARROWEST, 1, 25) * half, _SMEARS, _STARTS, _RIMS)
-    reach = np.arange(coarse.reach - 1.5 * step, coarse.reach + 1.5 * step, max(0.25, step / 8))
-    edge = _best(
-        power,
-        np.clip(reach, _NARROWEST * half, half),
-        [coarse.smear * f for f in (0.6, 0.8, 1, 1.25, 1.6)],
-        [np.clip(coarse.start + d, 0, 0.9) for d in (-0.15, 0, 0.15)],
-        [min(coarse.rim * f, 1) for f in (0.85, 1, 1.15)],
-    )
-    even = _best(power, [half], [1e-3], (0, 0.25, 0.5, 0.75), (*_RIMS, 0.1), with_leak=False)
-    return edge, even
+
+    def __init__(self, channels: int = 24, width: int = 32) -> None:
+        super().__init__()
+        self.stem = nn.Conv1d(channels, width, 3, padding=1, padding_mode="replicate")
+        self.layers = nn.ModuleList(
+            nn.Conv1d(width, width, 3, padding=d, dilation=d, padding_mode="replicate") for d in (1, 2, 4, 8, 1)
+        )
+        self.head = nn.Conv1d(width, 3, 1)
+        self.whole = nn.Linear(2 * width, 1)
+
+    def forward(self, profiles: Tensor) -> tuple[Tensor, Tensor]:
+        """Look at an axis.
+
+        Args:
+            profiles: ``(1, channels, samples)``.
+
+        Returns:
+            Logits ``(2 * samples + 1,)`` of bands of 2, 3, ... samples, the last of one that fills the axis; and
+            decades of power ``(samples,)`` that the noise has from the center outwards.
+        """
+        x = self.stem(profiles)
+        for layer in self.layers:
+            x = x + layer(torch.nn.functional.silu(x))
+        x = torch.nn.functional.silu(x)
+        out = self.head(x)[0]
+        filled = self.whole(torch.cat([x.mean(-1), x.amax(-1)], 1))[0]
+        return torch.cat([out[:2].T.flatten(), filled]), out[2]
 
 
-def _best(
-    power: np.ndarray,
-    reach: Sequence[float] | np.ndarray,
-    smear: Sequence[float],
-    start: Sequence[float],
-    rim: Sequence[float],
-    *,
-    with_leak: bool = True,
-) -> _Fit:
-    """The best of a grid, by the error in decibels; soft edges and low rims, which explain anything, cost extra."""
-    grid = [values.ravel()[:, None] for values in np.meshgrid(reach, smear, start, rim, indexing="ij")]
-    distance = np.arange(1, len(power) + 1.0)[None]
-    band = _band(distance, *grid)
-    parts = [band, np.clip(1 - distance / (2 * grid[0]), 0, None), np.ones_like(band)] if with_leak else [band]
-    weights = _not_negative([part / power for part in parts])
-    model = sum(weights[:, n : n + 1] * part for n, part in enumerate(parts))
-    error = 10 * np.log10(np.maximum(model / power, 1e-9))
-    cost = (2 * (np.sqrt(1 + np.square(error)) - 1)).sum(1)
-    low_rim = -np.log(grid[3][:, 0])
-    cost = cost + low_rim + 2 * np.square(np.maximum(grid[1][:, 0] - _SOFT, 0))
-    best = int(np.argmin(cost))
-    leak, floor = (weights[best, 1:] / weights[best, 0]).tolist() if with_leak else (0.0, 0.0)
-    place = [float(values[best, 0]) for values in grid]
-    return _Fit(place[0], place[1], place[2], place[3], leak, floor, float(cost[best]))
+@cache
+def _weights() -> dict[str, np.ndarray]:
+    with files(__package__).joinpath(_WEIGHTS).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+        return {name: arrays[name] for name in arrays.files}
 
 
-def _not_negative(parts: Sequence[np.ndarray]) -> np.ndarray:
-    """Weights, none negative, with which parts ``(n, samples)`` add up to 1 best, the first always among them."""
-    count = len(parts)
-    products = np.stack([np.stack([np.einsum("nl,nl->n", a, b) for a in parts], -1) for b in parts], -2)
-    sums = np.stack([part.sum(1) for part in parts], -1)
-    best, out = np.full(len(sums), np.inf), np.zeros_like(sums)
-    for subset in ([0], [0, 1], [0, 2], [0, 1, 2])[: 1 if count == 1 else 4]:
-        matrix = products[:, subset][:, :, subset] + 1e-9 * np.eye(len(subset))
-        weights = np.linalg.solve(matrix, sums[:, subset][..., None])[..., 0]
-        rest = parts[0].shape[1] - np.einsum("ni,ni->n", weights, sums[:, subset])
-        better = (weights >= 0).all(1) & (weights[:, 0] > 0) & (rest < best)
-        best = np.where(better, rest, best)
-        out[better] = 0
-        out[np.ix_(better, subset)] = weights[better]
-    out[:, 0] = np.where(np.isfinite(best), out[:, 0], 1.0)
-    return out
+def trained(network: Network, name: str) -> Network:
+    """Load the weights that the package has for a network.
 
+    Args:
+        network: with the names and shapes that were saved by ``tools/train_noise_networks.py``.
+        name: ``"band"`` or ``"level"``.
 
-def _is_edge(edge: _Fit, even: _Fit, half: float, expected: int | None) -> bool:
-    said = expected is not None and abs(2 * edge.reach - expected) <= _NEAR
-    fall, in_all = _falls(edge, half)
-    needed = 0.5 if said else 1.0
-    better = 1 + needed * (_BETTER - 1)
-    return fall > needed * _FALL and in_all > needed * _FALL_IN_ALL and even.cost > better * edge.cost
-
-
-def _falls(edge: _Fit, half: float) -> tuple[float, float]:
-    """By how many decibels the power falls at the edge, and from the center to the rim of k-space."""
-    inside, outside = edge.power(edge.reach - 2 * edge.smear), edge.power(min(edge.reach + 2.5 * edge.smear, half))
-    return 10 * float(np.log10(inside / outside)), 10 * float(np.log10(edge.power(0) / edge.power(half)))
-
-
-def _as_band(edge: _Fit, even: _Fit, size: int, expected: int | None) -> Band:
-    is_edge = _is_edge(edge, even, size / 2, expected)
-    acquired = min(round(2 * edge.reach), size) if is_edge else size
-    fit = edge if is_edge else even
-    distance = np.abs(np.arange(acquired) - acquired // 2).astype(float)
-    shape = [np.array([value]) for value in (fit.reach, fit.smear, fit.start, fit.rim)]
-    weights = np.sqrt(_band(distance, *shape))
-    is_tapered = is_edge or (fit.rim < _LOW_RIM and fit.cost < _GOOD * size)
-    taper = tuple(weights.tolist()) if is_tapered else ()
-    return Band(acquired, taper, min(1.0, _falls(edge, size / 2)[0] / _FALL / 1.5) if is_edge else 0.5)
+    Returns:
+        The same network, for evaluation.
+    """
+    start = f"{name}."
+    state = {k[len(start) :]: torch.from_numpy(v).float() for k, v in _weights().items() if k.startswith(start)}
+    network.load_state_dict(state)
+    return network.eval().requires_grad_(False)

@@ -17,13 +17,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
-from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
 from monai_stcnnt.errors import NoiseLevelError
 from monai_stcnnt.mri.channels import channels_to_complex, complex_to_channels, image_magnitude
-from monai_stcnnt.mri.noise import complex_noise
 from monai_stcnnt.mri.noise_level import NoiseEstimate, background_noise_level, estimate_noise_level
 from monai_stcnnt.mri.noise_map import NoiseField, estimate_noise_field
 from monai_stcnnt.mri.noise_model import (
@@ -34,7 +31,6 @@ from monai_stcnnt.mri.noise_model import (
     check_noise_map,
     demodulate,
     echo_shift,
-    from_acquired,
     to_acquired,
 )
 from monai_stcnnt.mri.noise_spectrum import AxisSpectrum, estimate_spectrum
@@ -46,9 +42,10 @@ logger = logging.getLogger(__name__)
 _COILS = (2, 3, 4, 6, 8)
 _DARK_AIR = 0.4
 _CENTERED = 0.1
-_LEAST_SPREAD = 0.05
-_SCATTERED = 1.25
-_LEAST_SHARE = 0.35
+_LEAST_SPREAD = 0.06
+_UNSURE = 0.25
+_AIR_OFF = 0.1
+_HIDDEN = "anatomy hides the noise"
 _AIR_RANGE, _COILS_RANGE = (0.75, 1.1), (0.85, 1.15)
 _LEAST_TOLD = 1e-6  # of the largest value
 
@@ -139,7 +136,7 @@ def estimate_noise_model(image: Tensor, known: KnownNoise | None = None, is_volu
         air = air if not told or _fits(air, level) else _Air()
     else:
         field, air = _field_and_air(image, known, spectrum, air, is_volume)
-        level, noise_map, found = _decide(field, known, simple, air.level, spectrum)
+        level, noise_map, found = _decide(field, known, simple, air.level)
         origins |= found
     kind: NoiseKind = "complex" if image.shape[1] == 2 else "chi" if air.num_coils > 1 else "rician"
     origins["kind"] = Origin("air", 0.9) if air.level else Origin("assumed", 0.5)
@@ -213,7 +210,7 @@ def _field_and_air(
     for one in (air, _Air()):
         kind: NoiseKind = "chi" if one.num_coils > 1 else "rician"
         field = _field(image, known, NoiseModel(1.0, kind, spectrum, one.num_coils), is_volume)
-        seen = field is not None and (one.num_coils == 1 or field.share >= _LEAST_SHARE)
+        seen = field is not None and (one.num_coils == 1 or field.error < _UNSURE)
         if field is None or not one.level or (seen and _fits(one, field.level)):
             return field, one
         if one.num_coils == 1:
@@ -243,68 +240,36 @@ def _spectrum(image: Tensor, known: KnownNoise, air: float, is_volume: bool) -> 
 
 
 def _field(image: Tensor, known: KnownNoise, model: NoiseModel, is_volume: bool) -> NoiseField | None:
-    """Noise levels over the image; those of magnitudes calibrated by simulation."""
+    """Noise levels over the image."""
     if known.gmap is not None:
         image = image / known.gmap[:, None]
     rows, columns = model.spectrum[1:]
-    if model.kind == "complex":  # which are white once they are there
+    if model.kind == "complex":  # whose noise is white once it is there
         rows, columns = AxisSpectrum(rows.acquired), AxisSpectrum(columns.acquired)
-
-    def levels_of(brought: Tensor, scatter: float | None = None) -> NoiseField | None:
-        return estimate_noise_field(brought, (rows, columns), is_volume, model.num_coils, scatter)
-
     brought = bring_image(image, model)
-    field = levels_of(brought)
-    if field is None or model.kind == "complex":
-        return field
-    noise = _noise_like(image[:, 0].shape, model.spectrum, model.num_coils)
-    again = levels_of(bring_image(_simulated(image, field.level, noise), model))
-    if again is None:
-        return field
-    if field.scatter > _SCATTERED * again.scatter:
-        field = levels_of(brought, again.scatter) or field
-        again = levels_of(bring_image(_simulated(image, field.level, noise), model), again.scatter) or again
-    factor = float(np.clip(field.level / again.level, 0.8, 1.8))
-    return replace(field, field=field.field * factor, level=field.level * factor)
-
-
-def _simulated(image: Tensor, level: float, noise: Tensor) -> Tensor:
-    """An image like this one, but smooth, with the noise of coils ``(coils, Z, T, H, W)`` times a level."""
-    signal = noise * level
-    signal[0] += _smooth_signal(image[:, 0], level, len(noise))
-    return torch.linalg.vector_norm(signal.abs(), dim=0)[:, None]
-
-
-def _smooth_signal(magnitude: Tensor, level: float, num_coils: int) -> Tensor:
-    """The signal ``(Z, T, H, W)`` as far as a Gaussian mean of squares tells it."""
-    square = gaussian_filter(magnitude.square().numpy(), (0, 0.7 if magnitude.shape[1] > 2 else 0, 1.2, 1.2))
-    return torch.from_numpy(np.sqrt(np.maximum(square - 2 * num_coils * level**2, 0)))
-
-
-def _noise_like(shape: Sequence[int], spectrum: Spectra, num_coils: int) -> Tensor:
-    """Complex noise ``(coils, Z, T, H, W)`` of level 1 with a spectrum along rows and columns."""
-    generator = torch.Generator().manual_seed(0)
-    acquired = (num_coils, *shape[:2], *(axis.acquired for axis in spectrum[1:]))
-    return from_acquired(complex_noise(acquired, generator), spectrum[1:])
+    if model.spectrum[0].is_white:
+        return estimate_noise_field(brought, (rows, columns), is_volume, model.num_coils)
+    apart = brought.transpose(1, 2).flatten(0, 1)[:, :, None]  # neighbors share noise: one by one
+    field = estimate_noise_field(apart, (rows, columns), num_coils=model.num_coils)
+    return field and replace(field, field=field.field.unflatten(0, (len(image), -1))[:, :, 0])
 
 
 def _decide(
-    field: NoiseField | None, known: KnownNoise, simple: NoiseEstimate, air: float, spectrum: Spectra
+    field: NoiseField | None, known: KnownNoise, simple: NoiseEstimate, air: float
 ) -> tuple[float, Tensor | None, dict[str, Origin]]:
-    """Level and map, by levels over the image, that of air and that of white noise."""
+    """Level and map, by levels over the image, that of air and that of white noise.
+
+    Where it is not sure, the low end of what the level may be is taken: too much smoothing is the worse error.
+    """
     if field is None:
         level = air if air else simple.sigma
         return level, known.gmap, {"level": Origin("air" if air else _SOURCES[simple.method], 0.5)}
-    details = Origin("details", float(np.clip(field.share - 2 * field.error, 0.1, 0.95)))
-    if field.share < _LEAST_SHARE:
-        remark = "anatomy hides the noise"
-        seen = Origin("air", 0.6, remark) if air else Origin("details", 0.3, remark)
-        level = field.level if _is_band_limited(spectrum) else min(field.level, simple.sigma)
-        return air or level, known.gmap, {"level": seen}
-    least = max(_LEAST_SPREAD, 2 * field.error)
-    if field.spread > least and not known.is_constant and known.gmap is None:
-        sure = float(np.clip(field.spread / (2 * least), 0.5, 0.95))
-        return field.level, field.field / field.level, {"level": details, "map": Origin("details", sure)}
-    if air:
-        return air, known.gmap, {"level": Origin("air", 0.95)}
-    return field.level, known.gmap, {"level": details}
+    unsure = field.error > _UNSURE
+    details = Origin("details", float(np.clip(1 - 2 * field.error, 0.1, 0.95)), _HIDDEN if unsure else "")
+    same = air > field.level * (1 - max(_AIR_OFF, 2 * field.error))
+    if air and (unsure or (same and field.spread <= _LEAST_SPREAD)):
+        return air, known.gmap, {"level": Origin("air", 0.6 if unsure else 0.95)}
+    level = field.level * float(np.exp(-field.error)) if unsure else field.level
+    if field.spread > max(_LEAST_SPREAD, field.error / 2) and not known.is_constant and known.gmap is None:
+        return level, field.field / field.level, {"level": details, "map": Origin("details", details.certainty)}
+    return level, known.gmap, {"level": details}

@@ -24,26 +24,26 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
-from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
 from monai_stcnnt.errors import NoiseModelError
 from monai_stcnnt.mri.fft import fftc, ifftc
 from monai_stcnnt.mri.noise_spectrum import AxisSpectrum
-from monai_stcnnt.mri.rician import rician_mean, rician_shape, rician_signal
+from monai_stcnnt.mri.rician import rician_signal
 
 __all__ = [
     "NoiseKind",
     "NoiseModel",
     "NoiseOrigin",
     "Origin",
+    "as_complex",
+    "beyond_band",
     "check_noise_map",
     "demodulate",
     "echo_shift",
     "from_acquired",
     "map_of_frames",
     "to_acquired",
-    "whitened_magnitude",
     "without_leak",
 ]
 
@@ -55,7 +55,8 @@ PARTS = ("level", "map", "spectrum", "kind")
 _AXES = ("frames", "rows", "columns")
 _DARK = 4.0
 _MOST = 3.0  # noise levels by which a pixel changes
-_NEIGHBORHOOD = 1.0
+_SEEDS = 1_000_003
+_BEYOND, _BEYOND_FALL = 0.3, 0.7
 
 
 @dataclass(frozen=True)
@@ -292,39 +293,44 @@ def _filtered(image: Tensor, spectra: Sequence[AxisSpectrum], dims: Sequence[int
     return out if image.is_complex() else out.real
 
 
-def whitened_magnitude(
-    image: Tensor, spectra: Sequence[AxisSpectrum], level: Tensor | float, dims: Sequence[int] = (-2, -1)
-) -> Tensor:
-    """Bring a magnitude image to the acquired matrix with white noise, and the mean of a Rician image of that level.
+def beyond_band(axis: AxisSpectrum) -> AxisSpectrum:
+    """The band of magnitudes with what lies around it, up to 1.6 times as wide.
 
-    Dividing by a taper lowers the mean beside the noise. Bias and signal are told from each other by the mean, so that
-    of the neighborhood is replaced by the one that this signal has with white noise.
+    The phase of the image spreads the noise of magnitudes beyond the band of the complex noise; and an image that is
+    sampled more finely than its band asks for is denoised better.
+    """
+    room = min(axis.start, axis.size - axis.stop, round(_BEYOND * axis.acquired))
+    if axis.is_white or room <= 0:
+        return axis
+    weights = np.asarray(axis.taper or np.ones(axis.acquired))
+    fall = _BEYOND_FALL ** (np.arange(1, room + 1) / room)
+    taper = np.r_[weights[0] * fall[::-1], weights, weights[-1] * fall]
+    return AxisSpectrum(axis.size, axis.start - room, axis.stop + room, tuple(taper.tolist()))
+
+
+def as_complex(white: Tensor, level: Tensor | float, item: int, start: int = 0) -> Tensor:
+    """Magnitudes with white noise as the real part of a complex image, whose imaginary part is noise of that level.
+
+    A network for complex images then takes no part of the mean for the bias of a Rician image, which a filter of
+    k-space changes.
 
     Args:
-        image: magnitudes ``(..., H, W)``.
-        spectra: of the axes ``dims``.
-        level: noise level on the acquired matrix, broadcast to the result.
-        dims: the axes.
+        white: ``(..., 1, T, H, W)``.
+        level: noise level, broadcast to it.
+        item: number of the series in its file.
+        start: number of the first frame; the noise of each is the same, whatever frames it is drawn with.
 
     Returns:
-        The image, of which :func:`from_acquired` makes the signal again once the noise and its bias are off.
+        Tensor ``(..., 2, T, H, W)``.
     """
-    white = to_acquired(image, spectra, dims)
-    gain = 1.0
-    for axis in spectra:
-        gain *= axis.taper[axis.size // 2 - axis.start] if axis.taper else 1.0
-    if gain == 1:
-        return white
-    mean = (white / level).cpu().numpy()
-    mean = gaussian_filter(mean, [0.0] * (mean.ndim - 2) + [_NEIGHBORHOOD] * 2)
-    signal = rician_signal(mean * gain) / gain
-    wanted = signal + rician_shape(signal)[0]
-    below = mean * gain < rician_mean(np.zeros(()))
-    wanted = np.where(below, np.maximum(mean, mean * gain), wanted)
-    return white + torch.from_numpy((wanted - mean).astype(np.float32)).to(white) * level
+    shape = white.shape
+    seeds = range(item * _SEEDS + start, item * _SEEDS + start + shape[-3])
+    drawn = [torch.randn(*shape[:-3], *shape[-2:], generator=torch.Generator().manual_seed(s)) for s in seeds]
+    noise = torch.stack(drawn, -3).to(white)
+    return torch.cat([white, noise * level], -4)
 
 
-def without_leak(image: Tensor, result: Tensor, inside: Tensor, level: Tensor | float) -> Tensor:
+def without_leak(image: Tensor, mean: Tensor, inside: Tensor, level: Tensor | float, *, is_biased: bool) -> Tensor:
     """Put a denoised magnitude image back: inside of the noise's band, and outside where the result is dark.
 
     Where there is little signal the noise of magnitudes leaks out of the band in which the complex noise lies; where
@@ -333,15 +339,19 @@ def without_leak(image: Tensor, result: Tensor, inside: Tensor, level: Tensor | 
 
     Args:
         image: the image as it was, of any shape.
-        result: the denoised image, of that shape.
+        mean: the denoised image in the band, of that shape.
         inside: the part of the image as it was that lies in the band.
         level: noise level.
+        is_biased: whether the denoised image still has the mean of magnitudes.
 
     Returns:
         The image, nowhere negative where it was not.
     """
-    dark = torch.sigmoid(_DARK - result / level)
-    change = ((result - inside - dark * (image - inside)) / level).clamp(-_MOST, _MOST) * level
+    dark = torch.sigmoid(_DARK - mean / level)
+    result = mean + (1 - dark) * (image - inside)
+    if is_biased:
+        result = torch.from_numpy(rician_signal((result / level).cpu().numpy())).to(image) * level
+    change = ((result - image) / level).clamp(-_MOST, _MOST) * level
     return (image + change).maximum(image.clamp(max=0))
 
 

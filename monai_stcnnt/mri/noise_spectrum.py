@@ -46,6 +46,10 @@ _EVEN = 0.8
 _ASYMMETRY = 0.25
 _EMPTY = 1e-3
 _MEDIAN_OF_POWER = log(2)
+_OF_FLOATS = 1e-11
+_ABOVE_ROUNDING = 2.0
+_SHARP = 5.0
+_MOST_LOOKED_AT = 2_000_000
 
 
 @dataclass(frozen=True)
@@ -151,13 +155,40 @@ def estimate_spectrum(
     stacks = torch.complex(image[:, 0], image[:, 1])
     details, share = _details(stacks, has_air=sigma is not None)
     level = None if sigma is None else 2 * sigma**2
-    found = _in_plane(details, share, level, expected)
+    rounding = _rounding(image)
+    filled = [_filled(stacks, dim, rounding) for dim in (1, 2, 3)]
+    found = _in_plane(details, share, level, expected, filled[1:])
     depth = white[0]
+    if is_volume and frames >= _FEWEST_SLICES and filled[0] is not None:
+        return (AxisSpectrum(frames, *filled[0]), found[0][0], found[1][0]), min(found[0][1], found[1][1])
     if is_volume and frames >= _FEWEST_SLICES and sigma is not None:
         depth = _depth_in_air(stacks)
     elif is_volume and frames >= _SHORTEST and image.shape[0] == 1:
         depth = _along_depth(stacks[0], (found[0][0], found[1][0]), level)
     return (depth, found[0][0], found[1][0]), min(found[0][1], found[1][1])
+
+
+def _rounding(image: Tensor) -> float:
+    """Power that rounding leaves in a sample of k-space: of values that are multiples of a step, or of floats."""
+    values = image.flatten()[:: max(1, image.numel() // 100_000)].double().unique()
+    step = float(values.diff().min()) if len(values) > 1 else 0.0
+    whole = step > 0 and bool(((values / step - (values / step).round()).abs() < 0.02).all())
+    return max(step**2 / 6 if whole else 0.0, _OF_FLOATS * float(image.square().mean()))
+
+
+def _filled(stacks: Tensor, dim: int, rounding: float) -> tuple[int, int] | None:
+    """The part of k-space along an axis beyond which there is nothing but rounding, where it ends sharply."""
+    step = max(1, stacks.numel() // _MOST_LOOKED_AT)
+    part = stacks[:, ::step] if dim != 1 else stacks[..., ::step]
+    power = fftc(part, (dim,)).abs().square().mean([d for d in range(4) if d != dim]).numpy()
+    there = np.flatnonzero(power > _ABOVE_ROUNDING * rounding)
+    if not len(there) or len(there) == len(power) or there[-1] - there[0] < len(power) // 4:
+        return None
+    start, stop = int(there[0]), int(there[-1]) + 1
+    rims = [power[start : start + 2].max() if start else np.inf, power[stop - 2 : stop].max()]
+    rims = [rims[0], rims[1] if stop < len(power) else np.inf]
+    sharp = min(rims) > _SHARP * _ABOVE_ROUNDING * rounding
+    return (start, stop) if sharp and start <= len(power) // 2 < stop else None
 
 
 def _of_magnitudes(
@@ -168,7 +199,7 @@ def _of_magnitudes(
     plane = [_around_center(band, size) for band, size in zip((rows, columns), (height, width), strict=True)]
     depth = Band(frames, (), 1.0)
     if is_volume and frames >= _SHORTEST and image.shape[0] == 1:
-        depth = depth_band(image[0, 0], *(_ring(axis) for axis in plane))
+        depth = depth_band(image[0, 0])
     certainty = min(band.certainty for band in (rows, columns, depth))
     return (_around_center(depth, frames), *plane), certainty
 
@@ -201,7 +232,11 @@ def _mean(image: Tensor, window: tuple[int, ...]) -> Tensor:
 
 
 def _in_plane(
-    details: Sequence[Tensor], share: float, level: float | None, expected: Sequence[int | None]
+    details: Sequence[Tensor],
+    share: float,
+    level: float | None,
+    expected: Sequence[int | None],
+    filled: Sequence[tuple[int, int] | None],
 ) -> tuple[tuple[AxisSpectrum, float], tuple[AxisSpectrum, float]]:
     """Spectra along rows and columns: first roughly, over all lines; then over the lines that hold noise."""
     powers = [fftc(detail).abs().square() for detail in details]
@@ -212,12 +247,13 @@ def _in_plane(
         edges = []
         for axis in (0, 1):
             profiles = [_profile(power, axis, lines[1 - axis]) for power in powers]
-            edges.append(_edge(profiles, share, level, expected[axis]))
+            known = filled[axis]
+            edges.append(_edge(profiles, share, level, expected[axis]) if known is None else (known, 1.0))
         for axis in (0, 1):
             (start, stop), _ = edges[axis]
             distance = np.abs(np.arange(sizes[axis]) - sizes[axis] // 2)
             lines[axis] = (distance > 0.05 * sizes[axis] / 2) & (distance < 0.9 * min(stop - start, sizes[axis]) / 2)
-    gain, filled = 1.0, 1.0
+    gain, kept = 1.0, 1.0
     tapers = []
     for axis in (0, 1):
         (start, stop), _ = edges[axis]
@@ -225,7 +261,7 @@ def _in_plane(
         weights, plateau = _taper(profile[0], start, stop)
         tapers.append((weights, plateau / share, profile[1]))
         gain *= float(np.square(weights).sum() / sizes[axis])
-        filled *= (stop - start) / sizes[axis]
+        kept *= (stop - start) / sizes[axis]
     for axis in (0, 1):
         (start, stop), certainty = edges[axis]
         weights, plateau, likeness = tapers[axis]
@@ -235,7 +271,7 @@ def _in_plane(
             rims = np.r_[likeness[start + 2 : start + 8], likeness[stop - 8 : stop - 2]]
             believed = weights.min() < _SURE_FALL and max(np.median(inner), np.median(rims)) < _NOISE_LIKE
         else:
-            believed = rim < _RIM * level / filled and 0.3 < plateau * gain / level < 3.5
+            believed = rim < _RIM * level / kept and 0.3 < plateau * gain / level < 3.5
             believed = believed and float(np.median(inner)) < _NOISE_LIKE
         taper = tuple(weights) if believed else ()
         found[axis] = (AxisSpectrum(sizes[axis], start, stop, taper), certainty)

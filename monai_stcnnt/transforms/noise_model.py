@@ -30,11 +30,12 @@ from monai_stcnnt.mri.channels import channels_to_complex, complex_to_channels
 from monai_stcnnt.mri.noise_estimation import KnownNoise, estimate_noise_model
 from monai_stcnnt.mri.noise_model import (
     NoiseModel,
+    as_complex,
+    beyond_band,
     demodulate,
     from_acquired,
     map_of_frames,
     to_acquired,
-    whitened_magnitude,
     without_leak,
 )
 from monai_stcnnt.mri.noise_spectrum import AxisSpectrum
@@ -243,22 +244,26 @@ class _AroundDenoiser(InvertibleTransform):
 
     backend = _BACKEND
 
-    def __call__(self, img: NdarrayOrTensor, model: NoiseModel | None = None) -> NdarrayOrTensor:
+    def __call__(
+        self, img: NdarrayOrTensor, model: NoiseModel | None = None, gmap: NdarrayOrTensor | None = None
+    ) -> NdarrayOrTensor:
         """Apply to an item.
 
         Args:
             img: ``(Z, C, T, H, W)``, C = 1 for magnitudes, 2 for real and imaginary part.
             model: its noise; default: that of a MetaTensor's metadata.
+            gmap: g-factor map that broadcasts to the image with one channel; default: the map of the model.
 
         Raises:
             NoiseModelError: when there is no model, or it is one of another image.
         """
         known = _model_of(img, model)
         image = convert_to_tensor(img, dtype=torch.float32, track_meta=False)
-        out = self._there(image, known)
+        levels = _levels(image, known, gmap)
+        out = self._there(image, known, levels)
         result = convert_to_dst_type(out, img, dtype=torch.float32)[0]
         if isinstance(result, MetaTensor):
-            self.push_transform(result, extra_info={"image": image, "there": out, "model": known})
+            self.push_transform(result, extra_info={"image": image, "there": out, "model": known, "levels": levels})
         return result
 
     def inverse(self, data: Tensor) -> Tensor:
@@ -271,13 +276,14 @@ class _AroundDenoiser(InvertibleTransform):
             raise NoiseModelError("The inverse needs a MetaTensor that remembers the image. A plain tensor does not.")
         info = self.pop_transform(data)["extra_info"]
         changed = convert_to_tensor(data, dtype=torch.float32, track_meta=False)
-        out = self._back(changed, info["image"].to(changed), info["there"].to(changed), info["model"])
+        image, there, levels = (info[name].to(changed) for name in ("image", "there", "levels"))
+        out = self._back(changed, image, there, levels, info["model"])
         return convert_to_dst_type(out, data, dtype=torch.float32)[0]
 
-    def _there(self, image: Tensor, model: NoiseModel) -> Tensor:
+    def _there(self, image: Tensor, model: NoiseModel, levels: Tensor) -> Tensor:
         raise NotImplementedError
 
-    def _back(self, changed: Tensor, image: Tensor, there: Tensor, model: NoiseModel) -> Tensor:
+    def _back(self, changed: Tensor, image: Tensor, there: Tensor, levels: Tensor, model: NoiseModel) -> Tensor:
         raise NotImplementedError
 
 
@@ -287,49 +293,60 @@ _DIMS = (-3, -2, -1)
 class ToAcquiredMatrix(_AroundDenoiser):
     """Bring an item to the matrix that was acquired: k-space is cropped to the part that the noise fills.
 
-    The signal of a complex image is brought to the center of k-space. The inverse adds what was changed meanwhile to
-    the image as it was; of magnitudes, the noise outside of the band is taken off as well where the result is dark.
+    The signal of a complex image is brought to the center of k-space; of magnitudes what lies around the band is kept,
+    see :func:`~monai_stcnnt.mri.noise_model.beyond_band`. The inverse adds what was changed meanwhile to the image as
+    it was; of magnitudes, the noise outside of the band is taken off as well where the result is dark.
     """
 
-    def _there(self, image: Tensor, model: NoiseModel) -> Tensor:
-        axes = [axis.bare() for axis in model.spectrum]
-        if image.shape[1] != 2:
+    def _there(self, image: Tensor, model: NoiseModel, _levels: Tensor) -> Tensor:
+        axes = [axis.bare() for axis in _spectrum_of(model)]
+        if model.kind != "complex":
             return to_acquired(image, axes, _DIMS)
         turned = demodulate(channels_to_complex(image, 1), model.echo_shift)
         return complex_to_channels(to_acquired(turned, axes, _DIMS), 1)
 
-    def _back(self, changed: Tensor, image: Tensor, there: Tensor, model: NoiseModel) -> Tensor:
-        axes = [axis.bare() for axis in model.spectrum]
-        if image.shape[1] == 2:
+    def _back(self, changed: Tensor, image: Tensor, there: Tensor, levels: Tensor, model: NoiseModel) -> Tensor:
+        axes = [axis.bare() for axis in _spectrum_of(model)]
+        if model.kind == "complex":
             change = from_acquired(channels_to_complex(changed - there, 1), axes, _DIMS)
             return image + complex_to_channels(demodulate(change, [-s for s in model.echo_shift]), 1)
-        if all(axis.is_white for axis in axes):
+        if all(axis.is_white for axis in model.spectrum):
             return changed
         result, inside = from_acquired(changed, axes, _DIMS), from_acquired(there, axes, _DIMS)
-        return without_leak(image, result, inside, _levels(image, model))
+        return without_leak(image, result, inside, levels, is_biased=True)
 
 
 class WhitenNoise(_AroundDenoiser):
     """Take the taper off the noise of an item on its acquired matrix.
 
-    Of magnitudes the mean, by which the bias of the noise is told from signal, is that of white noise afterwards.
+    Magnitudes become the real part of a complex image, see :func:`~monai_stcnnt.mri.noise_model.as_complex`.
     """
 
-    def _there(self, image: Tensor, model: NoiseModel) -> Tensor:
+    def _there(self, image: Tensor, model: NoiseModel, levels: Tensor) -> Tensor:
         axes = _tapers(model)
-        if image.shape[1] == 2:
+        if model.kind == "complex":
             return _of_channels(image, axes, to_acquired)
-        return whitened_magnitude(image, axes, _levels(image, model), _DIMS)
+        if all(axis.is_white for axis in model.spectrum):
+            return image
+        white = to_acquired(image, axes, _DIMS)
+        items = [as_complex(*parts, n) for n, parts in enumerate(zip(white, levels, strict=True))]
+        return torch.stack(items)
 
-    def _back(self, changed: Tensor, image: Tensor, there: Tensor, model: NoiseModel) -> Tensor:
+    def _back(self, changed: Tensor, image: Tensor, there: Tensor, _levels: Tensor, model: NoiseModel) -> Tensor:
         axes = _tapers(model)
-        if image.shape[1] == 2:
+        if model.kind == "complex":
             return image + _of_channels(changed - there, axes, from_acquired)
-        return image + from_acquired(changed - to_acquired(image, axes, _DIMS), axes, _DIMS)
+        if all(axis.is_white for axis in model.spectrum):
+            return changed
+        return from_acquired(changed[:, :1], axes, _DIMS)
+
+
+def _spectrum_of(model: NoiseModel) -> list[AxisSpectrum]:
+    return [axis if model.kind == "complex" else beyond_band(axis) for axis in model.spectrum]
 
 
 def _tapers(model: NoiseModel) -> list[AxisSpectrum]:
-    return [AxisSpectrum(axis.acquired, 0, axis.acquired, axis.taper) for axis in model.spectrum]
+    return [AxisSpectrum(axis.acquired, 0, axis.acquired, axis.taper) for axis in _spectrum_of(model)]
 
 
 def _of_channels(image: Tensor, axes: Sequence[AxisSpectrum], how: Callable[..., Tensor]) -> Tensor:
@@ -338,9 +355,12 @@ def _of_channels(image: Tensor, axes: Sequence[AxisSpectrum], how: Callable[...,
     return complex_to_channels(how(channels_to_complex(image, 1), axes, _DIMS), 1)
 
 
-def _levels(image: Tensor, model: NoiseModel) -> Tensor:
+def _levels(image: Tensor, model: NoiseModel, gmap: NdarrayOrTensor | None) -> Tensor:
     """Level of the noise ``(Z, 1, T, H, W)`` on the grid of an image."""
     size = image.shape[2:]
+    if gmap is not None:
+        given = convert_to_tensor(gmap, dtype=torch.float32, track_meta=False).to(image)
+        return given.expand(image.shape[0], 1, *size) * model.level
     maps = [map_of_frames(model, z, slice(0, size[0]), size[0], size[1:]) for z in range(image.shape[0])]
     return torch.stack(maps)[:, None].to(image) * model.level
 
@@ -360,7 +380,7 @@ class _AroundDenoiserd(MapTransform, InvertibleTransform):
         """Apply to every image."""
         d = dict(data)
         for key in self.key_iterator(d):
-            d[key] = self.transform(d[key], d.get(_MODEL_KEY))
+            d[key] = self.transform(d[key], d.get(_MODEL_KEY), d.get(self.gmap_key))
         return d
 
     def inverse(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
@@ -405,7 +425,7 @@ class WhitenNoised(_AroundDenoiserd):
 
     Args:
         keys: the images.
-        gmap_key: not looked at.
+        gmap_key: the g-factor map on the acquired matrix, where :class:`ToAcquiredMatrixd` puts it.
         allow_missing_keys: whether a missing key is accepted.
     """
 

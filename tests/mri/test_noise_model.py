@@ -7,7 +7,6 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
@@ -17,17 +16,17 @@ from monai_stcnnt.mri.noise import complex_noise
 from monai_stcnnt.mri.noise_model import (
     NoiseModel,
     Origin,
+    as_complex,
+    beyond_band,
     check_noise_map,
     demodulate,
     echo_shift,
     from_acquired,
     map_of_frames,
     to_acquired,
-    whitened_magnitude,
     without_leak,
 )
 from monai_stcnnt.mri.noise_spectrum import AxisSpectrum
-from monai_stcnnt.mri.rician import rician_mean
 
 __all__: list[str] = []
 
@@ -108,19 +107,19 @@ def test_a_coarse_map_is_brought_to_the_frames() -> None:
 
 def test_a_leak_goes_where_the_result_is_dark() -> None:
     image, inside = torch.tensor([1.0, 100.0]), torch.tensor([0.5, 99.5])
-    out = without_leak(image, torch.tensor([0.0, 99.5]), inside, 1.0)
+    out = without_leak(image, torch.tensor([0.0, 99.5]), inside, 1.0, is_biased=False)
     torch.testing.assert_close(out, torch.tensor([0.0, 100.0]), atol=0.02, rtol=0)
 
 
 def test_ringing_of_strong_edges_is_not_taken_for_noise() -> None:
     image, inside = torch.full((3,), 100.0), torch.tensor([90.0, 101.0, 120.0])
-    out = without_leak(image, torch.full((3,), 100.0), inside, torch.tensor([1.0, 1.0, 2.0]))
+    out = without_leak(image, torch.full((3,), 100.0), inside, torch.tensor([1.0, 1.0, 2.0]), is_biased=False)
     assert out.tolist() == [103.0, 99.0, 94.0]
 
 
 def test_magnitudes_do_not_become_negative() -> None:
     image = torch.tensor([0.5, 3.0, -2.0])
-    out = without_leak(image, torch.full((3,), 4.0), torch.full((3,), 9.0), torch.ones(3))
+    out = without_leak(image, torch.full((3,), 4.0), torch.full((3,), 9.0), torch.ones(3), is_biased=False)
     assert bool((out[:2] >= 0).all())
     assert float(out[2]) >= -2.0
 
@@ -164,24 +163,36 @@ def test_an_acquired_matrix_larger_than_the_image_is_refused() -> None:
 
 
 @pytest.mark.parametrize("signal", [0.0, 1.0, 3.0, 20.0])
-def test_whitened_magnitudes_have_white_noise_and_the_mean_of_their_level(signal: float) -> None:
-    """The mean is that of a Rician image of the level and of the signal as the network sees it, beside the taper."""
+def test_the_mean_of_magnitudes_becomes_their_signal(signal: float) -> None:
+    """What is left in the band when all noise is taken off is the mean of magnitudes."""
     noise = from_acquired(complex_noise((300, 20, 17), torch.Generator().manual_seed(0)), SPECTRA)
-    found = whitened_magnitude((signal + noise).abs(), SPECTRA, 1.0)
-    assert found.shape == (300, 20, 17)
-    seen = signal / SPECTRA[0].taper[10]
-    assert float(found.mean()) == pytest.approx(float(rician_mean(np.array(seen))), rel=0.04)
-    if signal > 10:
-        power = fftc(found - found.mean(0)).abs().square().mean(0)
-        assert float(power.std() / power.mean()) < 0.3
-        back = from_acquired(torch.full((20, 17), seen), SPECTRA)
-        torch.testing.assert_close(back, torch.full((32, 24), signal), rtol=1e-4, atol=1e-4)
+    image = (signal + noise).abs()
+    mean = image.mean(0, keepdim=True).expand_as(image)
+    out = without_leak(image, mean, image, 1.0, is_biased=True)
+    assert float(out.mean()) == pytest.approx(signal, abs=0.35 if signal < 2 else 0.05)
+    assert float(out.std()) < 0.3
 
 
-def test_whitening_magnitudes_leaves_zeros_and_white_noise_alone() -> None:
-    assert not whitened_magnitude(torch.zeros(3, 32, 24), SPECTRA, 1.0).any()
-    image = torch.rand(3, 8, 8)
-    assert whitened_magnitude(image, [AxisSpectrum(8), AxisSpectrum(8)], 1.0) is image
+def test_what_lies_around_a_band_keeps_the_noise_in_it_white() -> None:
+    for axis in SPECTRA:
+        wide = beyond_band(axis)
+        assert axis.acquired < wide.acquired <= 1.6 * axis.acquired
+        assert axis.start - wide.start == wide.stop - axis.stop
+        inside = slice(axis.start, axis.stop)
+        ratio = wide.weights()[inside] / axis.weights()[inside]
+        torch.testing.assert_close(ratio, ratio[:1].expand_as(ratio), rtol=1e-3, atol=0)
+        assert 0 < wide.taper[0] < wide.taper[-1 - (wide.stop - axis.stop)]
+    assert beyond_band(AxisSpectrum(8)) == AxisSpectrum(8)
+
+
+def test_the_other_component_is_noise_of_the_level_whatever_frames_it_is_drawn_with() -> None:
+    white = torch.rand(1, 1, 6, 30, 40)
+    level = torch.linspace(1, 2, 40)
+    both = as_complex(white, level, item=2, start=3)
+    assert torch.equal(both[:, :1], white)
+    torch.testing.assert_close((both[:, 1] / level).std(), torch.tensor(1.0), rtol=0.05, atol=0)
+    assert torch.equal(as_complex(white[:, :, 2:4], level, 2, 5), both[:, :, 2:4])
+    assert not torch.equal(as_complex(white, level, 1, 3), both)
 
 
 def test_neighbors_are_alike_as_far_as_the_band_says() -> None:
