@@ -7,13 +7,17 @@ const MULTIPLE = 4;
 const SIGMA = 0.125;
 const LEAST = 1e-3;
 
+/** What neighbors have in common, in pixels. */
+const shared = ({ size, share }) => size - Math.max(Math.trunc(size * (1 - share)), 1);
+
 /** Smallest window of which no more are needed than of the largest. */
-export function fitting(extent, { size, share, least }) {
+export function fitting(extent, window) {
+  const { size, least } = window;
   if (extent <= size) return Math.max(extent, least);
-  const shared = Math.trunc(size * share);
-  const count = Math.ceil((extent - shared) / (size - shared));
-  const window = Math.ceil((extent + (count - 1) * shared) / count);
-  return Math.min(size, MULTIPLE * Math.ceil(window / MULTIPLE));
+  const common = shared(window);
+  const count = Math.ceil((extent - common) / (size - common));
+  const found = Math.ceil((extent + (count - 1) * common) / count);
+  return Math.min(size, MULTIPLE * Math.ceil(found / MULTIPLE));
 }
 
 /** Weights of the pixels of a window where windows overlap. */
@@ -27,8 +31,8 @@ function bell(height, width) {
 }
 
 /** First pixels of the windows along an axis. */
-export function starts(extent, size, share) {
-  const step = extent === size ? size : Math.max(Math.trunc(size * (1 - share)), 1);
+export function starts(extent, size, common) {
+  const step = extent === size ? size : Math.max(size - common, 1);
   const found = [];
   for (let place = 0; ; place += step) {
     found.push(Math.min(place, extent - size));
@@ -59,9 +63,8 @@ export async function denoiseSlice(image, sigma, window, network, advance) {
   const columns = Math.max(image.columns, width);
   const sums = new Float32Array(rows * columns);
   const totals = new Float32Array(rows * columns);
-  const places = starts(rows, height, window.share).flatMap((y) =>
-    starts(columns, width, window.share).map((x) => [y, x]),
-  );
+  const common = shared(window);
+  const places = starts(rows, height, common).flatMap((y) => starts(columns, width, common).map((x) => [y, x]));
   for (const [done, [y, x]] of places.entries()) {
     const patch = new Float32Array(height * width);
     for (let i = 0; i < patch.length; i++) {
