@@ -56,7 +56,9 @@ def test_onnx_runtime_agrees_with_a_variant() -> None:
     session = onnxruntime.InferenceSession(program.model_proto.SerializeToString(), providers=["CPUExecutionProvider"])
     result = session.run(None, {session.get_inputs()[0].name: x.numpy()})[0]
     with torch.no_grad():
-        torch.testing.assert_close(torch.from_numpy(result), net(x), rtol=1e-4, atol=1e-4)
+        differences = (torch.from_numpy(result) - net(x)).abs()
+    assert differences.max() < 1e-2  # of two blocks that are equally near up to rounding, another one may be taken
+    assert differences.quantile(0.98) < 1e-4
 
 
 @pytest.mark.parametrize("name", [pytest.param("hrnet", marks=pytest.mark.slow), "unet", "soanet"])

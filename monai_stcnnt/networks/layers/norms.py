@@ -100,10 +100,9 @@ class _OneSlope(torch.autograd.Function):
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:  # noqa: ANN401 - torch's signature
         x, slope = ctx.saved_tensors
         if torch.is_grad_enabled():  # a gradient of the gradient is wanted
-            back = torch.where(x > 0, gradient, gradient * slope)
-        else:
-            back = torch.ops.aten.leaky_relu_backward(gradient, x, float(slope), False)
-        return back, (gradient * x.clamp(max=0)).sum().view_as(slope)
+            return torch.where(x > 0, gradient, gradient * slope), (gradient * x.clamp(max=0)).sum().view_as(slope)
+        total = x.clamp(max=0).mul_(gradient).sum().view_as(slope)
+        return torch.ops.aten.leaky_relu_backward(gradient, x, float(slope), False), total
 
 
 class FramePReLU(nn.PReLU):
