@@ -72,6 +72,7 @@ CONDITIONS = ("white", "map", "zero-filled", "partial Fourier", "coils", "map + 
 sampled; root sum of squares over four coils; and combinations of them."""
 
 _FRAMES, _EXTENT = 8, 80
+_OF_90_PERCENT = 1.645  # standard errors of a normal distribution
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,8 +182,23 @@ def _bundle(case: Case, **told: object) -> Tensor:
             _write(case.gmap[None], folder / "map.nii", False)
             told |= {"noise_sigma": 1.0, "noise_spectrum": folder / "model.json", "gmap": folder / "map.nii"}
         [saved] = denoise(folder / "scan.nii", folder / "out", progress=False, **told)
-        values = np.asarray(nib.load(saved).dataobj)  # type: ignore[attr-defined]  # any spatial image
-    frames = values[:, :, 0] if case.is_series else values.reshape(*values.shape[:2], -1)
+        return _read(saved, case.is_series)
+
+
+def coverage(case: Case) -> float:
+    """Share of voxels whose error, of the magnitude, is within what the bundle states to hold 90% of errors."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        _write(case.noisy, folder / "scan.nii", case.is_series)
+        [saved] = denoise(folder / "scan.nii", folder / "out", progress=False, save_uncertainty=True)
+        result = _read(saved, case.is_series)
+        error = _read(saved.with_name(f"{saved.name.split('.')[0]}_uncertainty.nii"), case.is_series)
+    return float(((result.abs() - case.truth).abs() < _OF_90_PERCENT * error).float().mean())
+
+
+def _read(path: Path, is_series: bool) -> Tensor:
+    values = np.asarray(nib.load(path).dataobj)  # type: ignore[attr-defined]  # any spatial image
+    frames = values[:, :, 0] if is_series else values.reshape(*values.shape[:2], -1)
     return torch.from_numpy(np.ascontiguousarray(frames.transpose(2, 1, 0)))
 
 
@@ -305,6 +321,8 @@ def run(data: Path, args: argparse.Namespace) -> list[dict[str, object]]:
             places[key] = {**dict(zip(_KEYS, key, strict=True)), "noisy": psnr(case.noisy, case.truth)}
             rows.append(places[key])
         row = places[key]
+        if args.coverage:
+            row["within 90%"] = coverage(case)
         for method in args.methods:
             if (method in row and method not in args.again) or (method in SERIES_ONLY and not is_series):
                 continue
@@ -348,6 +366,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--conditions", nargs="*", choices=CONDITIONS, default=CONDITIONS)
     parser.add_argument("--methods", nargs="*", choices=list(METHODS), default=list(METHODS))
     parser.add_argument("--again", nargs="*", choices=list(METHODS), default=[], help="measure anew what is known")
+    parser.add_argument("--coverage", action="store_true", help="how many errors are within what the bundle states")
     parser.add_argument("--extent", type=int, default=_EXTENT, help="pixels of the part of a scan")
     parser.add_argument("--snr", nargs="*", type=float, default=[3, 5, 10, 20])
     parser.add_argument("--seed", type=int, default=0)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from math import prod
 from typing import Literal
 
 import numpy as np
@@ -42,6 +43,7 @@ __all__ = [
     "SeriesFrames",
     "axis_of_frames",
     "estimate_series_noise",
+    "inner_power",
     "noise_map_record",
     "slices_apart",
     "typical_value",
@@ -187,11 +189,12 @@ class AcquiredFrames:
     def finish_variance(self, variance: Tensor) -> Tensor | None:
         """Take the variance ``(1, 1, t, h, w)`` of finished frames, and give it where :meth:`finish` gives those.
 
-        Interpolation keeps the variance of an error that is white on the acquired matrix, and so does a taper, whose
-        root mean square is 1.
+        The network's error lies mostly in the inner half of k-space, where images have their detail, and is multiplied
+        by the taper there on the way back.
         """
         if self.model.is_plain:
             return variance
+        variance = variance * prod(inner_power(axis) for axis in self.axes)
         if self.whole:
             self._variances.append(variance)
             variance = torch.cat(self._variances, dim=2)
@@ -242,6 +245,13 @@ class AcquiredFrames:
         result = from_acquired(block[:, :1], self.axes, self.dims)
         level = self._map(raw, start, image.shape[3:], image.shape[2]) * self._told
         return without_leak(image, result, inside, level, is_biased=self.as_complex)
+
+
+def inner_power(axis: AxisSpectrum) -> float:
+    """Mean square of a taper in the inner half of the samples that it has; that of all is 1."""
+    quarter = axis.acquired // 4
+    inner = axis.weights()[axis.start + quarter : axis.stop - quarter]
+    return float(inner.square().mean())
 
 
 def _one_coil(magnitude: np.ndarray, num_coils: int) -> np.ndarray:
