@@ -104,15 +104,19 @@ def exchange(port: int, items: Sequence[Any], *, config: str = "stcnnt", patienc
         received: list[Any] = []
 
         def receive() -> None:
-            received.extend(ProtocolDeserializer(stream).deserialize())
+            try:
+                received.extend(ProtocolDeserializer(stream).deserialize())
+            except ConnectionResetError:  # refused while there was more to send
+                received.append("The connection was reset.")
 
         reader = threading.Thread(target=receive)
         reader.start()
         serializer = ProtocolSerializer(stream)
-        serializer.serialize(ConfigFile(config))
-        for item in items:
-            serializer.serialize(item)
-        serializer.close()
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # what came back says why
+            serializer.serialize(ConfigFile(config))
+            for item in items:
+                serializer.serialize(item)
+            serializer.close()
         reader.join(patience)
         assert not reader.is_alive(), "the server hangs"
         return received
