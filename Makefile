@@ -41,7 +41,7 @@ $(STAMP): setup.cfg pyproject.toml constraints.txt
 	@touch $@
 
 demo: $(STAMP)
-	$(BIN)/python -m monai_stcnnt.apps.demo --output demo_output $(ARGS)
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m monai_stcnnt.apps.demo --output demo_output $(ARGS)
 
 test: $(STAMP)
 	$(PYTEST) -m "not slow" $(ARGS)

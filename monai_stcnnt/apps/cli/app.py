@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import os
 import sys
 from typing import Annotated, Any
 
@@ -86,6 +87,9 @@ app.command(epilog=NOISE_EXAMPLES)(noise)
 def main() -> None:
     """Run the command line; what the user can fix is one message and exit code 2."""
     keep_freed_memory()
+    # Threads that wait by spinning take minutes for seconds where another program uses a core. OpenMP reads this when
+    # torch is loaded, which no module above does.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         app()
     except StcnntError as error:

@@ -5,8 +5,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -248,3 +250,15 @@ def test_what_is_wrong_is_said_in_a_sentence(
     assert said.startswith("stcnnt: ")
     assert "Traceback" not in said
     assert sorted(p for p in tmp_path.rglob("*") if p.is_file()) == before
+
+
+def test_threads_wait_without_spinning_unless_the_user_says_so(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    run("--version")
+    assert os.environ["OMP_WAIT_POLICY"] == "PASSIVE"
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    run("--version")
+    assert os.environ["OMP_WAIT_POLICY"] == "ACTIVE"
+    # it is read when torch is loaded, which has to be later
+    program = "import sys, monai_stcnnt.apps.cli.app; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
