@@ -41,7 +41,7 @@ $(STAMP): setup.cfg pyproject.toml constraints.txt
 	@touch $@
 
 demo: $(STAMP)
-	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m monai_stcnnt.apps.demo --output demo_output $(ARGS)
+	GOMP_SPINCOUNT=10000 $(BIN)/python -m monai_stcnnt.apps.demo --output demo_output $(ARGS)
 
 test: $(STAMP)
 	$(PYTEST) -m "not slow" $(ARGS)

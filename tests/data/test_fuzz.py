@@ -119,7 +119,7 @@ def misbehave(case: int, source: list[Path], _seed: int, _keep: None, ready: Cal
     if case == 2:
         time.sleep(60)
     if case == 3:
-        len(b"x" * (400 << 20))
+        len(b"x" * (1500 << 20))  # more than a process keeps of what it freed
     if case == 4:
         os.write(2, MARKS[1].encode())
     return Outcome(case, source[0].name, "some damage", "same geometry")

@@ -87,9 +87,10 @@ app.command(epilog=NOISE_EXAMPLES)(noise)
 def main() -> None:
     """Run the command line; what the user can fix is one message and exit code 2."""
     keep_freed_memory()
-    # Threads that wait by spinning take minutes for seconds where another program uses a core. OpenMP reads this when
-    # torch is loaded, which no module above does.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if "OMP_WAIT_POLICY" not in os.environ:
+        # Threads that wait by spinning for long slow each other down where another program uses a core. OpenMP reads
+        # this when torch is loaded, which no module above does.
+        os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     try:
         app()
     except StcnntError as error:

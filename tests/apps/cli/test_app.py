@@ -252,13 +252,15 @@ def test_what_is_wrong_is_said_in_a_sentence(
     assert sorted(p for p in tmp_path.rglob("*") if p.is_file()) == before
 
 
-def test_threads_wait_without_spinning_unless_the_user_says_so(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+def test_threads_spin_little_unless_the_user_says_something(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT"):
+        monkeypatch.delenv(name, raising=False)
     run("--version")
-    assert os.environ["OMP_WAIT_POLICY"] == "PASSIVE"
+    assert os.environ["GOMP_SPINCOUNT"] == "10000"
+    monkeypatch.delenv("GOMP_SPINCOUNT")
     monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
     run("--version")
-    assert os.environ["OMP_WAIT_POLICY"] == "ACTIVE"
+    assert "GOMP_SPINCOUNT" not in os.environ
     # it is read when torch is loaded, which has to be later
     program = "import sys, monai_stcnnt.apps.cli.app; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
