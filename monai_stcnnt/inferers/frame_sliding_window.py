@@ -40,6 +40,11 @@ def pad_to_window(x: torch.Tensor, window: Sequence[int]) -> torch.Tensor:
     return x
 
 
+def windows_needed(extent: int, window: int, shared: int) -> int:
+    """Number of windows that cover an extent, where neighbors have ``shared`` in common."""
+    return -(-max(extent - shared, 1) // max(window - shared, 1))
+
+
 def fitting_window(extent: int, largest: int, shared: int) -> int:
     """Smallest window of which no more are needed than of the largest: a multiple of 4, the largest, or the image.
 
@@ -50,7 +55,7 @@ def fitting_window(extent: int, largest: int, shared: int) -> int:
     """
     if extent <= largest:
         return extent
-    count = -(-(extent - shared) // (largest - shared))
+    count = windows_needed(extent, largest, shared)
     window = -(-(extent + (count - 1) * shared) // count)
     return min(largest, window + -window % _MULTIPLE)
 
@@ -75,8 +80,8 @@ def cheapest_window(size: Sequence[int], largest: Sequence[int], shared: Sequenc
     for frames, rows, columns in choices:
         window = frames, fitting_window(size[1], rows, shared[1]), fitting_window(size[2], columns, shared[2])
         if math.prod(window) <= math.prod(largest):
-            counts = [-(-max(n - s, 1) // max(r - s, 1)) for n, r, s in zip(size, window, shared, strict=True)]
-            windows[math.prod(counts) * math.prod(window), -frames] = window
+            count = math.prod(map(windows_needed, size, window, shared))
+            windows[count * math.prod(window), -frames] = window
     return windows[min(windows)]
 
 
@@ -249,7 +254,7 @@ class FrameSlidingWindowInferer(SlidingWindowInferer):
 
     def _window_of(self, size: Sequence[int]) -> tuple[int, int, int]:
         """The window for an image: whole extents where asked, no larger than needed where it shrinks to the image."""
-        window = [extent if r <= 0 else r for r, extent in zip(self.window, size, strict=True)]
+        window = self._asked(size)
         shared = self._shared(window)
         if all(self.shrink_to_image):
             return cheapest_window(size, window, shared)
@@ -260,6 +265,10 @@ class FrameSlidingWindowInferer(SlidingWindowInferer):
             fitting_window(size[2], w, shared[2]) if self.shrink_to_image[2] else w,
         )
 
+    def _asked(self, size: Sequence[int]) -> list[int]:
+        """The window that was asked for, with the extents of the image where that was asked."""
+        return [extent if r <= 0 else r for r, extent in zip(self.window, size, strict=True)]
+
     def _shared(self, window: Sequence[int]) -> list[int]:
         """Frames, rows and columns that neighbors have in common; as MONAI rounds them."""
         return [r - max(int(r * (1 - share)), 1) for r, share in zip(window, self.shares, strict=True)]
@@ -267,8 +276,7 @@ class FrameSlidingWindowInferer(SlidingWindowInferer):
     def _places(self, size: Sequence[int], window: Sequence[int]) -> tuple[list[int], list[tuple[slice, slice]]]:
         """First frames of the windows, and their places in a frame, in MONAI's order."""
         padded = [max(r, n) for r, n in zip(window, size, strict=True)]
-        asked = [n if r <= 0 else r for r, n in zip(self.window, size, strict=True)]
-        shared = self._shared(asked)
+        shared = self._shared(self._asked(size))
         steps = [r if r == n else max(r - s, 1) for r, n, s in zip(window, padded, shared, strict=True)]
         frames = dense_patch_slices(padded[:1], window[:1], steps[:1])
         planes = dense_patch_slices(padded[1:], window[1:], steps[1:])
