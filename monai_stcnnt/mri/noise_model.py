@@ -122,10 +122,14 @@ class NoiseModel:
             check_noise_map(self.noise_map)
         origins = {part: self.origins.get(part, Origin("assumed", 0.5)) for part in PARTS}
         object.__setattr__(self, "origins", origins)
-        white = all(axis.is_white for axis in self.spectrum)
-        is_plain = white and self.noise_map is None and self.kind != "chi" and self.echo_shift == (0.0, 0.0)
+        is_plain = self.is_white and self.noise_map is None and self.kind != "chi" and self.echo_shift == (0.0, 0.0)
         object.__setattr__(self, "is_plain", is_plain)
         object.__setattr__(self, "matrix", tuple(axis.acquired for axis in self.spectrum))
+
+    @property
+    def is_white(self) -> bool:
+        """Whether the noise fills all of k-space evenly."""
+        return all(axis.is_white for axis in self.spectrum)
 
     def as_dict(self) -> dict[str, Any]:
         """What can be written as JSON: everything but the map, of which the range over the image is told."""

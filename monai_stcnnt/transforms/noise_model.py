@@ -310,7 +310,7 @@ class ToAcquiredMatrix(_AroundDenoiser):
         if model.kind == "complex":
             change = from_acquired(channels_to_complex(changed - there, 1), axes, _DIMS)
             return image + complex_to_channels(demodulate(change, [-s for s in model.echo_shift]), 1)
-        if all(axis.is_white for axis in model.spectrum):
+        if model.is_white:
             return changed
         result, inside = from_acquired(changed, axes, _DIMS), from_acquired(there, axes, _DIMS)
         return without_leak(image, result, inside, levels, is_biased=True)
@@ -326,7 +326,7 @@ class WhitenNoise(_AroundDenoiser):
         axes = _tapers(model)
         if model.kind == "complex":
             return _of_channels(image, axes, to_acquired)
-        if all(axis.is_white for axis in model.spectrum):
+        if model.is_white:
             return image
         white = to_acquired(image, axes, _DIMS)
         items = [as_complex(*parts, n) for n, parts in enumerate(zip(white, levels, strict=True))]
@@ -336,7 +336,7 @@ class WhitenNoise(_AroundDenoiser):
         axes = _tapers(model)
         if model.kind == "complex":
             return image + _of_channels(changed - there, axes, from_acquired)
-        if all(axis.is_white for axis in model.spectrum):
+        if model.is_white:
             return changed
         return from_acquired(changed[:, :1], axes, _DIMS)
 

@@ -215,7 +215,7 @@ def _origin(review: Review) -> str:
 
 def _noise_pictures(review: Review) -> str:
     """The map of the noise in the middle slice, and its spectrum along rows and columns; empty where it has neither."""
-    if review.noise is None or (review.gmap is None and all(axis.is_white for axis in review.noise.spectrum)):
+    if review.noise is None or (review.gmap is None and review.noise.is_white):
         return ""
     parts = []
     if review.gmap is not None:
