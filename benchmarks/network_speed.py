@@ -216,7 +216,7 @@ def measure_scaling(bench: Bench) -> Iterator[dict[str, Any]]:
 
 
 def measure_gpu(bench: Bench) -> Iterator[dict[str, Any]]:
-    """Bandwidth, matrix rates, and every network in float32, compiled bfloat16 and with CUDA graphs.
+    """Bandwidth, matrix rates, and every network in float32 and bfloat16, then compiled and with CUDA graphs.
 
     On a CPU the same code runs at a small size, without compiler: a rehearsal whose figures mean nothing.
     """
@@ -233,31 +233,48 @@ def measure_gpu(bench: Bench) -> Iterator[dict[str, Any]]:
     yield {"what": "copy", "GB/s": 2 * buffer.numel() * 4 / times["copy"] / GIGA}
     yield {"what": "matrix product, float32", "GFLOP/s": 2.0 * size**3 / times["matrix torch.float32"] / GIGA}
     yield {"what": "matrix product, bfloat16", "GFLOP/s": matrix / GIGA}
-    for name in NETWORKS:
-        options: dict[str, Any] = {} if real else {"channels": 8, "num_heads": 8}
-        net = build(name, bench.clip, **options).to(bench.device).eval()
-        x, half = bench.image(3), torch.autocast(bench.device.type, dtype=torch.bfloat16)
-        compiled: Any = torch.compile(net) if real else torch.compile(net, backend="eager")
-        graphs: Any = torch.compile(net, mode="reduce-overhead") if real else torch.compile(net, backend="eager")
-        spent = bench.turns({
-            "float32": inference(net, x),
-            "bfloat16": inference(net, x, half),
-            "bfloat16, compiled": inference(compiled, x, half),
-            "bfloat16, CUDA graphs": inference(graphs, x, half),
-        })  # fmt: skip
-        work = operations(net, x)
-        for kind, seconds in spent.items():
-            yield {
-                "what": f"{name}, {kind}",
-                "GFLOP/s": work / statistics.median(seconds) / GIGA,
-                "times as fast as float32": median_ratio(spent["float32"], seconds),
-                "share of the matrix rate": work / statistics.median(seconds) / matrix,
-            }
+    half = torch.autocast(bench.device.type, dtype=torch.bfloat16)
+    options: dict[str, Any] = {} if real else {"channels": 8, "num_heads": 8}
+    networks = {name: build(name, bench.clip, **options).to(bench.device).eval() for name in NETWORKS}
+    x = bench.image(3)
+    for name, net in networks.items():
+        yield from against_float32(bench, net, name, x, matrix, {"bfloat16": inference(net, x, half)})
     cine = bench.image(3, (30, 256, 256) if real else (4, 32, 32))
     net = build("stcnnt_light", bench.clip).to(bench.device)
-    half = torch.autocast(bench.device.type, dtype=torch.bfloat16)
     seconds = bench.turns({"cine": inference(net, cine, half)})["cine"]
     yield {"what": "stcnnt_light, bfloat16, 256x256 cine", "frames/s": cine.shape[2] / statistics.median(seconds)}
+    for name, net in networks.items():  # last, since compiling takes minutes
+        compiled: Any = torch.compile(net) if real else torch.compile(net, backend="eager")
+        graphs: Any = torch.compile(net, mode="reduce-overhead") if real else torch.compile(net, backend="eager")
+        steps = {
+            "bfloat16, compiled": inference(compiled, x, half),
+            "bfloat16, CUDA graphs": inference(graphs, x, half),
+        }
+        yield from against_float32(bench, net, name, x, matrix, steps)
+
+
+def against_float32(
+    bench: Bench, net: nn.Module, name: str, x: torch.Tensor, matrix: float, steps: dict[str, Step]
+) -> Iterator[dict[str, Any]]:
+    """Rates of steps of one network that take turns with the network in float32.
+
+    Args:
+        bench: how to measure.
+        net: the network.
+        name: what the rows call it.
+        x: its input.
+        matrix: operations per second of matrix products in bfloat16.
+        steps: what to measure beside float32.
+    """
+    spent = bench.turns({"float32": inference(net, x), **steps})
+    work = operations(net, x)
+    for kind, seconds in spent.items():
+        yield {
+            "what": f"{name}, {kind}",
+            "GFLOP/s": work / statistics.median(seconds) / GIGA,
+            "times as fast as float32": median_ratio(spent["float32"], seconds),
+            "share of the matrix rate": work / statistics.median(seconds) / matrix,
+        }
 
 
 MEASURES: dict[str, Callable[[Bench], Iterator[dict[str, Any]]]] = {
@@ -314,10 +331,12 @@ def main() -> None:
                                "clock": arguments.clock, "device": arguments.device,
                                "memory": arguments.memory}  # fmt: skip
     for part in arguments.parts:
-        results[part] = list(MEASURES[part](bench))
+        results[part] = []
+        for row in MEASURES[part](bench):
+            results[part].append(row)
+            arguments.output.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
         sys.stdout.write(f"\n## {part}\n\n{as_table(results[part])}\n")
         sys.stdout.flush()
-        arguments.output.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ __all__ = ["main", "plan"]
 ROOT = Path(__file__).resolve().parents[1]
 BUNDLE = ROOT / "bundles" / "mri_denoising"
 MODES = {"complex": "model_complex.pt", "magnitude": "model.pt"}
-SPEED, END_TO_END, EVALUATION = 75, 40, 60
+SPEED, END_TO_END, EVALUATION = 60, 60, 60
 """Seconds that the other parts may take."""
 
 Command = tuple[str, list[str], float]
@@ -46,7 +46,7 @@ def plan(options: argparse.Namespace) -> list[list[Command]]:
     )
     training = [
         ["tools/train_on_gpu.py", str(options.clips), str(out / "weights"), "--device", device, *small,
-         "--variant", variant, "--mode", mode]
+         *start_from(options.weights, f"{variant}_{mode}.pt"), "--variant", variant, "--mode", mode]
         for variant in options.variants for mode in MODES
     ]  # fmt: skip
     quality = [
@@ -62,6 +62,11 @@ def plan(options: argparse.Namespace) -> list[list[Command]]:
          for arguments in training],
         [("denoising_quality", quality, EVALUATION * patience)],
     ]  # fmt: skip
+
+
+def start_from(folder: Path | None, name: str) -> list[str]:
+    """Options for weights to start from, where there are some."""
+    return [] if folder is None or not (folder / name).exists() else ["--weights", str(folder.resolve() / name)]
 
 
 def run(commands: list[Command], out: Path) -> dict[str, str]:
@@ -113,6 +118,7 @@ def main(arguments: list[str] | None = None) -> dict[str, str]:
     parser.add_argument("--output", type=Path, default=Path("gpu_output"))
     parser.add_argument("--variants", nargs="+", default=["light", "base"], choices=["light", "fast", "base"])
     parser.add_argument("--seconds", type=float, default=330.0, help="of training")
+    parser.add_argument("--weights", type=Path, help="folder of weights to start from, such as light_complex.pt")
     parser.add_argument("--rehearse", action="store_true", help="a few steps of everything, on the processor")
     options = parser.parse_args(arguments)
     options.output, options.clips = options.output.resolve(), options.clips.resolve()
