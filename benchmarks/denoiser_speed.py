@@ -19,8 +19,8 @@ import torch
 
 from benchmarks.classical_denoisers import block_matching, non_local_means
 from benchmarks.compared_denoisers import inference_config
-from benchmarks.denoising_quality import Case, from_stacks, make_case, to_stacks
 from benchmarks.held_out import crop_series
+from benchmarks.quality_cases import Case, from_stacks, make_case, to_stacks
 from monai_stcnnt.apps.review.quality import image_quality
 from monai_stcnnt.data import read_series
 from monai_stcnnt.networks.nets.guided_denoiser import signal_of_mean

@@ -8,7 +8,11 @@ tables. There are two comparisons: on complex images, of which a filter gets bot
 noise is Rician. A method with a parameter is tuned for every single image, on the truth and for each figure on its own,
 which no user could do.
 
-To add a method, write a function from a :class:`Case` to its results and list it in :data:`METHODS`.
+With ``--repeats`` the truth has noise of its own: of scans whose frames repeat one image, a half gets noise, and the
+mean of the other half is the truth.
+
+To add a method, write a function from a :class:`~benchmarks.quality_cases.Case` to its results and list it in
+:data:`METHODS`.
 """
 
 from __future__ import annotations
@@ -25,7 +29,6 @@ from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -34,28 +37,26 @@ from skimage.restoration import denoise_tv_chambolle
 
 from benchmarks.classical_denoisers import block_matching, marchenko_pastur, non_local_means
 from benchmarks.compared_denoisers import COMPARED, compared_network, window_inferer
-from benchmarks.held_out import NIBABEL_SCAN, held_out_scans, nibabel_scan
+from benchmarks.held_out import NIBABEL_SCAN, held_out_scans, nibabel_scan, repeated_scans
+from benchmarks.quality_cases import Case, Kind, from_stacks, make_case, to_stacks
 from benchmarks.quality_report import Row, draw_examples, tables, write_readme, write_results
 from monai_stcnnt.apps.denoising import denoise
-from monai_stcnnt.apps.review.quality import add_series_noise, image_quality, magnitude_record
+from monai_stcnnt.apps.review.quality import image_quality
 from monai_stcnnt.data import SeriesRecord, read_series, write_nifti
 from monai_stcnnt.mri.rician import rician_signal
 from monai_stcnnt.networks.nets import build_variant
 
 __all__ = [
     "METHODS",
-    "Case",
     "Method",
     "evaluate",
     "installed_methods",
     "main",
-    "make_case",
     "trained_methods",
 ]
 
 logger = logging.getLogger("denoising_quality")
 
-Kind = Literal["complex", "magnitude"]
 Candidate = tuple[str, SeriesRecord]
 
 GAUSSIAN_IN_PLANE = (0.0, 0.4, 0.6, 0.8, 1.0, 1.3, 1.7, 2.2, 3.0)
@@ -65,27 +66,6 @@ BM4D_SIGMAS = (0.9, 1.0)
 NLM_SIGMAS = (0.7, 0.85, 1.0, 1.2)
 MIN_VOLUMES = 6
 _TV_ITERATIONS = 100
-
-
-@dataclass(frozen=True, eq=False)
-class Case:
-    """One noisy image and its truth, in SNR units: the noise has standard deviation 1 per component.
-
-    Attributes:
-        series: name of the scan.
-        snr: mean clean magnitude over the foreground.
-        seed: of the noise.
-        kind: whether the methods get the complex image or its magnitude.
-        truth: what it should be.
-        noisy: what the methods get.
-    """
-
-    series: str
-    snr: float
-    seed: int
-    kind: Kind
-    truth: SeriesRecord
-    noisy: SeriesRecord
 
 
 @dataclass(frozen=True)
@@ -103,16 +83,6 @@ class Method:
     results: Callable[[Case], Iterator[Candidate]]
     kinds: tuple[Kind, ...] = ("complex", "magnitude")
     needs: str | None = None
-
-
-def to_stacks(array: np.ndarray) -> np.ndarray:
-    """Lay ``(C, T, Z, Y, X)`` out as ``(stacks, C, frames, Y, X)``: frames are time, or depth where there is none."""
-    return array.transpose(2, 0, 1, 3, 4) if array.shape[1] > 1 else array.transpose(1, 0, 2, 3, 4)
-
-
-def from_stacks(stacks: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """The inverse of :func:`to_stacks` for an array of this shape."""
-    return stacks.transpose(1, 2, 0, 3, 4) if shape[1] > 1 else stacks.transpose(1, 0, 2, 3, 4)
 
 
 def filtered(case: Case, name: str, filter_image: Callable[[np.ndarray], np.ndarray]) -> Iterator[Candidate]:
@@ -259,15 +229,6 @@ METHODS: dict[str, Method] = {
 """What ``--methods`` chooses from."""
 
 
-def make_case(name: str, series: SeriesRecord, snr: float, seed: int, kind: Kind) -> Case:
-    """Add noise to a series and scale it to SNR units; the two kinds have the same noise."""
-    added = add_series_noise(series, snr, seed)
-    truth, noisy = (record.with_array(record.array / np.float32(added.sigma)) for record in (added.clean, added.noisy))
-    if kind == "magnitude":
-        truth, noisy = magnitude_record(truth), magnitude_record(noisy)
-    return Case(name, snr, seed, kind, truth, noisy)
-
-
 def worst_if_undefined(value: float) -> float:
     """The value, or minus infinity where a method gave pixels that are not numbers."""
     return float("-inf") if np.isnan(value) else value
@@ -353,6 +314,10 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", type=Path, help="folder of the held-out scans; without it, nibabel's scan alone")
     parser.add_argument("--further", action="store_true", help="the further scans of the folder instead of the first")
+    parser.add_argument(
+        "--repeats", action="store_true",
+        help="scans whose frames repeat one image: a half of them gets noise, the mean of the others is the truth",
+    )  # fmt: skip
     parser.add_argument("--files", type=Path, nargs="+", default=[], help="your own scans beside them")
     parser.add_argument("--snr", type=float, nargs="+", help="SNRs (default 1 2 5 10 20; 2 5 when quick)")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="seeds of the noise")
@@ -380,6 +345,15 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
+def _scans(options: argparse.Namespace) -> Iterator[tuple[str, SeriesRecord, SeriesRecord | None]]:
+    """Names, what noise is added to, and repeats of it where they are the truth."""
+    if options.repeats:
+        yield from repeated_scans(options.data, _size(options))
+        return
+    for name, series in held_out_scans(options.data, options.files, _size(options), further=options.further):
+        yield name, series, None
+
+
 def _size(options: argparse.Namespace) -> Sequence[int] | None:
     """The part of a scan that is measured; None for all of it."""
     return None if options.full else options.size or ((6, 80, 80, 1) if options.quick else (12, 112, 112, 2))
@@ -402,9 +376,9 @@ def main(arguments: Sequence[str] | None = None) -> list[Row]:
     clock = time.process_time if options.clock == "processor" else time.perf_counter
     snrs = options.snr or ([2.0, 5.0] if options.quick else [1.0, 2.0, 5.0, 10.0, 20.0])
     rows = _kept(options.keep, [method.name for method in chosen])
-    for name, series in held_out_scans(options.data, options.files, _size(options), further=options.further):
+    for name, series, repeats in _scans(options):
         for kind, snr, seed in itertools.product(options.kinds, snrs, options.seeds):
-            case = make_case(name, series, snr, seed, kind)
+            case = make_case(name, series, snr, seed, kind, repeats)
             for method in chosen:
                 row = evaluate(case, method, clock) if kind in method.kinds else None
                 if row is not None:

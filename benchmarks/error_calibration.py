@@ -26,9 +26,9 @@ import torch
 from scipy.stats import norm
 
 from benchmarks.compared_denoisers import inference_config
-from benchmarks.denoising_quality import Kind, make_case, to_stacks
 from benchmarks.held_out import crop_series, held_out_scans
 from benchmarks.page_parts import write_part
+from benchmarks.quality_cases import Kind, make_case, to_stacks
 from monai_stcnnt.apps.bundles import bundle_folder
 from monai_stcnnt.data import SeriesRecord, read_series
 from monai_stcnnt.networks.nets import ErrorCalibration, STCNNTGuidedDenoiser, UncertainDenoiser, load_calibrations

@@ -15,7 +15,16 @@ import torch
 from monai_stcnnt.data import SeriesRecord, read_series
 from monai_stcnnt.mri.snr import foreground_mask
 
-__all__ = ["FURTHER", "HELD_OUT", "NIBABEL_SCAN", "crop_series", "held_out_scans", "nibabel_scan"]
+__all__ = [
+    "FURTHER",
+    "HELD_OUT",
+    "NIBABEL_SCAN",
+    "REPEATED",
+    "crop_series",
+    "held_out_scans",
+    "nibabel_scan",
+    "repeated_scans",
+]
 
 HELD_OUT = {
     "brain T1 3D (studyforrest)": "brain_t1_studyforrest/t1_crop_0p67mm.nii.gz",
@@ -34,6 +43,9 @@ FURTHER = {
     "brain pCASL (Siemens)": "asl_pcasl2d_siemens/pcasl_2d.nii.gz",
 }
 """More of them, which came to the project later."""
+
+REPEATED = {name: {**HELD_OUT, **FURTHER}[name] for name in ("brain BOLD (studyforrest)", "brain pCASL (Siemens)")}
+"""Those whose frames repeat one image, but for what physiology changes."""
 
 NIBABEL_SCAN = "brain EPI (nibabel)"
 
@@ -59,6 +71,29 @@ def held_out_scans(
     paths.update({path.name: path for path in others})
     for name, path in paths.items():
         yield name, _part_of_scan(path, size)
+
+
+def repeated_scans(data: Path, size: Sequence[int] | None) -> Iterator[tuple[str, SeriesRecord, SeriesRecord]]:
+    """Read scans whose frames repeat one image, as two series of the same image with noise of their own.
+
+    Pairs of frames go to one and the other in turns, since frames of ASL come in pairs.
+
+    Args:
+        data: folder of the scans.
+        size: of each of the two, see :func:`crop_series`; None for all.
+
+    Yields:
+        Name, and two series of equally many frames.
+    """
+    for name, path in REPEATED.items():
+        series = _part_of_scan(data / path, None if size is None else (2 * size[0], *size[1:]))
+        pairs = series.array.shape[1] // 4 * 4
+        places = np.arange(pairs).reshape(-1, 2, 2)
+        given, others = (
+            replace(series, array=series.array[:, chosen], frame_times=series.frame_times[chosen])
+            for chosen in (places[:, half].ravel() for half in (0, 1))
+        )
+        yield name, given, others
 
 
 def nibabel_scan(size: Sequence[int] | None) -> SeriesRecord:

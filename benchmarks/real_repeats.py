@@ -30,8 +30,8 @@ from scipy.ndimage import gaussian_filter
 from scipy.signal import detrend
 
 from benchmarks.classical_denoisers import block_matching
-from benchmarks.denoising_quality import from_stacks, to_stacks
 from benchmarks.held_out import crop_series
+from benchmarks.quality_cases import from_stacks, to_stacks
 from benchmarks.quality_report import write_results
 from monai_stcnnt.apps.denoising import denoise
 from monai_stcnnt.apps.review.quality import magnitude_record

@@ -28,9 +28,9 @@ from scipy.ndimage import binary_dilation
 
 from benchmarks.classical_denoisers import block_matching
 from benchmarks.denoiser_speed import bundle_filter, neighborhood_filter
-from benchmarks.denoising_quality import Case, make_case, to_stacks
 from benchmarks.held_out import FURTHER, HELD_OUT, crop_series
 from benchmarks.page_parts import write_part
+from benchmarks.quality_cases import Case, make_case, to_stacks
 from benchmarks.quality_report import draw_examples
 from monai_stcnnt.data import SeriesRecord, read_series
 from monai_stcnnt.mri.rician import rician_signal

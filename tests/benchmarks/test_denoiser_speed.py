@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from benchmarks.denoiser_speed import bundle_filter, measure
-from benchmarks.denoising_quality import make_case
+from benchmarks.quality_cases import make_case
 from monai_stcnnt.data import SeriesRecord
 
 __all__: list[str] = []

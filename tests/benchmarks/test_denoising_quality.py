@@ -15,7 +15,8 @@ import torch
 from benchmarks import denoising_quality as benchmark
 from benchmarks import held_out
 from benchmarks.compared_denoisers import COMPARED, ResidualDenoiser, compared_config
-from benchmarks.denoising_quality import Candidate, Case, Kind, Method
+from benchmarks.denoising_quality import Candidate, Method
+from benchmarks.quality_cases import Case, Kind, from_stacks, make_case, to_stacks
 from benchmarks.quality_report import Row, readme_part, tables, write_readme
 from monai_stcnnt.apps.review.quality import add_series_noise
 from monai_stcnnt.data import SeriesRecord, read_series, write_nifti
@@ -32,20 +33,20 @@ def moving_disk(frames: int = 4, slices: int = 1, size: int = 24) -> SeriesRecor
 
 @pytest.fixture(params=["complex", "magnitude"])
 def case(request: pytest.FixtureRequest) -> Case:
-    return benchmark.make_case("disk", moving_disk(), 3.0, 0, request.param)
+    return make_case("disk", moving_disk(), 3.0, 0, request.param)
 
 
 @pytest.mark.parametrize("shape", [(2, 4, 3, 5, 6), (1, 1, 3, 5, 6), (2, 1, 1, 5, 6), (1, 4, 1, 5, 6)])
 def test_stacks_go_back(shape: tuple[int, ...]) -> None:
     array = np.random.default_rng(0).random(shape)
-    stacks = benchmark.to_stacks(array)
+    stacks = to_stacks(array)
     assert stacks.shape[1:3] == (shape[0], shape[1] if shape[1] > 1 else shape[2])
-    np.testing.assert_array_equal(benchmark.from_stacks(stacks, shape), array)
+    np.testing.assert_array_equal(from_stacks(stacks, shape), array)
 
 
 def test_noise_is_in_snr_units_and_the_same_for_both_kinds() -> None:
     series = moving_disk(frames=8, size=40)
-    both = [benchmark.make_case("disk", series, 3.0, 0, kind) for kind in ("complex", "magnitude")]
+    both = [make_case("disk", series, 3.0, 0, kind) for kind in ("complex", "magnitude")]
     noise = both[0].noisy.array - both[0].truth.array
     assert noise.std(axis=(1, 2, 3, 4)) == pytest.approx([1, 1], rel=0.03)
     for name in ("truth", "noisy"):
@@ -80,7 +81,7 @@ def test_magnitudes_are_also_corrected_for_their_bias(case: Case) -> None:
 
 
 def test_best_figures_are_kept_each_with_its_parameters() -> None:
-    case = benchmark.make_case("disk", moving_disk(), 3.0, 0, "magnitude")
+    case = make_case("disk", moving_disk(), 3.0, 0, "magnitude")
 
     def results(case: Case) -> Iterator[Candidate]:
         yield "broken", case.noisy.with_array(case.noisy.array * np.nan)
@@ -94,7 +95,7 @@ def test_best_figures_are_kept_each_with_its_parameters() -> None:
 
 
 def test_a_case_that_a_method_is_not_made_for_gives_no_row() -> None:
-    case = benchmark.make_case("disk", moving_disk(), 3.0, 0, "magnitude")
+    case = make_case("disk", moving_disk(), 3.0, 0, "magnitude")
     assert benchmark.evaluate(case, Method("some", lambda _: iter(()))) is None
 
 
@@ -218,7 +219,7 @@ def test_networks_of_monai_are_built_by_their_config(name: str, mode: Kind, tmp_
     assert isinstance(network, ResidualDenoiser)
     weights = tmp_path / "weights.pt"
     torch.save(network.state_dict(), weights)
-    case = benchmark.make_case("disk", moving_disk(), 3.0, 0, mode)
+    case = make_case("disk", moving_disk(), 3.0, 0, mode)
     [method] = benchmark.trained_methods([f"{mode}/{name}={weights}"])
     [(_, result)] = method.results(case)
     assert result.array.shape == case.noisy.array.shape
@@ -242,5 +243,21 @@ def test_a_network_that_predicts_no_noise_changes_nothing() -> None:
 def test_noise_is_that_of_the_package() -> None:
     series = moving_disk()
     added = add_series_noise(series, 3.0, seed=4)
-    case = benchmark.make_case("disk", series, 3.0, 4, "complex")
+    case = make_case("disk", series, 3.0, 4, "complex")
     np.testing.assert_allclose(case.noisy.array * added.sigma, added.noisy.array, rtol=1e-4, atol=1e-3)
+
+
+def test_repeats_are_two_series_of_one_image_and_the_truth_is_the_mean_of_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pairs of frames go to one and the other in turns; what is over is left out."""
+    frames = np.arange(1, 11, dtype=np.float32)[None, :, None, None, None] * np.ones((1, 10, 1, 6, 6), np.float32)
+    write_nifti(SeriesRecord(frames, np.eye(4), np.arange(10.0)), tmp_path / "a.nii.gz")
+    monkeypatch.setattr(held_out, "REPEATED", {"a": "a.nii.gz"})
+    [(name, given, others)] = held_out.repeated_scans(tmp_path, None)
+    assert (name, given.array[0, :, 0, 0, 0].tolist()) == ("a", [1, 2, 5, 6])
+    assert others.array[0, :, 0, 0, 0].tolist() == [3, 4, 7, 8]
+    case = make_case(name, given, 5.0, 0, "magnitude", others)
+    sigma = add_series_noise(given, 5.0, 0).sigma
+    np.testing.assert_allclose(case.truth.array, np.full((1, 4, 1, 6, 6), 5.5 / sigma), rtol=1e-5)
+    np.testing.assert_array_equal(case.noisy.array, make_case(name, given, 5.0, 0, "magnitude").noisy.array)
