@@ -58,7 +58,7 @@ def test_onnx_runtime_agrees_with_a_variant() -> None:
     with torch.no_grad():
         differences = (torch.from_numpy(result) - net(x)).abs()
     assert differences.max() < 1e-2  # of two blocks that are equally near up to rounding, another one may be taken
-    assert differences.quantile(0.98) < 1e-4
+    assert differences.quantile(0.98) < 1e-3
 
 
 @pytest.mark.parametrize("name", [pytest.param("hrnet", marks=pytest.mark.slow), "unet", "soanet"])

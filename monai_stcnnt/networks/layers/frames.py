@@ -223,7 +223,9 @@ class FrameConv(nn.Module):
     """A convolution with reflect padding on tensors in frame layout.
 
     ``spatial_dims=2`` convolves every frame by itself (frames are folded into the batch, a free reshape), 3 convolves
-    over (T, H, W). Where an extent is 1 the padding replicates, because one element has no reflection.
+    over (T, H, W), as a convolution in the plane to which neighbors in time are more channels: for 24 channels that
+    takes a quarter of the time on a CPU. Where an extent is 1 the padding replicates, because one element has no
+    reflection.
 
     Args:
         in_channels: channels of the input.
@@ -264,21 +266,11 @@ class FrameConv(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Convolve (B, T, C, H, W); channels are fastest in the memory of the result."""
-        if not self.volume:
-            y = self.padded(x.flatten(0, 1)).contiguous(memory_format=torch.channels_last)
-            return self.conv(y).unflatten(0, (x.shape[0], x.shape[1]))
-        if not exporting():
-            return self.by_planes(x)
-        y = self.padded(x.transpose(1, 2)).contiguous(memory_format=torch.channels_last_3d)
-        return self.conv(y).transpose(1, 2)
-
-    def by_planes(self, x: torch.Tensor) -> torch.Tensor:
-        """Convolve (B, T, C, H, W) over (T, H, W) in two dimensions, neighbors in time as more channels.
-
-        On a CPU this takes a quarter of the time of a convolution in three dimensions, or less (24 channels).
-        """
         frames = x.shape[1]
-        y = self.padded(x.flatten(0, 1)).unflatten(0, (x.shape[0], frames)).permute(0, 1, 3, 4, 2)
+        y = self.padded(x.flatten(0, 1))
+        if not self.volume:
+            return self.conv(y.contiguous(memory_format=torch.channels_last)).unflatten(0, (x.shape[0], frames))
+        y = y.unflatten(0, (x.shape[0], frames)).permute(0, 1, 3, 4, 2)
         y = y.index_select(1, reflect_index(frames, frames + 2 * self.pad, x.device, -self.pad))
         neighbors: list[torch.Tensor] = []
         for i in range(2 * self.pad + 1):
@@ -288,7 +280,7 @@ class FrameConv(nn.Module):
         return F.conv2d(y, weight, self.conv.bias, self.stride).unflatten(0, (x.shape[0], frames))
 
     def padded(self, x: torch.Tensor) -> torch.Tensor:
-        """Pad (N, C, H, W) or (N, C, T, H, W) on both sides of its spatial axes."""
+        """Pad (N, C, H, W) on both sides of its rows and columns."""
         p = self.pad
         if p == 0:
             return x
