@@ -44,7 +44,11 @@ SIZES = {
 
 VALIDATION_SIZES = ((16, 64, 64), (4, 64, 64), (1, 96, 96))
 VALIDATION_SNRS = (2.0, 5.0, 10.0)
+IMAGES = {"time": 0.55, "depth": 0.17, "cubic": 0.28}
+"""Kind of real image -> share among them."""
 WARMUP = 0.04
+DRAWN_AT_ONCE = 1e6
+"""Pixels whose estimates are computed together."""
 COARSE_SHARE = 0.25
 """Batches with the estimates on a coarser grid of blocks, so that the same weights serve both."""
 
@@ -71,8 +75,12 @@ class Training:
         self.network = network.to(self.device).train()
         self.grids = [ShrinkageEstimates(stride).to(self.device) for stride in (2, 4)]
         self.average = AveragedModel(self.network, multi_avg_fn=_moving_average, use_buffers=False)
-        self.pool = ClipPool(options.clips, self.device, "train", options.seed)
-        self.clips = NoisyClips(self.pool, options.mode, seed=options.seed + 1)
+        kinds = {kind: share * (1 - options.labels) for kind, share in IMAGES.items()} | {"labels": options.labels}
+        self.pool = ClipPool(options.clips, self.device, "train", options.seed, kinds)
+        self.clips = NoisyClips(
+            self.pool, options.mode, level_error=0.03 * options.errors, kspace_prob=options.errors,
+            seed=options.seed + 1,
+        )  # fmt: skip
         self.optimizer = torch.optim.AdamW(
             self.network.parameters(), lr=options.learning_rate, weight_decay=0.0, fused=self.device.type == "cuda"
         )
@@ -132,16 +140,21 @@ class Training:
         if step % self.options.replays == 0:
             size, count = self._size()
             self.network.estimates = self.grids[int(self.rng.random() < COARSE_SHARE)]
-            self.batches = [
-                *self.batches[1 - self.options.kept :],
-                prepared(self.network, *self.clips.draw(count, size)),
-            ]
+            self.batches = [*self.batches[1 - self.options.kept :], self._drawn(count, size)]
             return self.batches[-1]
         batch = self.batches[int(self.rng.integers(len(self.batches)))]
         flips = [axis for axis in (-2, -1) if self.rng.random() < 0.5]
         if self.rng.random() < 0.5:
             batch = tuple(part.transpose(-2, -1) for part in batch)  # type: ignore[assignment]
         return tuple(part.flip(flips) for part in batch)  # type: ignore[return-value]
+
+    def _drawn(self, count: int, size: tuple[int, int, int]) -> Prepared:
+        """New clips with their estimates, a part of the batch at a time, since estimates take most of the memory."""
+        most = max(int(DRAWN_AT_ONCE // math.prod(size)), 1)
+        parts = [
+            prepared(self.network, *self.clips.draw(min(most, count - start), size)) for start in range(0, count, most)
+        ]
+        return tuple(torch.cat(part) for part in zip(*parts, strict=True))  # type: ignore[return-value]
 
     def _step(self, share: float, batch: Prepared) -> torch.Tensor:
         rate = share / WARMUP if share < WARMUP else 0.5 * (1 + math.cos(math.pi * (share - WARMUP) / (1 - WARMUP)))
@@ -229,11 +242,15 @@ def parsed(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=0)
     parser.add_argument("--weights", type=Path, help="to start from")
     parser.add_argument("--device", default="cuda")
-    parser.add_argument("--pixels", type=float, default=1e6, help="pixels of a step")
+    parser.add_argument("--pixels", type=float, default=2.5e6, help="pixels of a step")
     parser.add_argument("--limit", type=int, nargs=3, default=[16, 128, 128], help="largest clip, for a rehearsal")
-    parser.add_argument("--replays", type=int, default=3, help="steps for every batch that is drawn")
+    parser.add_argument("--replays", type=int, default=8, help="steps for every batch that is drawn")
     parser.add_argument("--kept", type=int, default=60, help="batches to draw again from")
     parser.add_argument("--learning-rate", type=float, default=1.5e-3)
+    parser.add_argument("--labels", type=float, default=0.42, help="share of the clips that come from label maps")
+    parser.add_argument(
+        "--errors", type=float, default=1.0, help="of the noise model: 1 as found, 0 an exact level and white noise"
+    )
     parser.add_argument("--every", type=float, default=60.0, help="seconds between two checkpoints")
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args(arguments)

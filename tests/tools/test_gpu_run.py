@@ -28,11 +28,22 @@ def clips(tmp_path: Path) -> Path:
 def test_all_parts_together_end_within_ten_minutes() -> None:
     """Parts after one another, commands of a part at the same time."""
     options = argparse.Namespace(
-        output=Path("out"), clips=Path("clips.npz"), variants=["light", "base"], seconds=330.0, rehearse=False
-    )
+        output=Path("out"), clips=Path("clips.npz"), variants=["light", "base"], seconds=330.0, rehearse=False,
+        weights=None,
+    )  # fmt: skip
     parts = gpu_run.plan(options)
     assert sum(max(seconds for _, _, seconds in commands) for commands in parts) <= 600
     assert len(parts[2]) == 4  # two variants in two modes
+
+
+def test_training_starts_from_weights_that_are_there(tmp_path: Path) -> None:
+    """The others start from scratch."""
+    (tmp_path / "light_complex.pt").touch()
+    options = argparse.Namespace(
+        output=Path("out"), clips=Path("clips.npz"), variants=["light"], seconds=330.0, rehearse=False, weights=tmp_path
+    )
+    starts = {name: "--weights" in arguments for name, arguments, _ in gpu_run.plan(options)[2]}
+    assert starts == {"train_light_complex": True, "train_light_magnitude": False}
 
 
 def test_a_part_that_fails_or_hangs_does_not_stop_the_others(tmp_path: Path) -> None:

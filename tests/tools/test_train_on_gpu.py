@@ -42,6 +42,17 @@ def test_a_rehearsal_leaves_weights_and_figures(
     assert any(part.detach().any() for part in network.head.parameters())
 
 
+def test_shares_of_label_maps_and_of_errors_reach_the_clips(tmp_path: Path) -> None:
+    """Label maps beside real images by ``--labels``; the level is told exactly, and the noise white, without errors."""
+    names = [f"{part}/{kind}/a_0" for part in ("train", "validation") for kind in ("time", "labels")]
+    np.savez(tmp_path / "clips.npz", **dict.fromkeys(names, np.ones((4, 9, 9), np.uint8)))  # type: ignore[arg-type]
+    options = [str(tmp_path / "clips.npz"), str(tmp_path), "--device", "cpu", "--labels", "0.45", "--errors", "0"]
+    training = train_on_gpu.Training(train_on_gpu.parsed(options))
+    shares = dict(zip(training.pool.kinds, training.pool.shares, strict=True))
+    assert shares["labels"] == pytest.approx(0.45 / (0.45 + 0.55 * train_on_gpu.IMAGES["time"]))
+    assert training.clips.level_error == training.clips.kspace_prob == 0
+
+
 def test_prepared_batches_are_what_the_network_works_on() -> None:
     """Guess, differences, errors, map and label give the network's own result and error."""
     torch.manual_seed(0)
