@@ -65,7 +65,7 @@ class DenoiseOptions(RunOptions):
         save_uncertainty: write the standard error of each result beside it, in its units.
         strength: factor on the noise level that the network is told; 1 is its own, more removes more.
         self_ensemble: average over mirror images along rows and columns, which takes four times as long.
-        fast: take the bundle's smaller networks, a coarser grid of blocks, and less overlap of windows.
+        fast: take a coarser grid of blocks, less overlap of windows, and bfloat16 where the processor has it.
         adapt: adapt the network to each complex scan first, where the scan itself says that it is better.
         roi_size: window of the network (frames, rows, columns).
         overlap: share of the window that neighbors have in common, from 0 to below 1.

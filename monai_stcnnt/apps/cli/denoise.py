@@ -53,7 +53,7 @@ def denoise(
     ] = False,
     fast: Annotated[
         bool,
-        typer.Option("--fast", help="Smaller networks: two thirds of the time, 0.1 to 0.3 dB worse."),
+        typer.Option("--fast", help="Coarser estimates: two thirds of the time, less than 0.1 dB worse."),
     ] = False,
     adapt: Annotated[
         bool, typer.Option("--adapt", help="Adapt the network to each complex scan first, where that is better.")

@@ -41,8 +41,8 @@ _STCNNT: dict[str, Any] = {
     "norm": "instance2d",
     "mixer_ratio": 1.5,
 }
-_LIGHT: dict[str, Any] = {**_STCNNT, "channels": 24, "num_heads": 4, "block_strings": "T1L1G1"}
-_FAST: dict[str, Any] = {**_LIGHT, "block_strings": ("C2T1", "C2T1G1"), "block_stride": 4}
+_LIGHT: dict[str, Any] = {**_STCNNT, "channels": 24, "num_heads": 4, "block_strings": ("C3T1", "C3T1G1")}
+_FAST: dict[str, Any] = {**_LIGHT, "block_stride": 4}  # the same weights
 _BASE: dict[str, Any] = {**_STCNNT, "channels": 64, "num_heads": 8, "block_strings": ("T1L1G1", "T1L1G1T1L1G1")}
 
 # Four classes: background and three structures. Squares of 2 x 2 pixels are packed; convolutions, with attention below.
