@@ -298,18 +298,28 @@ def _filtered(image: Tensor, spectra: Sequence[AxisSpectrum], dims: Sequence[int
 
 
 def beyond_band(axis: AxisSpectrum) -> AxisSpectrum:
-    """The band of magnitudes with what lies around it, up to 1.6 times as wide.
+    """The band of magnitudes with what lies around it, up to 1.6 times as wide, the same on both sides of the center.
 
     The phase of the image spreads the noise of magnitudes beyond the band of the complex noise; and an image that is
-    sampled more finely than its band asks for is denoised better.
+    sampled more finely than its band asks for is denoised better. The k-space of a real image is symmetric, and what is
+    left of noise that was sampled on one side only is half of its power on both.
     """
-    room = min(axis.start, axis.size - axis.stop, round(_BEYOND * axis.acquired))
-    if axis.is_white or room <= 0:
+    if axis.is_white:
         return axis
-    weights = np.asarray(axis.taper or np.ones(axis.acquired))
-    fall = _BEYOND_FALL ** (np.arange(1, room + 1) / room)
-    taper = np.r_[weights[0] * fall[::-1], weights, weights[-1] * fall]
-    return AxisSpectrum(axis.size, axis.start - room, axis.stop + room, tuple(taper.tolist()))
+    size, center = axis.size, axis.size // 2
+    samples = np.arange(size)
+    power = np.square(axis.weights().double().numpy())
+    inside = (samples >= axis.start) & (samples < axis.stop)
+    mirror = (2 * center - samples) % size
+    sides = inside.astype(float) + inside[mirror]
+    weights = np.sqrt((power + power[mirror]) / np.maximum(sides, 1))
+    reach = int(np.abs(samples[inside] - center).max())
+    wide = min(reach + round(_BEYOND * axis.acquired), center)
+    fall = _BEYOND_FALL ** (np.maximum(np.abs(samples - center) - reach, 0) / max(wide - reach, 1))
+    rim = weights[center - reach]
+    weights = np.where(np.abs(samples - center) <= reach, weights, rim * fall)
+    stop = min(center + wide + 1, size)
+    return AxisSpectrum(size, center - wide, stop, tuple(weights[center - wide : stop].tolist()))
 
 
 def as_complex(white: Tensor, level: Tensor | float, item: int, start: int = 0) -> Tensor:

@@ -129,9 +129,12 @@ def test_the_noise_level_is_that_of_the_whole_of_a_small_series(tmp_path: Path, 
     assert halved.level == pytest.approx(found.level / 2, rel=1e-6)
 
 
-@pytest.mark.parametrize(("kind", "with_map", "sigma"), [("f4", False, None), ("c8", True, 8.0), ("f4", True, None)])
+@pytest.mark.parametrize(("kind", "with_map", "sigma", "matrix"), [
+    ("f4", False, None, None), ("c8", True, 8.0, None), ("f4", True, None, None), ("f4", False, 8.0, [14, 16]),
+    ("f4", True, 8.0, [13, 20]), ("c8", False, 8.0, [14, 15]),
+])  # fmt: skip
 def test_the_bundle_gives_the_same_by_transforms_and_slab_by_slab(
-    tmp_path: Path, kind: str, with_map: bool, sigma: float | None
+    tmp_path: Path, kind: str, with_map: bool, sigma: float | None, matrix: list[int] | None
 ) -> None:
     image = write_scan(tmp_path / "scan.nii.gz", (24, 20, 2, 5), kind)
     gmap = tmp_path / "gmap.nii"
@@ -142,7 +145,7 @@ def test_the_bundle_gives_the_same_by_transforms_and_slab_by_slab(
             workflow = open_inference(
                 bundle_folder("mri_denoising"), input_file=str(image), output_dir=str(tmp_path / name), memory=memory,
                 progress=False, roi_size=[4, 16, 16], gmap=str(gmap) if with_map else None, noise_sigma=sigma,
-                run=[f"$@{engine}.run()"],
+                acquired_matrix=matrix, run=[f"$@{engine}.run()"],
             )  # fmt: skip
             workflow.run()
             workflow.finalize()
