@@ -3,9 +3,13 @@
 """Real noise: maps beside the standard deviation over repeats, and what is left in air at 0.055 T.
 
 ``python -m benchmarks.noise_of_repeats DATA --picture residuals.png`` estimates the noise of one repetition, compares
-its map with the local standard deviation of the difference of two (as it is, which holds what the heart, breathing and
-drift do as well, and of its finest details, which hold little but thermal noise), denoises the patients at 0.055 T,
-tells the share of the noise that is left in air; and draws one of them before, after, and what was removed.
+its map with the local standard deviation of the difference of two, denoises the patients at 0.055 T, tells the share of
+the noise that is left in air; and draws one of them before, after, and what was removed.
+
+The difference as it is holds what the heart, breathing and drift do as well, which is smooth. Its finest details
+(second differences along rows and columns) are where thermal noise dominates: they are compared with the standard
+deviation that details of noise with the map and the spectrum that were found have. *Not thermal* is the share of the
+difference's variance that its details do not explain so.
 """
 
 from __future__ import annotations
@@ -25,6 +29,7 @@ from monai_stcnnt.apps import denoise
 from monai_stcnnt.apps.noise import find_noise
 from monai_stcnnt.apps.review.review import review_series
 from monai_stcnnt.data import read_series
+from monai_stcnnt.mri import AxisSpectrum
 
 __all__ = ["main", "map_error"]
 
@@ -46,12 +51,25 @@ def local_level(difference: np.ndarray, *, details: bool) -> np.ndarray:
     return np.sqrt(uniform_filter(power, (_NEIGHBORHOOD, _NEIGHBORHOOD, 1)))
 
 
-def map_error(levels: np.ndarray, repeats: np.ndarray, *, is_pair: bool) -> dict[str, float]:
+def share_of_details(spectra: Sequence[AxisSpectrum]) -> float:
+    """Standard deviation of the finest details of noise with a spectrum of ``(H, W)``, beside that of the noise."""
+    variance = 1.0
+    for axis in spectra:
+        power = np.square(axis.weights().double().numpy())
+        turn = 2 * np.pi * (np.arange(axis.size) - axis.size // 2) / axis.size
+        variance *= float((power * np.square(2 * np.cos(turn) - 2)).sum() / power.sum() / 6)
+    return variance**0.5
+
+
+def map_error(
+    levels: np.ndarray, repeats: np.ndarray, spectra: Sequence[AxisSpectrum], *, is_pair: bool
+) -> dict[str, float]:
     """How far a map of noise levels is off inside of the object.
 
     Args:
         levels: the map, ``(X, Y, Z)``.
         repeats: ``(X, Y, Z, n)``.
+        spectra: of the noise along ``(H, W)``, which are Y and X.
         is_pair: whether they are complex and differ in phase.
     """
     if is_pair:
@@ -64,9 +82,10 @@ def map_error(levels: np.ndarray, repeats: np.ndarray, *, is_pair: bool) -> dict
     mean = np.abs(repeats).mean(-1)
     smooth_mean = gaussian_filter(mean, (2, 2, 0))
     inside = smooth_mean > 0.2 * np.quantile(smooth_mean, 0.99)
-    out: dict[str, float] = {}
-    for name, details in (("", False), (" of details", True)):
-        ratio = (levels / local_level(difference, details=details))[inside]
+    share = share_of_details(spectra)
+    whole, details = (local_level(difference, details=one)[inside] for one in (False, True))
+    out: dict[str, float] = {"not thermal": float(np.median(1 - np.square(details / share / whole)))}
+    for name, ratio in (("", levels[inside] / whole), (" of details", levels[inside] * share / details)):
         out |= {
             f"median error{name}": float(np.median(np.abs(ratio - 1))),
             f"median ratio{name}": float(np.median(ratio)),
@@ -87,7 +106,8 @@ def maps(data: Path) -> dict[str, dict[str, float]]:
                 nib.save(nib.Nifti1Image(repeats[..., 0], source.affine), scan)
             [found] = find_noise(scan, Path(folder) / "out")
             levels = np.asarray(nib.load(found.map).dataobj)  # type: ignore[attr-defined, arg-type]  # it was written
-        out[name] = map_error(levels.reshape(repeats.shape[:3]), repeats, is_pair=name in PAIRS)
+        spectra = found.model.spectrum[1:]
+        out[name] = map_error(levels.reshape(repeats.shape[:3]), repeats, spectra, is_pair=name in PAIRS)
         logger.info("%s: %s; %s", name, out[name], found.model.describe())
     return out
 
