@@ -360,7 +360,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path, help="folder of the sample data")
     parser.add_argument("--out", type=Path, default=Path("scanner_noise.json"))
-    parser.add_argument("--page", type=Path, help="Markdown file whose text between <!-- noise --> marks is replaced")
+    parser.add_argument("--page", type=Path, help="Markdown file whose text between marks is replaced")
+    parser.add_argument("--part", default="noise", help="name of these marks")
     parser.add_argument("--scans", nargs="*", choices=list(SCANS), default=[n for n in SCANS if "tuned" not in n])
     parser.add_argument("--kinds", nargs="*", choices=["complex", "magnitude"], default=["complex", "magnitude"])
     parser.add_argument("--conditions", nargs="*", choices=CONDITIONS, default=CONDITIONS)
@@ -377,7 +378,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.page is None:
         logger.info("%s", text)
         return
-    write_part(args.page, "noise", text)
+    write_part(args.page, args.part, text)
 
 
 if __name__ == "__main__":
