@@ -42,8 +42,9 @@ logger = logging.getLogger(__name__)
 _COILS = (2, 3, 4, 6, 8)
 _DARK_AIR = 0.4
 _CENTERED = 0.1
-_LEAST_SPREAD = 0.06
+_EVEN_SPREAD, _LEAST_SPREAD = 0.06, 0.04
 _UNSURE = 0.25
+_LOWER = 0.75
 _AIR_OFF = 0.1
 _HIDDEN = "anatomy hides the noise"
 _AIR_RANGE, _COILS_RANGE = (0.75, 1.1), (0.85, 1.15)
@@ -136,7 +137,7 @@ def estimate_noise_model(image: Tensor, known: KnownNoise | None = None, is_volu
         air = air if not told or _fits(air, level) else _Air()
     else:
         field, air = _field_and_air(image, known, spectrum, air, is_volume)
-        level, noise_map, found = _decide(field, known, simple, air.level)
+        level, noise_map, found = _decide(field, known, simple, air.level, is_white=not _is_band_limited(spectrum))
         origins |= found
     kind: NoiseKind = "complex" if image.shape[1] == 2 else "chi" if air.num_coils > 1 else "rician"
     origins["kind"] = Origin("air", 0.9) if air.level else Origin("assumed", 0.5)
@@ -255,11 +256,12 @@ def _field(image: Tensor, known: KnownNoise, model: NoiseModel, is_volume: bool)
 
 
 def _decide(
-    field: NoiseField | None, known: KnownNoise, simple: NoiseEstimate, air: float
+    field: NoiseField | None, known: KnownNoise, simple: NoiseEstimate, air: float, *, is_white: bool
 ) -> tuple[float, Tensor | None, dict[str, Origin]]:
     """Level and map, by levels over the image, that of air and that of white noise.
 
-    Where it is not sure, the low end of what the level may be is taken: too much smoothing is the worse error.
+    Where it is not sure, the low end of what the level may be is taken: too much smoothing is the worse error. Anatomy
+    can only raise the level of white noise that is the same everywhere, so the lower of the two ways to find it holds.
     """
     if field is None:
         level = air if air else simple.sigma
@@ -267,9 +269,11 @@ def _decide(
     unsure = field.error > _UNSURE
     details = Origin("details", float(np.clip(1 - 2 * field.error, 0.1, 0.95)), _HIDDEN if unsure else "")
     same = air > field.level * (1 - max(_AIR_OFF, 2 * field.error))
-    if air and (unsure or (same and field.spread <= _LEAST_SPREAD)):
+    if air and (unsure or (same and field.spread <= _EVEN_SPREAD)):
         return air, known.gmap, {"level": Origin("air", 0.6 if unsure else 0.95)}
     level = field.level * float(np.exp(-field.error)) if unsure else field.level
     if field.spread > max(_LEAST_SPREAD, field.error / 2) and not known.is_constant and known.gmap is None:
         return level, field.field / field.level, {"level": details, "map": Origin("details", details.certainty)}
+    if is_white and simple.method != "background" and _LOWER * level < simple.sigma < level:
+        return simple.sigma, known.gmap, {"level": Origin(_SOURCES[simple.method], details.certainty)}
     return level, known.gmap, {"level": details}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -21,6 +21,7 @@ from monai_stcnnt.checkpoints import load_weights
 from monai_stcnnt.data import SeriesRecord, read_series, write_nifti
 from monai_stcnnt.inferers import FrameSlidingWindowInferer
 from monai_stcnnt.mri.noise import complex_noise
+from monai_stcnnt.mri.noise_level import estimate_noise_level
 from monai_stcnnt.mri.noise_model import demodulate, from_acquired, to_acquired
 from monai_stcnnt.mri.noise_spectrum import AxisSpectrum
 from monai_stcnnt.mri.phantom import cine_phantom
@@ -138,6 +139,38 @@ def test_units_change_nothing_but_the_units(
     scaled = units(factor, factor if is_given else None) / factor
     assert np.abs(scaled - plain).max() <= 1e-3 * np.abs(plain).max()
     assert np.abs(plain).max() > 3
+
+
+def by_file(image: torch.Tensor, mode: Mode, folder: Path, **told: Any) -> torch.Tensor:  # noqa: ANN401
+    """Denoise frames ``(T, H, W)`` by the command that users have; what comes out as a magnitude."""
+    channels = torch.view_as_real(image).movedim(-1, 0) if mode == "complex" else image.abs()[None]
+    record = SeriesRecord(channels[:, :, None].numpy(), np.eye(4), 40.0 * np.arange(len(image)), {"kind": mode})
+    [saved] = denoise(write_nifti(record, folder / "scan.nii.gz"), folder / "out.nii.gz", progress=False, **told)
+    return torch.linalg.vector_norm(torch.from_numpy(read_series(Path(saved)).array[:, :, 0]), dim=0)
+
+
+def psnr(image: torch.Tensor, truth: torch.Tensor) -> float:
+    return float(20 * torch.log10(truth.max()) - 10 * torch.log10((image - truth).square().mean()))
+
+
+@pytest.mark.parametrize("snr", [5.0, 20.0, 50.0])
+def test_white_noise_is_taken_off_as_without_a_noise_model(mode: Mode, snr: float, tmp_path: Path) -> None:
+    """And where there is little of it, little is done."""
+    clean = heart(snr)
+    image = clean + noise(0)
+    channels = torch.view_as_real(image).movedim(-1, 0) if mode == "complex" else image.abs()[None]
+    (tmp_path / "white").mkdir()
+    blind = psnr(by_file(image, mode, tmp_path), clean.abs())
+    level = estimate_noise_level(channels).sigma
+    white = psnr(by_file(image, mode, tmp_path / "white", noise_sigma=level, noise_spectrum="white"), clean.abs())
+    assert blind == pytest.approx(white, abs=0.1)
+    assert blind > psnr(image.abs(), clean.abs())
+
+
+def test_a_file_without_noise_stays_as_it_is(mode: Mode, tmp_path: Path) -> None:
+    clean = heart(50.0)
+    change = by_file(clean, mode, tmp_path) - clean.abs()
+    assert float(change.square().mean().sqrt()) < 0.1
 
 
 @pytest.mark.parametrize("acquired", [SIZE[1], 40])
