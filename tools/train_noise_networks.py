@@ -2,24 +2,24 @@
 # SPDX-License-Identifier: Apache-2.0
 """Train the two small networks that tell the band and the level of noise, on simulated noise.
 
-``python tools/train_noise_networks.py DATA --cases 6700 --minutes 18`` draws anatomy from label maps (of any contrast,
-with texture), scans that no benchmark of the noise uses, brought to half of their matrix so that little of their own
-noise is left, the drawn heart, and even shapes; adds noise with drawn supports, tapers, maps, coils, phases and an SNR
-from 1.5 to 35; and writes ``monai_stcnnt/mri/weights/noise_networks.npz``. The simulation takes about 0.1 s a case. The
-weights in the package were trained in three rounds on growing sets, nilearn's average head among the scans.
+``python tools/train_noise_networks.py DATA`` draws anatomy from label maps (of any contrast, with texture), scans that
+no benchmark of the noise uses, most of them brought to half of their matrix so that little of their own noise is left,
+the drawn heart, and even shapes; adds noise with drawn supports, tapers, maps, coils, phases and an SNR from 1.5 to 35;
+and writes ``monai_stcnnt/mri/weights/noise_networks.npz``, which are the weights in the package. The network of levels
+is trained on images that were brought to the acquired matrix that the network of bands finds.
 """
 
 from __future__ import annotations
 
 import argparse
 import logging
-import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
+from typing import TypeVar
 
 import nibabel as nib
 import numpy as np
@@ -32,7 +32,7 @@ from monai_stcnnt.mri.channels import complex_to_channels
 from monai_stcnnt.mri.fft import fftc, ifftc, resize_matrix
 from monai_stcnnt.mri.gfactor import draw_gfactor_map
 from monai_stcnnt.mri.noise import complex_noise
-from monai_stcnnt.mri.noise_band import BandNet, band_profiles
+from monai_stcnnt.mri.noise_band import BandNet, band_of, band_profiles
 from monai_stcnnt.mri.noise_map import LevelNet, block_features, block_size, blocks
 from monai_stcnnt.mri.noise_model import from_acquired, to_acquired
 from monai_stcnnt.mri.noise_spectrum import AxisSpectrum
@@ -64,6 +64,13 @@ SCANS = {
 
 SIZES = (48, 56, 64, 65, 72, 80, 88, 96, 97, 104, 112, 120, 128, 144)
 _CUBIC = 100
+_MOST_SNR, _MOST_OF_NOISY = 35.0, 9.0
+_RATE = 2e-3
+_DRAWS = 4
+_BLUR, _LITTLE_BLUR = 0.2, 0.05
+_FEWEST_BLOCKS = 8
+
+Network = TypeVar("Network", bound=nn.Module)
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,8 +144,8 @@ def drawn_labels(data: Path, frames: int, rng: np.random.RandomState) -> np.ndar
     return shrink(image, rng.uniform(0.6, 1.7))
 
 
-def drawn_scan(data: Path, frames: int, rng: np.random.RandomState) -> tuple[np.ndarray, bool]:
-    """Frames or slices of a scan, and whether they are times."""
+def drawn_scan(data: Path, frames: int, rng: np.random.RandomState) -> tuple[np.ndarray, bool, float]:
+    """Frames or slices of a scan, whether they are times, and up to which SNR their own noise does not count."""
     pattern = list(SCANS)[rng.randint(len(SCANS))]
     paths = sorted(data.glob(pattern))
     values = np.abs(volume(paths[rng.randint(len(paths))]))
@@ -153,8 +160,9 @@ def drawn_scan(data: Path, frames: int, rng: np.random.RandomState) -> tuple[np.
         frames = min(frames, max(1, count // 3))
         start = rng.randint(int(0.15 * count), max(int(0.85 * count) - frames, int(0.15 * count) + 1))
         image = np.moveaxis(np.take(values, range(start, min(start + frames, count)), axis=axis), axis, 0)
-    image = shrink(image, SCANS[pattern] * rng.choice([1, 1, 1.2]))
-    return image.swapaxes(1, 2) if rng.rand() < 0.5 else image, is_cine
+    share = rng.choice([0.6, 1, 1, 1.2])
+    image = shrink(image, SCANS[pattern] * share)
+    return image.swapaxes(1, 2) if rng.rand() < 0.5 else image, is_cine, _MOST_SNR if share >= 1 else _MOST_OF_NOISY
 
 
 def drawn_shape(rng: np.random.RandomState) -> np.ndarray:
@@ -170,16 +178,16 @@ def drawn_shape(rng: np.random.RandomState) -> np.ndarray:
     return np.repeat(image[None], frames, 0)
 
 
-def drawn_anatomy(data: Path, rng: np.random.RandomState) -> tuple[Tensor, bool]:
-    """Magnitudes ``(T, H, W)`` without noise, and whether T is time."""
+def drawn_anatomy(data: Path, rng: np.random.RandomState) -> tuple[Tensor, bool, float]:
+    """Magnitudes ``(T, H, W)`` without noise, whether T is time, and up to which SNR they count as such."""
     frames, what = int(rng.choice([1, 1, 2, 4, 6, 8])), rng.rand()
-    is_series = False
+    is_series, most = False, _MOST_SNR
     if rng.rand() < 0.1:
-        return torch.from_numpy(drawn_shape(rng)).float(), bool(rng.rand() < 0.7)
+        return torch.from_numpy(drawn_shape(rng)).float(), bool(rng.rand() < 0.7), most
     if what < 0.5:
         image = drawn_labels(data, frames, rng)
     elif what < 0.95:
-        image, is_series = drawn_scan(data, frames, rng)
+        image, is_series, most = drawn_scan(data, frames, rng)
     else:
         image, is_series = (
             cine_phantom((frames, 96, 96), np.random.RandomState(rng.randint(10**6))).image.abs().numpy(),
@@ -195,7 +203,7 @@ def drawn_anatomy(data: Path, rng: np.random.RandomState) -> tuple[Tensor, bool]
         rest = image.shape[dim] - size
         start = rng.randint(rest + 1) if rng.rand() < 0.5 else rest // 2
         image = np.take(image, range(start, start + size), axis=dim)
-    return torch.from_numpy(np.ascontiguousarray(image, dtype=np.float32)), is_series
+    return torch.from_numpy(np.ascontiguousarray(image, dtype=np.float32)), is_series, most
 
 
 def drawn_taper(count: int, rng: np.random.RandomState) -> np.ndarray:
@@ -229,18 +237,24 @@ def drawn_axes(size: Sequence[int], rng: np.random.RandomState) -> tuple[AxisSpe
     return axes[0], axes[1]
 
 
-def drawn_case(data: Path, seed: int) -> Case | None:
-    """One case; None where the drawn part of a scan is empty."""
+def drawn_cases(data: Path, seed: int) -> Iterator[Case]:
+    """Some cases of one anatomy; none where the drawn part of a scan is empty."""
     rng, generator = np.random.RandomState(seed), torch.Generator().manual_seed(seed)
-    clip, is_series = drawn_anatomy(data, rng)
+    clip, is_series, most = drawn_anatomy(data, rng)
+    for _ in range(_DRAWS if foreground_mean(clip) > 0 else 0):
+        yield drawn_case(clip, is_series, most, rng, generator)
+
+
+def drawn_case(
+    clip: Tensor, is_series: bool, most: float, rng: np.random.RandomState, generator: torch.Generator
+) -> Case:
+    """Noise on magnitudes ``(T, H, W)``, at an SNR of up to ``most``."""
     size = clip.shape[1:]
     axes = drawn_axes(size, rng)
     phase = smooth_phase(rng, tuple(clip.shape), amplitude=rng.uniform(0, 2.5), ramp=rng.uniform(0, 3.5))
     clean = from_acquired(to_acquired(torch.polar(clip, phase), axes), axes)
-    snr, brightness = float(np.exp(rng.uniform(np.log(1.5), np.log(35)))), foreground_mean(clean.abs())
-    if not brightness > 0:
-        return None
-    clean = clean * (snr / brightness)
+    snr = float(np.exp(rng.uniform(np.log(1.5), np.log(most))))
+    clean = clean * (snr / foreground_mean(clean.abs()))
     gmap = draw_gfactor_map(rng, size, (2, 4)) if rng.rand() < 0.5 else torch.ones(*size)
     bias = torch.exp(0.3 * smooth_field(rng, tuple(size))).float() if rng.rand() < 0.2 else torch.ones(*size)
     acquired = [axis.acquired for axis in axes]
@@ -264,27 +278,27 @@ def drawn_case(data: Path, seed: int) -> Case | None:
     return Case(magnitude, images[0] * bias if is_whole else None, clean.abs(), gmap * bias, axes, coils, is_series)
 
 
-Profiles = tuple[Tensor, int, Tensor]
+Profiles = tuple[Tensor, Tensor, Tensor]
 """Profiles along an axis; the width of its band, 0 where it fills the axis; decades of power in it."""
 
 
 def profiles_of(case: Case) -> Iterator[Profiles]:
     """What the network of bands learns from."""
     for profiles, axis in zip(band_profiles(case.magnitude[None]), case.axes, strict=True):
-        center, half = axis.size // 2, (axis.size - 1) // 2
-        power = axis.weights().square()
-        sides = power[center + 1 : center + 1 + half], power.flip(0)[axis.size - center :][:half]
-        fall = torch.stack(sides).mean(0) / power[center]
-        yield profiles, axis.acquired % axis.size, torch.log10(fall.clamp(min=1e-2))
+        half, power = axis.size // 2, axis.weights().square()
+        outwards = torch.arange(1, half + 1)
+        fall = (power[(half + outwards) % axis.size] + power[half - outwards]) / 2 / power[half]
+        yield profiles, torch.tensor(axis.acquired % axis.size), torch.log10(fall.clamp(min=1e-2))
 
 
 Grids = tuple[Tensor, Tensor, Tensor, Tensor]
 """Features of blocks, which of them are valid, which show the object, and their levels beside the reference."""
 
 
-def grids_of(case: Case, rng: np.random.RandomState) -> Iterator[Grids]:
-    """What the network of levels learns from: the image on the acquired matrix, as it would be found."""
-    found = [_about(axis, rng) for axis in case.axes]
+def grids_of(case: Case, net: BandNet) -> Iterator[Grids]:
+    """What the network of levels learns from: the image on the acquired matrix, as it is found."""
+    profiles = band_profiles(case.magnitude[None])
+    found = [_found(net, one, axis.size) for one, axis in zip(profiles, case.axes, strict=True)]
     brought = [(to_acquired(case.magnitude, [axis.bare() for axis in found])[None, None], found)]
     if case.image is not None:
         image = complex_to_channels(to_acquired(case.image, case.axes), 0)[None]
@@ -301,24 +315,16 @@ def grids_of(case: Case, rng: np.random.RandomState) -> Iterator[Grids]:
         yield from zip(features, valid.flatten(0, 1), bright, logs - reference, strict=True)
 
 
-def _about(axis: AxisSpectrum, rng: np.random.RandomState) -> AxisSpectrum:
-    """A spectrum as it is found: within a sample, and the taper not quite."""
-    if axis.is_white:
-        return axis
-    off = int(rng.randint(-1, 2)) if axis.acquired < axis.size - 2 else 0
-    acquired = axis.acquired + off
-    plain = AxisSpectrum.of_matrix(axis.size, acquired)
-    if not axis.taper:
-        return plain
-    weights = np.interp(np.linspace(0, 1, acquired), np.linspace(0, 1, axis.acquired), axis.taper)
-    weights = np.clip((weights / weights.max()) ** rng.uniform(0.8, 1.2), 0.05, 1)
-    return AxisSpectrum(axis.size, plain.start, plain.stop, tuple(weights))
+def _found(net: BandNet, profiles: Tensor, size: int) -> AxisSpectrum:
+    with torch.no_grad():
+        band = band_of(net, profiles, size, likeliest=True)
+    plain = AxisSpectrum.of_matrix(size, band.acquired)
+    return AxisSpectrum(size, plain.start, plain.stop, band.taper)
 
 
 def band_loss(net: nn.Module, profiles: Tensor, width: Tensor, fall: Tensor) -> Tensor:
-    """Cross entropy of the width, and the error of the decades within the band."""
-    out = [net(one[None]) for one in profiles]
-    logits, decades = torch.stack([o[0] for o in out]), torch.stack([o[1] for o in out])
+    """Cross entropy of the width, and the error of the decades within the band, by blurred profiles."""
+    logits, decades = net(profiles + _BLUR * torch.randn_like(profiles))
     classes = torch.arange(2, logits.shape[1] + 1)
     near = torch.exp(-2 * (classes - width[:, None]).square().float())
     near = near / near.sum(1, keepdim=True).clamp(min=1e-9) * (width > 0)[:, None]
@@ -331,59 +337,58 @@ def band_loss(net: nn.Module, profiles: Tensor, width: Tensor, fall: Tensor) -> 
 
 def level_loss(net: nn.Module, features: Tensor, valid: Tensor, bright: Tensor, logs: Tensor) -> Tensor:
     """Likelihood of the levels' logarithms, whose errors are distributed as Laplace's; the object counts most."""
-    if np.random.rand() < 0.5:
+    if float(torch.rand(())) < 0.5:
         features, valid, bright, logs = (part.flip(-1) for part in (features, valid, bright, logs))
-    found, doubt = net(features, valid)
+    found, doubt = net(features + _LITTLE_BLUR * torch.randn_like(features), valid)
     weight = valid * torch.where(bright, 1.0, 0.3)
     error = (found - logs.clamp(-3, 3)).abs()
     return ((error / doubt.exp() + doubt) * weight).sum() / weight.sum().clamp(min=1)
 
 
 def train(
-    net: nn.Module, loss_of: Callable[..., Tensor], samples: Sequence[Sequence[Tensor]], batch: int, minutes: float
-) -> nn.Module:
+    net: Network, loss_of: Callable[..., Tensor], samples: Sequence[Sequence[Tensor]], batch: int, steps: int
+) -> Network:
     """Minimize a loss over samples, of which those of one shape are taken together."""
     shapes: dict[torch.Size, list[Sequence[Tensor]]] = defaultdict(list)
     for sample in samples:
         shapes[sample[0].shape].append(sample)
     groups = [[torch.stack(parts) for parts in zip(*group, strict=True)] for group in shapes.values()]
-    share = np.array([len(group[0]) for group in groups], float)
-    optimizer = torch.optim.AdamW(net.parameters(), 2e-3, weight_decay=1e-3)
-    start, step, mean = time.monotonic(), 0, 0.0
-    while (passed := (time.monotonic() - start) / (60 * minutes)) < 1:
-        optimizer.param_groups[0]["lr"] = 2e-3 * (1 - passed) + 1e-5
-        group = groups[np.random.choice(len(groups), p=share / share.sum())]
+    share = torch.tensor([float(len(group[0])) for group in groups])
+    optimizer = torch.optim.AdamW(net.parameters(), _RATE, weight_decay=1e-3)
+    mean = 0.0
+    for step in range(steps):
+        optimizer.param_groups[0]["lr"] = _RATE * (1 - step / steps) + 1e-5
+        group = groups[int(torch.multinomial(share, 1))]
         chosen = torch.randint(len(group[0]), (batch,))
         loss = loss_of(net, *(part[chosen] for part in group))
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
         optimizer.step()
-        step, mean = step + 1, 0.99 * mean + 0.01 * float(loss.detach())
-        if step % 1000 == 0:
-            logger.info("%s, step %d: %.3f", type(net).__name__, step, mean)
-    return net
+        mean = 0.99 * mean + 0.01 * float(loss.detach())
+        if step % 1000 == 999:
+            logger.info("%s, step %d: %.3f", type(net).__name__, step + 1, mean)
+    return net.eval()
 
 
 def main() -> None:
     """Simulate, train, write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path, help="folder of the sample data")
-    parser.add_argument("--cases", type=int, default=6700)
-    parser.add_argument("--minutes", type=float, default=18, help="of training, for each network")
+    parser.add_argument("--images", type=int, nargs=2, default=(5000, 2500), help="without noise, for each network")
+    parser.add_argument("--steps", type=int, nargs=2, default=(12_000, 15_000), help="of training each")
     weights = Path(str(files("monai_stcnnt.mri"))) / "weights"
     parser.add_argument("--out", type=Path, default=weights / "noise_networks.npz")
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     torch.manual_seed(0)
-    cases = [case for n in range(args.cases) if (case := drawn_case(args.data, n)) is not None]
-    profiles = [(p, torch.tensor(width), fall) for case in cases for p, width, fall in profiles_of(case)]
-    grids = [grid for n, case in enumerate(cases) for grid in grids_of(case, np.random.RandomState(n))]
+    first, last = args.images[0], sum(args.images)
+    sides = [side for n in range(first) for case in drawn_cases(args.data, n) for side in profiles_of(case)]
+    band = train(BandNet(), band_loss, sides, 32, args.steps[0])
+    grids = [grid for n in range(first, last) for case in drawn_cases(args.data, n) for grid in grids_of(case, band)]
+    level = train(LevelNet(), level_loss, [g for g in grids if int(g[1].sum()) >= _FEWEST_BLOCKS], 12, args.steps[1])
     arrays: dict[str, np.ndarray] = {}
-    for name, net in (
-        ("band", train(BandNet(), band_loss, profiles, 32, args.minutes)),
-        ("level", train(LevelNet(), level_loss, [g for g in grids if int(g[1].sum()) >= 8], 12, args.minutes)),
-    ):
+    for name, net in (("band", band), ("level", level)):
         arrays |= {f"{name}.{key}": value.half().numpy() for key, value in net.state_dict().items()}
     np.savez_compressed(args.out, **arrays)  # type: ignore[arg-type]  # names of arrays
 

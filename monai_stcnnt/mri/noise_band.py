@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from monai_stcnnt.mri.fft import fftc
 
-__all__ = ["Band", "BandNet", "band_profiles", "depth_band", "magnitude_bands", "trained"]
+__all__ = ["Band", "BandNet", "band_of", "band_profiles", "depth_band", "magnitude_bands", "trained"]
 
 _WEIGHTS = "weights/noise_networks.npz"
 _MAX_FRAMES = 24
@@ -37,10 +37,12 @@ _QUIET, _QUIETER = 0.65, 0.9
 _BRIGHT, _BRIGHTEST = 2.5, 0.95
 _AIR = 2.3
 _THICK = 1.25
+_CONSTANTS = 9
 _LINES = ((0.06, 0.2), (0.2, 0.4), (0.4, 0.7))
 _MEDIAN_OF_POWER = log(2)
 _LEAST_AREA = 0.005
 _BELIEVED = 0.1  # share of probability for a band that fills the axis, up to which one that does not is believed
+_LOW = 0.38  # quantile of the width: the phase of most images spreads it less than that of training
 _NEAR, _SAID = 4, 1.5
 _EVEN = 0.8
 
@@ -74,14 +76,15 @@ def magnitude_bands(image: Tensor, expected: Sequence[int | None] = (None, None)
         The bands of rows and columns.
     """
     rows, columns = band_profiles(image[:, 0])
-    return _band(rows, image.shape[3], expected[0]), _band(columns, image.shape[4], expected[1])
+    net = _network()
+    return band_of(net, rows, image.shape[3], expected[0]), band_of(net, columns, image.shape[4], expected[1])
 
 
 def depth_band(volume: Tensor) -> Band:
     """Find the band along the slices of a volume of magnitudes ``(T, H, W)``."""
     planes = volume.transpose(0, 1)
     step = max(1, planes.shape[0] // _MAX_FRAMES)
-    return _band(band_profiles(planes[step // 2 :: step, None])[0], volume.shape[0], None)
+    return band_of(_network(), band_profiles(planes[step // 2 :: step, None])[0], volume.shape[0])
 
 
 @cache
@@ -89,18 +92,32 @@ def _network() -> BandNet:
     return trained(BandNet(), "band")
 
 
-def _band(profiles: Tensor, size: int, expected: int | None) -> Band:
-    logits, decades = _network()(profiles[None])
+def band_of(net: BandNet, profiles: Tensor, size: int, expected: int | None = None, *, likeliest: bool = False) -> Band:
+    """The band that a network finds in the profiles of an axis.
+
+    Args:
+        net: the network.
+        profiles: by :func:`band_profiles`.
+        size: samples of the axis.
+        expected: samples that were acquired by the header.
+        likeliest: whether to take the likeliest width, with its neighbors, in the place of one at the low end.
+    """
+    if not bool(profiles[: -_CONSTANTS - 1].any()):
+        return Band(size, (), 0.0)
+    logits, decades = (part[0] for part in net(profiles[None]))
     acquired = torch.arange(2, len(logits) + 1)
     if expected is not None and expected < size:
         logits[:-1] += _SAID * ((acquired - expected).abs() <= _NEAR)
     shares = logits.softmax(0)
     filled = float(shares[-1])
     is_band = filled < _BELIEVED
-    width = int(acquired[int((shares[:-1].cumsum(0) < (1 - filled) / 2).sum())]) if is_band else size
-    fall = np.minimum.accumulate(np.r_[0.0, np.minimum(decades.numpy(), 0.0)])
-    distance = np.abs(np.arange(width) - width // 2)
-    weights = np.sqrt(10.0 ** fall[np.minimum(distance, len(fall) - 1)])
+    bands = shares[:-1]
+    near = bands + bands.roll(1) + bands.roll(-1)
+    place = near.argmax() if likeliest else (bands.cumsum(0) < _LOW * bands.sum()).sum()
+    width = int(acquired[int(place)]) if is_band else size
+    fall = np.r_[0.0, decades.numpy()][: width // 2 + 1]
+    fall = (np.minimum.accumulate(fall) + np.maximum.accumulate(fall[::-1])[::-1]) / 2
+    weights = np.sqrt(10.0 ** fall[np.abs(np.arange(width) - width // 2)])
     taper = tuple(weights.tolist()) if weights.min() < _EVEN else ()
     return Band(width, taper, 1 - filled if is_band else filled)
 
@@ -120,15 +137,15 @@ def band_profiles(stacks: Tensor) -> tuple[Tensor, Tensor]:
         stacks: magnitudes ``(n, T, H, W)``; exact zeros count as masked.
 
     Returns:
-        Two tensors ``(24, samples)``, from the center of k-space outwards without the zero frequency: decades of power,
-        and channels that are the same at all samples.
+        Two tensors ``(46, samples)``, from the center of k-space outwards without the zero frequency: decades of power
+        and power itself, and channels that are the same at all samples.
     """
     looks = _looks(stacks.numpy())
     powers = [_power(look) for look in looks]
     out = []
     for axis, size in enumerate(stacks.shape[2:]):
-        channels = [_profile(power, axis, lines) for power in powers for lines in _LINES]
-        place = torch.linspace(0, 1, (size - 1) // 2 + 1)[1:]
+        channels = [one for power in powers for lines in _LINES for one in _profile(power, axis, lines)]
+        place = torch.linspace(0, 1, size // 2 + 1)[1:]
         areas = [look.area for look in looks]
         constants = [
             *areas,
@@ -147,15 +164,16 @@ def _looks(stacks: np.ndarray) -> list[_Look]:
     box = [_box(n) for n in stacks.shape[2:]]
     response: np.ndarray | float = np.maximum(np.square(1 - np.outer(*box)), 0.05)
     detail, over_plane = plane, response
+    square = np.square(stacks / max(float(stacks.max()), 1e-12))
     if stacks.shape[1] >= 3:
         frames = np.diff(stacks, n=2, axis=1) / 6**0.5
         typical = [np.median(np.abs(part[inside[:, 1:-1]])) for part in (frames, plane[:, 1:-1]) if inside.any()]
         if not typical or typical[0] <= _THICK * typical[1]:
-            detail, response = frames, 1.0
+            detail, response, square = frames, 1.0, np.diff(square, n=2, axis=1)
             near, inside, plane = (part[:, 1:-1] for part in (uniform_filter(stacks, (0, 3, 5, 5)), inside, plane))
-    flat = [part.reshape(-1, *part.shape[2:]) for part in (detail, plane, near, inside)]
+    flat = [part.reshape(-1, *part.shape[2:]) for part in (detail, plane, near, inside, square)]
     step = max(1, -(-len(flat[0]) // _MAX_FRAMES))
-    detail, plane, near, inside = (part[::step] for part in flat)
+    detail, plane, near, inside, square = (part[::step] for part in flat)
     whole = _soft(inside) > 0.98
     looks = []
     for one, filtered in ((detail, response), (plane, over_plane)):
@@ -168,7 +186,7 @@ def _looks(stacks: np.ndarray) -> list[_Look]:
         if one is detail:
             looks.append(_looked(one / size, _soft((ratio < _AIR) & whole), filtered))
             looks.append(_looked(one, _soft(inside), filtered))
-    return looks
+    return [*looks, _Look(square.astype(np.float32), 1.0, 1.0)]
 
 
 def _soft(mask: np.ndarray) -> np.ndarray:
@@ -192,20 +210,26 @@ def _power(look: _Look) -> np.ndarray:
     return np.asarray(fftc(torch.from_numpy(look.detail)).abs().square().numpy() / look.response)
 
 
-def _profile(power: np.ndarray, axis: int, lines: tuple[float, float]) -> np.ndarray:
-    """Decades of power along an axis of ``(n, H, W)``, over lines of k-space, beside that near the center."""
+def _profile(power: np.ndarray, axis: int, lines: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:
+    """Power along an axis of ``(n, H, W)`` over lines of k-space, beside that near the center: decades, and itself.
+
+    The former are medians, which anatomy on few lines leaves alone; the latter means, which vary less.
+    """
     along = power if axis == 0 else power.swapaxes(1, 2)
     size, other = along.shape[1:]
     distance = np.abs(np.arange(other) - other // 2) / (other / 2)
     values = along[:, :, (distance > lines[0]) & (distance <= lines[1])].swapaxes(0, 1).reshape(size, -1)
-    center, half = size // 2, (size - 1) // 2
+    half = size // 2
     largest = float(values.max()) if values.size else 0.0
     if largest <= 0:
-        return np.zeros(half)
-    sides = [np.r_[values[center - n], values[center + n]] for n in range(1, half + 1)]
-    decades = np.log10(np.median(sides, axis=1) / largest + 1e-12)
-    reference = np.median(decades[half // 10 : max(half * 4 // 10, 2)])
-    return np.asarray(np.clip(decades - reference, -5, 3))
+        return np.zeros(half), np.zeros(half)
+    outwards = np.arange(1, half + 1)
+    sides = np.concatenate([values[(half + outwards) % size], values[half - outwards]], 1) / largest
+    near = slice(half // 10, max(half * 4 // 10, 2))
+    decades = np.log10(np.median(sides, axis=1) + 1e-12)
+    mean = np.square(np.sqrt(sides).mean(1))
+    even = mean / max(float(np.median(mean[near])), 1e-12)
+    return np.clip(decades - np.median(decades[near]), -5, 3), np.minimum(even, 3)
 
 
 class BandNet(nn.Module):
@@ -216,7 +240,7 @@ class BandNet(nn.Module):
         width: of the layers.
     """
 
-    def __init__(self, channels: int = 24, width: int = 32) -> None:
+    def __init__(self, channels: int = 46, width: int = 48) -> None:
         super().__init__()
         self.stem = nn.Conv1d(channels, width, 3, padding=1, padding_mode="replicate")
         self.layers = nn.ModuleList(
@@ -226,22 +250,22 @@ class BandNet(nn.Module):
         self.whole = nn.Linear(2 * width, 1)
 
     def forward(self, profiles: Tensor) -> tuple[Tensor, Tensor]:
-        """Look at an axis.
+        """Look at axes.
 
         Args:
-            profiles: ``(1, channels, samples)``.
+            profiles: ``(n, channels, samples)``.
 
         Returns:
-            Logits ``(2 * samples + 1,)`` of bands of 2, 3, ... samples, the last of one that fills the axis; and
-            decades of power ``(samples,)`` that the noise has from the center outwards.
+            Logits ``(n, 2 * samples + 1)`` of bands of 2, 3, ... samples, the last of one that fills the axis; and
+            decades of power ``(n, samples)`` that the noise has from the center outwards.
         """
         x = self.stem(profiles)
         for layer in self.layers:
             x = x + layer(torch.nn.functional.silu(x))
         x = torch.nn.functional.silu(x)
-        out = self.head(x)[0]
-        filled = self.whole(torch.cat([x.mean(-1), x.amax(-1)], 1))[0]
-        return torch.cat([out[:2].T.flatten(), filled]), out[2]
+        out = self.head(x)
+        filled = self.whole(torch.cat([x.mean(-1), x.amax(-1)], 1))
+        return torch.cat([out[:, :2].transpose(1, 2).flatten(1), filled], 1), out[:, 2]
 
 
 @cache

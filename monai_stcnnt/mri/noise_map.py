@@ -32,6 +32,7 @@ _MEDIAN_OVER_QUARTILE = 2.1168
 _CELLS = 20
 _SMALLEST_BLOCK = 6
 _FEWEST_ALONG = 3
+_FEWEST_SLICES, _MOST_ALONG_DEPTH = 4, 10
 _FEWEST = 8
 _ALONG_DEPTH, _FAR = 0.8, 3.0
 _SIGNAL = 8
@@ -186,7 +187,8 @@ def _gain(spectra: Sequence[AxisSpectrum], distance: int) -> float:
 def block_size(size: Sequence[int], is_volume: bool) -> tuple[int, int]:
     """Pixels along rows and columns, and frames, of the blocks of an image of ``(T, H, W)``."""
     frames, height, width = size
-    return max(_SMALLEST_BLOCK, -(-max(height, width) // _CELLS)), max(1, round(frames / 10)) if is_volume else frames
+    depth = frames // min(_MOST_ALONG_DEPTH, max(1, round(frames / _FEWEST_SLICES))) if is_volume else frames
+    return max(_SMALLEST_BLOCK, -(-max(height, width) // _CELLS)), depth
 
 
 def blocks(values: Tensor, size: int, depth: int) -> Tensor:

@@ -85,7 +85,7 @@ def test_masked_blocks_do_not_count() -> None:
 
 
 def test_blocks_hold_what_is_in_them() -> None:
-    size, depth = block_size((20, 96, 130), is_volume=True)
-    assert (size, depth) == (7, 2)
+    assert block_size((20, 96, 130), is_volume=True) == (7, 4)
+    assert [block_size((n, 30, 30), is_volume=True)[1] for n in (1, 5, 7, 8, 160)] == [1, 5, 3, 4, 16]
     values = torch.arange(4.0)[None, None, :, None, None].expand(1, 1, 4, 12, 12)
     assert blocks(values, 6, 2).mean(-1).flatten().tolist() == [0.5] * 4 + [2.5] * 4
