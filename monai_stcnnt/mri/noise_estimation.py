@@ -44,7 +44,7 @@ _DARK_AIR = 0.4
 _CENTERED = 0.1
 _EVEN_SPREAD, _LEAST_SPREAD = 0.06, 0.04
 _UNSURE = 0.25
-_LOWER = 0.75
+_LOWER, _LOW_END = 0.75, 1 / 3
 _AIR_OFF = 0.1
 _HIDDEN = "anatomy hides the noise"
 _AIR_RANGE, _COILS_RANGE = (0.75, 1.1), (0.85, 1.15)
@@ -260,8 +260,9 @@ def _decide(
 ) -> tuple[float, Tensor | None, dict[str, Origin]]:
     """Level and map, by levels over the image, that of air and that of white noise.
 
-    Where it is not sure, the low end of what the level may be is taken: too much smoothing is the worse error. Anatomy
-    can only raise the level of white noise that is the same everywhere, so the lower of the two ways to find it holds.
+    The less sure it is, the lower an end of what the level may be is taken: too much smoothing is the worse error.
+    Anatomy can only raise the level of white noise that is the same everywhere, so the lower of the two ways to find it
+    holds.
     """
     if field is None:
         level = air if air else simple.sigma
@@ -271,7 +272,7 @@ def _decide(
     same = air > field.level * (1 - max(_AIR_OFF, 2 * field.error))
     if air and (unsure or (same and field.spread <= _EVEN_SPREAD)):
         return air, known.gmap, {"level": Origin("air", 0.6 if unsure else 0.95)}
-    level = field.level * float(np.exp(-field.error)) if unsure else field.level
+    level = field.level * float(np.exp(-field.error * (1 if unsure else _LOW_END)))
     if field.spread > max(_LEAST_SPREAD, field.error / 2) and not known.is_constant and known.gmap is None:
         return level, field.field / field.level, {"level": details, "map": Origin("details", details.certainty)}
     if is_white and simple.method != "background" and _LOWER * level < simple.sigma < level:
