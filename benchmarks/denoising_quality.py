@@ -37,7 +37,7 @@ from skimage.restoration import denoise_tv_chambolle
 
 from benchmarks.classical_denoisers import block_matching, marchenko_pastur, non_local_means
 from benchmarks.compared_denoisers import COMPARED, compared_network, window_inferer
-from benchmarks.held_out import NIBABEL_SCAN, held_out_scans, nibabel_scan, repeated_scans
+from benchmarks.held_out import NIBABEL_SCAN, drawn_heads, held_out_scans, nibabel_scan, repeated_scans
 from benchmarks.quality_cases import Case, Kind, from_stacks, make_case, to_stacks
 from benchmarks.quality_report import Row, draw_examples, tables, write_readme, write_results
 from monai_stcnnt.apps.denoising import denoise
@@ -314,10 +314,8 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", type=Path, help="folder of the held-out scans; without it, nibabel's scan alone")
     parser.add_argument("--further", action="store_true", help="the further scans of the folder instead of the first")
-    parser.add_argument(
-        "--repeats", action="store_true",
-        help="scans whose frames repeat one image: a half of them gets noise, the mean of the others is the truth",
-    )  # fmt: skip
+    parser.add_argument("--repeats", action="store_true", help="scans of repeats, of which a half is the truth")
+    parser.add_argument("--drawn", type=Path, help="packed clips: images from a label map, whose truth has no noise")
     parser.add_argument("--files", type=Path, nargs="+", default=[], help="your own scans beside them")
     parser.add_argument("--snr", type=float, nargs="+", help="SNRs (default 1 2 5 10 20; 2 5 when quick)")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="seeds of the noise")
@@ -347,10 +345,15 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def _scans(options: argparse.Namespace) -> Iterator[tuple[str, SeriesRecord, SeriesRecord | None]]:
     """Names, what noise is added to, and repeats of it where they are the truth."""
+    size = _size(options)
     if options.repeats:
-        yield from repeated_scans(options.data, _size(options))
+        yield from repeated_scans(options.data, size)
         return
-    for name, series in held_out_scans(options.data, options.files, _size(options), further=options.further):
+    if options.drawn is not None:
+        scans = drawn_heads(options.drawn, size or (12, 112, 112))
+    else:
+        scans = held_out_scans(options.data, options.files, size, further=options.further)
+    for name, series in scans:
         yield name, series, None
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from monai_stcnnt.data import SeriesRecord, read_series
+from monai_stcnnt.data.training.clip_pool import ClipPool
 from monai_stcnnt.mri.snr import foreground_mask
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "NIBABEL_SCAN",
     "REPEATED",
     "crop_series",
+    "drawn_heads",
     "held_out_scans",
     "nibabel_scan",
     "repeated_scans",
@@ -94,6 +96,24 @@ def repeated_scans(data: Path, size: Sequence[int] | None) -> Iterator[tuple[str
             for chosen in (places[:, half].ravel() for half in (0, 1))
         )
         yield name, given, others
+
+
+def drawn_heads(clips: Path, size: Sequence[int], count: int = 6) -> Iterator[tuple[str, SeriesRecord]]:
+    """Draw images of random contrasts from the label map of a head on which no network is trained, without any noise.
+
+    Args:
+        clips: file of ``tools/pack_clips.py``.
+        size: frames, rows and columns; what follows is ignored.
+        count: number of images.
+
+    Yields:
+        Name and series.
+    """
+    pool = ClipPool(clips, "cpu", "validation", 3, {"labels": 1.0})
+    torch.manual_seed(0)
+    for n in range(count):
+        array = pool.draw(1, size[:3]).numpy()[:, :, None]
+        yield f"drawn head {n + 1}", SeriesRecord(array, np.eye(4), np.arange(float(size[0])))
 
 
 def nibabel_scan(size: Sequence[int] | None) -> SeriesRecord:

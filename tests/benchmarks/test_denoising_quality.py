@@ -261,3 +261,14 @@ def test_repeats_are_two_series_of_one_image_and_the_truth_is_the_mean_of_one(
     sigma = add_series_noise(given, 5.0, 0).sigma
     np.testing.assert_allclose(case.truth.array, np.full((1, 4, 1, 6, 6), 5.5 / sigma), rtol=1e-5)
     np.testing.assert_array_equal(case.noisy.array, make_case(name, given, 5.0, 0, "magnitude").noisy.array)
+
+
+def test_drawn_heads_are_the_same_every_time(tmp_path: Path) -> None:
+    """Images of the asked size from the label map of validation."""
+    labels = np.random.default_rng(0).integers(0, 5, (12, 20, 20)).astype(np.uint8)
+    np.savez(tmp_path / "clips.npz", **{"validation/labels/a": labels})  # type: ignore[arg-type]
+    first, again = (list(held_out.drawn_heads(tmp_path / "clips.npz", (3, 16, 18, 1), 2)) for _ in range(2))
+    assert [(name, series.array.shape) for name, series in first] == [
+        (f"drawn head {n}", (1, 3, 1, 16, 18)) for n in (1, 2)
+    ]
+    np.testing.assert_array_equal(first[1][1].array, again[1][1].array)
