@@ -25,15 +25,15 @@ class ShrinkageEstimates(nn.Module):
     image beside them what is wrong with each (coloured noise, edges that move).
 
     Args:
-        stride: distance of blocks of 8 x 8 pixels: 2, or 4 for estimates that are up to 0.2 dB worse in two thirds of
-            the time.
+        stride: distance of blocks of 8 x 8 pixels of one frame and of four: 2, or 4 for estimates that are a little
+            worse in less time. Blocks of all frames are 2 pixels apart, which costs little and gains most.
     """
 
     count: int
 
     def __init__(self, stride: int = 2) -> None:
         super().__init__()
-        shapes = ((0, 8, stride), (1, 8, stride), (4, 4, 2), (4, 8, stride))
+        shapes = ((0, 8, 2), (1, 8, stride), (4, 4, 2), (4, 8, stride))
         self.filters = nn.ModuleList(BlockShrinkage(frames, size, step) for frames, size, step in shapes)
         self.single = GroupedShrinkage(1, size=8, stride=4, count=16, radius=8)
         self.some = GroupedShrinkage(4)
