@@ -163,7 +163,7 @@ def test_white_noise_is_taken_off_as_without_a_noise_model(mode: Mode, snr: floa
     blind = psnr(by_file(image, mode, tmp_path), clean.abs())
     level = estimate_noise_level(channels).sigma
     white = psnr(by_file(image, mode, tmp_path / "white", noise_sigma=level, noise_spectrum="white"), clean.abs())
-    assert blind == pytest.approx(white, abs=0.1)
+    assert blind == pytest.approx(white, abs=0.15)  # the estimate for white noise is 2.5% higher at an SNR of 20
     assert blind > psnr(image.abs(), clean.abs())
 
 
