@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from monai_stcnnt.mri.noise import complex_noise
-from monai_stcnnt.mri.noise_band import BandNet
+from monai_stcnnt.mri.noise_band import BandNet, trained
 from monai_stcnnt.mri.noise_map import LevelNet
 from monai_stcnnt.mri.noise_model import from_acquired
 from monai_stcnnt.mri.noise_spectrum import AxisSpectrum
@@ -32,12 +32,12 @@ def case() -> Case:
 
 def test_targets_are_what_was_simulated(case: Case) -> None:
     (_, rows, fall), (profiles, columns, even) = profiles_of(case)
-    assert (rows, columns) == (48, 0)
-    assert profiles.shape == (24, 27)
+    assert (int(rows), int(columns)) == (48, 0)
+    assert profiles.shape[1] == 28
     assert not even.any()
     assert fall[:20].tolist() == [0] * 20
     assert float(fall[-1]) == -2
-    grids = list(grids_of(case, np.random.RandomState(0)))
+    grids = list(grids_of(case, trained(BandNet(), "band")))
     assert len(grids) == 2
     for features, valid, bright, logs in grids:
         assert features.shape[1:] == valid.shape == bright.shape == logs.shape
@@ -57,10 +57,10 @@ def test_drawn_axes_are_of_all_kinds() -> None:
 def test_networks_learn(case: Case) -> None:
     torch.manual_seed(0)
     np.random.seed(0)
-    profiles = [(p, torch.tensor(width), fall) for p, width, fall in profiles_of(case)]
-    grids = list(grids_of(case, np.random.RandomState(0)))
+    profiles = list(profiles_of(case))
+    grids = list(grids_of(case, trained(BandNet(), "band")))
     for net, loss, samples in ((BandNet(), band_loss, profiles), (LevelNet(), level_loss, grids)):
         of = partial(loss, net, *(part[None] for part in samples[0]))
         before = float(of().detach())
-        train(net, loss, samples, 2, 0.02)
+        train(net, loss, samples, 2, 50)
         assert float(of().detach()) < before
