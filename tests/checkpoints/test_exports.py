@@ -88,7 +88,7 @@ def test_guided_denoisers_take_any_rows_and_columns(channels: int, form: ExportF
         pytest.importorskip("onnxruntime")
         pytest.importorskip("onnxscript")
     net = STCNNTGuidedDenoiser(channels + 1, channels, 4, **GUIDED).eval()
-    nn.init.normal_(net.head.conv.weight, std=0.05)  # a parameter, typed through nn.Module
+    nn.init.normal_(net.head.conv.weight, std=0.05)  # type: ignore[arg-type]  # a parameter, typed through nn.Module
     path = export_network(net, tmp_path / f"net.{form}", form, channels + 1, (5, 32, 40))
     others = [torch.rand(1, channels + 1, 5, h, w) * 5 + 1 for h, w in ((21, 50), (48, 36))]
     assert check_export(net, path, form, others) < 1e-4

@@ -43,7 +43,7 @@ def test_terms_are_what_a_changed_head_adds(layout: Any, residual: Any) -> None:
     nets: list[ResidualTrunk] = [STCNNTDenoiser(3, 2, 4, layout=layout, residual=residual, **SMALL)]
     nets += [STCNNTGuidedDenoiser(c + 1 - less, c, 4, layout=layout, **SMALL) for c in (1, 2) for less in (0, 1)]
     for net in nets:
-        nn.init.normal_(net.eval().head.conv.weight, std=0.1)
+        nn.init.normal_(net.eval().head.conv.weight, std=0.1)  # type: ignore[arg-type]
         shape = (1, net.in_channels, 4, 16, 16) if layout == "BCTHW" else (1, 4, net.in_channels, 16, 16)
         x = torch.rand(shape) * 5 + 1
         with torch.no_grad():

@@ -17,6 +17,7 @@ from monai_stcnnt.tensors import reflect_index
 __all__ = [
     "FrameConv",
     "PieceByPiece",
+    "PlanarConv3d",
     "Triple",
     "add_frames",
     "cat_frames",
@@ -219,13 +220,32 @@ def widen(x: torch.Tensor) -> torch.Tensor:
     return x.float() if x.dtype == torch.float16 or x.dtype == torch.bfloat16 else x
 
 
+class PlanarConv3d(nn.Conv3d):
+    """A convolution over (T, H, W) without padding, computed in the plane, where neighbors in time are more channels.
+
+    On a CPU that takes a quarter of the time of ``nn.Conv3d`` for 24 channels. Groups are for kernels of one frame.
+    Shapes: those of ``nn.Conv3d``.
+    """
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        """Convolve (B, C, T, H, W); channels are fastest in the memory of the result."""
+        y = input.permute(0, 2, 3, 4, 1)
+        span = self.kernel_size[0]
+        frames = y.shape[1] - span + 1
+        neighbors: list[torch.Tensor] = []
+        for i in range(span):
+            neighbors.append(y[:, i : i + frames])
+        y = torch.cat(neighbors, 4).flatten(0, 1).permute(0, 3, 1, 2)
+        weight = self.weight.transpose(1, 2).flatten(1, 2).contiguous(memory_format=torch.channels_last)
+        y = F.conv2d(y, weight, self.bias, self.stride[1:], groups=self.groups)
+        return y.unflatten(0, (input.shape[0], frames)).transpose(1, 2)
+
+
 class FrameConv(nn.Module):
     """A convolution with reflect padding on tensors in frame layout.
 
     ``spatial_dims=2`` convolves every frame by itself (frames are folded into the batch, a free reshape), 3 convolves
-    over (T, H, W), as a convolution in the plane to which neighbors in time are more channels: for 24 channels that
-    takes a quarter of the time on a CPU. Where an extent is 1 the padding replicates, because one element has no
-    reflection.
+    over (T, H, W). Where an extent is 1 the padding replicates, because one element has no reflection.
 
     Args:
         in_channels: channels of the input.
@@ -255,10 +275,10 @@ class FrameConv(nn.Module):
         check_choice("spatial_dims", spatial_dims, (2, 3))
         if kernel_size % 2 == 0 or kernel_size < 1:
             raise NetworkConfigError(f"kernel_size must be odd, got {kernel_size}.")
-        self.pad, self.stride = kernel_size // 2, stride
+        self.pad = kernel_size // 2
         self.volume = spatial_dims == 3
         if self.volume:
-            self.conv: nn.Conv2d | nn.Conv3d = nn.Conv3d(
+            self.conv: nn.Module = PlanarConv3d(
                 in_channels, out_channels, kernel_size, stride=(1, stride, stride), bias=bias
             )
         else:
@@ -272,12 +292,7 @@ class FrameConv(nn.Module):
             return self.conv(y.contiguous(memory_format=torch.channels_last)).unflatten(0, (x.shape[0], frames))
         y = y.unflatten(0, (x.shape[0], frames)).permute(0, 1, 3, 4, 2)
         y = y.index_select(1, reflect_index(frames, frames + 2 * self.pad, x.device, -self.pad))
-        neighbors: list[torch.Tensor] = []
-        for i in range(2 * self.pad + 1):
-            neighbors.append(y[:, i : i + frames])
-        y = torch.cat(neighbors, 4).flatten(0, 1).permute(0, 3, 1, 2)
-        weight = self.conv.weight.transpose(1, 2).flatten(1, 2).contiguous(memory_format=torch.channels_last)
-        return F.conv2d(y, weight, self.conv.bias, self.stride).unflatten(0, (x.shape[0], frames))
+        return self.conv(y.permute(0, 4, 1, 2, 3)).transpose(1, 2)
 
     def padded(self, x: torch.Tensor) -> torch.Tensor:
         """Pad (N, C, H, W) on both sides of its rows and columns."""

@@ -13,6 +13,7 @@ import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from monai_stcnnt.errors import LayoutError, NetworkConfigError
 from monai_stcnnt.networks.layers.frames import (
     FrameConv,
+    PlanarConv3d,
     add_frames,
     cat_frames,
     check_frames,
@@ -138,3 +139,11 @@ def test_pieces_fit_their_budget_in_inference_only() -> None:
         assert frames_at_once(x, 10, 128, 1) == 1
         assert frames_at_once(x, 10, 128) == 10
         assert frames_at_once(torch.zeros(10, 3, 4, 4, device="meta"), 10, 128, 1) == 10
+
+
+@pytest.mark.parametrize(("kernel", "groups"), [((3, 3, 3), 1), ((2, 1, 3), 1), ((1, 1, 1), 3)])
+def test_convolutions_in_the_plane_are_those_over_three_dimensions(kernel: tuple[int, int, int], groups: int) -> None:
+    torch.manual_seed(0)
+    conv = PlanarConv3d(6, 9, kernel, stride=(1, 2, 2), groups=groups)
+    x = torch.randn(2, 6, 5, 9, 8)
+    torch.testing.assert_close(conv(x), F.conv3d(x, conv.weight, conv.bias, (1, 2, 2), groups=groups))

@@ -27,7 +27,7 @@ def small(in_channels: int = 3, out_channels: int = 2, **options: Any) -> STCNNT
     net = STCNNTGuidedDenoiser(
         in_channels, out_channels, 8, block_strings="T1L1", num_heads=2, **{**keywords, **options}
     )
-    torch.nn.init.normal_(net.head.conv.weight, std=0.05)
+    torch.nn.init.normal_(net.head.conv.weight, std=0.05)  # type: ignore[arg-type]
     return net.eval()
 
 
@@ -40,7 +40,7 @@ def image(channels: int = 2, gmap: float = 1.0) -> torch.Tensor:
 
 def test_starts_as_the_blend_of_the_groups_without_the_phase() -> None:
     net = small()
-    torch.nn.init.zeros_(net.head.conv.weight)
+    torch.nn.init.zeros_(net.head.conv.weight)  # type: ignore[arg-type]
     x = image()
     noisy = x[:, :2].transpose(1, 2)
     phase = SmoothPhase()(noisy)
@@ -51,7 +51,7 @@ def test_starts_as_the_blend_of_the_groups_without_the_phase() -> None:
 
 def test_magnitudes_start_as_the_blend_without_bias() -> None:
     net = small(2, 1)
-    torch.nn.init.zeros_(net.head.conv.weight)
+    torch.nn.init.zeros_(net.head.conv.weight)  # type: ignore[arg-type]
     x = image(1)
     estimates, errors = ShrinkageEstimates()(x[:, :1].transpose(1, 2))
     guess = signal_of_mean(blend(estimates[:, :, 1:], errors[:, :, 1:])[0])
@@ -60,7 +60,7 @@ def test_magnitudes_start_as_the_blend_without_bias() -> None:
 
 def test_the_guess_is_nearer_to_the_truth_than_the_image() -> None:
     net = small()
-    torch.nn.init.zeros_(net.head.conv.weight)
+    torch.nn.init.zeros_(net.head.conv.weight)  # type: ignore[arg-type]
     torch.manual_seed(2)
     y, x = torch.linspace(0, 3, 32)[:, None], torch.linspace(0, 2, 32)[None]
     clean = torch.stack([20 * y.sin() * x.cos(), 20 * y.sin() * x.sin()])[None, :, None].expand(1, 2, 5, 32, 32)
@@ -106,7 +106,7 @@ def test_half_precision_regions_leave_the_estimates_in_single_precision() -> Non
     expected = net.guided(x[:, :2].transpose(1, 2))
     with torch.autocast("cpu", dtype=torch.bfloat16):
         torch.testing.assert_close(net.guided(x[:, :2].transpose(1, 2)), expected)
-    torch.nn.init.zeros_(net.head.conv.weight)
+    torch.nn.init.zeros_(net.head.conv.weight)  # type: ignore[arg-type]
     expected_guess = net(x)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         torch.testing.assert_close(net(x), expected_guess)
@@ -146,7 +146,7 @@ def test_gradient_reaches_every_parameter() -> None:
 
 def test_the_map_tells_how_much_noise_there_is() -> None:
     net = small()
-    torch.nn.init.zeros_(net.head.conv.weight)
+    torch.nn.init.zeros_(net.head.conv.weight)  # type: ignore[arg-type]
     x = image()
     louder = torch.cat([x[:, :2] * 3, x[:, 2:] * 3], dim=1)
     torch.testing.assert_close(net(louder), 3 * net(x))
