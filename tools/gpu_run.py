@@ -116,7 +116,7 @@ def main(arguments: list[str] | None = None) -> dict[str, str]:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--clips", type=Path, required=True, help="file of tools/pack_clips.py")
     parser.add_argument("--output", type=Path, default=Path("gpu_output"))
-    parser.add_argument("--variants", nargs="+", default=["light", "base"], choices=["light", "fast", "base"])
+    parser.add_argument("--variants", nargs="+", default=["light", "base"], choices=["light", "base"])
     parser.add_argument("--seconds", type=float, default=330.0, help="of training")
     parser.add_argument("--weights", type=Path, help="folder of weights to start from, such as light_complex.pt")
     parser.add_argument("--rehearse", action="store_true", help="a few steps of everything, on the processor")

@@ -236,7 +236,7 @@ def parsed(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("clips", type=Path)
     parser.add_argument("output", type=Path)
-    parser.add_argument("--variant", default="light", choices=("light", "fast", "base"))
+    parser.add_argument("--variant", default="light", choices=("light", "base"))
     parser.add_argument("--mode", default="magnitude", choices=("complex", "magnitude"))
     parser.add_argument("--seconds", type=float, default=240.0)
     parser.add_argument("--steps", type=int, default=0)
