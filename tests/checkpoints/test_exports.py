@@ -26,6 +26,7 @@ NETS: dict[str, tuple[type[nn.Module], dict[str, Any]]] = {
     "hrnet, T": (STCNNTDenoiser, {"backbone": "hrnet", "block_strings": "T0"}),
     "soanet, Swin in 3D": (STCNNTClassifier, {"backbone": "soanet", "block_strings": "S3Sh"}),
     "soanet, Swin": (STCNNTClassifier, {"backbone": "soanet", "block_strings": "S2s2"}),
+    "soanet, convolutions": (STCNNTDenoiser, {"backbone": "soanet", "block_strings": "C2C3"}),
     "soanet, ViT": (STCNNTClassifier, {"backbone": "soanet", "block_strings": "V2V3"}),
 }
 BUNDLED = ["packed_unet_segmenter", "stcnnt_segmenter", "hrnetv2_segmenter"]
