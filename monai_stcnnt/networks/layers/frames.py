@@ -299,12 +299,9 @@ class FrameConv(nn.Module):
         p = self.pad
         if p == 0:
             return x
-        small = False
-        for extent in x.shape[2:]:
-            small = small or extent <= p
-        if not small:
-            return F.pad(x, [p, p] * (x.dim() - 2), mode="reflect")
-        for axis in range(2, x.dim()):
+        if x.shape[2] > p and x.shape[3] > p:
+            return F.pad(x, [p, p, p, p], mode="reflect")
+        for axis in (2, 3):
             x = x.index_select(axis, reflect_index(x.shape[axis], x.shape[axis] + 2 * p, x.device, -p))
         return x
 
