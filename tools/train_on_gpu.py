@@ -28,7 +28,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from monai_stcnnt.checkpoints import load_weights
 from monai_stcnnt.data.training.clip_noise import NoisyClips
-from monai_stcnnt.data.training.clip_pool import ClipPool
+from monai_stcnnt.data.training.clip_pool import SHARES, ClipPool
 from monai_stcnnt.losses import LogMSELoss
 from monai_stcnnt.networks.filters.estimates import ShrinkageEstimates
 from monai_stcnnt.networks.filters.phase import turned
@@ -44,8 +44,6 @@ SIZES = {
 
 VALIDATION_SIZES = ((16, 64, 64), (4, 64, 64), (1, 96, 96))
 VALIDATION_SNRS = (2.0, 5.0, 10.0)
-IMAGES = {"time": 0.55, "depth": 0.17, "cubic": 0.28}
-"""Kind of real image -> share among them."""
 WARMUP = 0.04
 DRAWN_AT_ONCE = 1e6
 """Pixels whose estimates are computed together."""
@@ -75,7 +73,8 @@ class Training:
         self.network = network.to(self.device).train()
         self.grids = [ShrinkageEstimates(stride).to(self.device) for stride in (2, 4)]
         self.average = AveragedModel(self.network, multi_avg_fn=_moving_average, use_buffers=False)
-        kinds = {kind: share * (1 - options.labels) for kind, share in IMAGES.items()} | {"labels": options.labels}
+        images = (1 - options.labels) / (1 - SHARES["labels"])
+        kinds = {kind: share * images for kind, share in SHARES.items()} | {"labels": options.labels}
         self.pool = ClipPool(options.clips, self.device, "train", options.seed, kinds)
         self.clips = NoisyClips(
             self.pool, options.mode, level_error=0.03 * options.errors, kspace_prob=options.errors,
@@ -247,7 +246,9 @@ def parsed(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--replays", type=int, default=8, help="steps for every batch that is drawn")
     parser.add_argument("--kept", type=int, default=60, help="batches to draw again from")
     parser.add_argument("--learning-rate", type=float, default=1.5e-3)
-    parser.add_argument("--labels", type=float, default=0.42, help="share of the clips that come from label maps")
+    parser.add_argument(
+        "--labels", type=float, default=SHARES["labels"], help="share of the clips that come from label maps"
+    )
     parser.add_argument(
         "--errors", type=float, default=1.0, help="of the noise model: 1 as found, 0 an exact level and white noise"
     )

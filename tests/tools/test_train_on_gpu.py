@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from monai_stcnnt.checkpoints import load_weights
+from monai_stcnnt.data.training.clip_pool import SHARES
 from monai_stcnnt.networks.nets import STCNNTGuidedDenoiser, build_variant
 from tools import train_on_gpu
 
@@ -49,7 +50,7 @@ def test_shares_of_label_maps_and_of_errors_reach_the_clips(tmp_path: Path) -> N
     options = [str(tmp_path / "clips.npz"), str(tmp_path), "--device", "cpu", "--labels", "0.45", "--errors", "0"]
     training = train_on_gpu.Training(train_on_gpu.parsed(options))
     shares = dict(zip(training.pool.kinds, training.pool.shares, strict=True))
-    assert shares["labels"] == pytest.approx(0.45 / (0.45 + 0.55 * train_on_gpu.IMAGES["time"]))
+    assert shares["labels"] == pytest.approx(0.45 / (0.45 + 0.55 * SHARES["time"] / (1 - SHARES["labels"])))
     assert training.clips.level_error == training.clips.kspace_prob == 0
 
 

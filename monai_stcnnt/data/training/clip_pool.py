@@ -23,9 +23,12 @@ from torch import Tensor
 from monai_stcnnt.errors import UnreadableFileError
 from monai_stcnnt.tensors import reflect_index
 
-__all__ = ["ClipPool", "resized"]
+__all__ = ["SHARES", "ClipPool", "resized"]
 
 Split = Literal["train", "validation"]
+SHARES = {"time": 0.32, "depth": 0.1, "cubic": 0.16, "labels": 0.42}
+"""Kind of clips -> how often it is drawn, unless something else is asked for."""
+
 _CLASSES = 64
 _PLANES = ((0, 1, 2), (1, 0, 2), (2, 0, 1))
 
@@ -41,7 +44,7 @@ class ClipPool:
         device: where everything lies.
         split: which part.
         seed: of the draws.
-        kinds: the shares in which the kinds are drawn.
+        kinds: the shares in which the kinds are drawn; :data:`SHARES` by default.
 
     Raises:
         UnreadableFileError: for a file without clips of this split.
@@ -63,7 +66,7 @@ class ClipPool:
                 if part == split:
                     group = self.items.setdefault(kind, {}).setdefault(item.rpartition("_")[0], [])
                     group.append(torch.from_numpy(packed[name]).to(self.device))
-        shares = kinds or {"time": 0.32, "depth": 0.1, "cubic": 0.16, "labels": 0.42}
+        shares = kinds or SHARES
         self.kinds = [kind for kind in shares if kind in self.items]
         if not self.kinds:
             raise UnreadableFileError(f"{path} has no clips for {split}. Make it with tools/pack_clips.py.")
