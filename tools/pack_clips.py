@@ -18,8 +18,8 @@ import nibabel as nib
 import numpy as np
 import torch
 
+from monai_stcnnt.mri.axis_spectrum import AxisSpectrum
 from monai_stcnnt.mri.noise_model import to_acquired
-from monai_stcnnt.mri.noise_spectrum import AxisSpectrum
 
 VOLUMES = {
     "t1_stripped": ("brain_t1_voxelmorph_aseg/t1.nii.gz", 1.0),

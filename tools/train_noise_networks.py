@@ -28,6 +28,7 @@ from scipy.ndimage import gaussian_filter
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
+from monai_stcnnt.mri.axis_spectrum import AxisSpectrum
 from monai_stcnnt.mri.channels import complex_to_channels
 from monai_stcnnt.mri.fft import fftc, ifftc, resize_matrix
 from monai_stcnnt.mri.gfactor import draw_gfactor_map
@@ -35,7 +36,6 @@ from monai_stcnnt.mri.noise import complex_noise
 from monai_stcnnt.mri.noise_band import BandNet, band_of, band_profiles
 from monai_stcnnt.mri.noise_map import LevelNet, block_features, block_size, blocks
 from monai_stcnnt.mri.noise_model import from_acquired, to_acquired
-from monai_stcnnt.mri.noise_spectrum import AxisSpectrum
 from monai_stcnnt.mri.phantom import cine_phantom, smooth_field, smooth_phase
 from monai_stcnnt.mri.snr import foreground_mean
 

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from monai_stcnnt.data import SeriesRecord, SeriesSlabs
 from monai_stcnnt.data.record import weightings_of
+from monai_stcnnt.mri.axis_spectrum import AxisSpectrum
 from monai_stcnnt.mri.channels import channels_to_complex, complex_to_channels
 from monai_stcnnt.mri.gfactor import check_gfactor_map, check_gfactor_size
 from monai_stcnnt.mri.noise_estimation import bring_image, estimate_noise_model
@@ -34,7 +35,6 @@ from monai_stcnnt.mri.noise_model import (
     to_acquired,
     without_leak,
 )
-from monai_stcnnt.mri.noise_spectrum import AxisSpectrum
 from monai_stcnnt.mri.rician import rician_mean
 from monai_stcnnt.transforms import FrameAxis, NoiseOptions, resolve_frame_axis
 

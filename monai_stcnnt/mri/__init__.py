@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from monai_stcnnt.mri.axis_spectrum import AxisSpectrum
 from monai_stcnnt.mri.channels import (
     channels_to_complex,
     complex_to_channels,
@@ -84,10 +85,7 @@ from monai_stcnnt.mri.noise_model import (
     to_acquired,
     without_leak,
 )
-from monai_stcnnt.mri.noise_spectrum import (
-    AxisSpectrum,
-    estimate_spectrum,
-)
+from monai_stcnnt.mri.noise_spectrum import estimate_spectrum
 from monai_stcnnt.mri.phantom import (
     CINE_LABELS,
     CinePhantom,

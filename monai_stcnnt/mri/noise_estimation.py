@@ -20,6 +20,7 @@ import numpy as np
 from torch import Tensor
 
 from monai_stcnnt.errors import NoiseLevelError
+from monai_stcnnt.mri.axis_spectrum import AxisSpectrum
 from monai_stcnnt.mri.channels import channels_to_complex, complex_to_channels, image_magnitude
 from monai_stcnnt.mri.noise_level import NoiseEstimate, background_noise_level, estimate_noise_level
 from monai_stcnnt.mri.noise_map import NoiseField, estimate_noise_field
@@ -33,7 +34,7 @@ from monai_stcnnt.mri.noise_model import (
     echo_shift,
     to_acquired,
 )
-from monai_stcnnt.mri.noise_spectrum import AxisSpectrum, estimate_spectrum
+from monai_stcnnt.mri.noise_spectrum import estimate_spectrum
 
 __all__ = ["KnownNoise", "bring_image", "estimate_noise_model"]
 

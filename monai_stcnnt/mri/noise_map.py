@@ -22,8 +22,8 @@ import torch
 from scipy.ndimage import gaussian_filter
 from torch import Tensor, nn
 
+from monai_stcnnt.mri.axis_spectrum import AxisSpectrum
 from monai_stcnnt.mri.noise_band import trained
-from monai_stcnnt.mri.noise_spectrum import AxisSpectrum
 
 __all__ = ["LevelNet", "NoiseField", "block_features", "block_size", "blocks", "estimate_noise_field"]
 

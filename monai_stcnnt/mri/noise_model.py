@@ -27,8 +27,8 @@ import torch
 from torch import Tensor
 
 from monai_stcnnt.errors import NoiseModelError
+from monai_stcnnt.mri.axis_spectrum import AxisSpectrum
 from monai_stcnnt.mri.fft import fftc, ifftc
-from monai_stcnnt.mri.noise_spectrum import AxisSpectrum
 from monai_stcnnt.mri.rician import rician_signal
 
 __all__ = [

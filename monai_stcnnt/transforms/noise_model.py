@@ -26,6 +26,7 @@ from monai.utils.type_conversion import convert_to_dst_type, convert_to_tensor
 from torch import Tensor
 
 from monai_stcnnt.errors import NoiseLevelError, NoiseModelError
+from monai_stcnnt.mri.axis_spectrum import AxisSpectrum
 from monai_stcnnt.mri.channels import channels_to_complex, complex_to_channels
 from monai_stcnnt.mri.noise_estimation import KnownNoise, estimate_noise_model
 from monai_stcnnt.mri.noise_model import (
@@ -38,7 +39,6 @@ from monai_stcnnt.mri.noise_model import (
     to_acquired,
     without_leak,
 )
-from monai_stcnnt.mri.noise_spectrum import AxisSpectrum
 
 __all__ = [
     "EstimateNoiseModel",

@@ -20,10 +20,10 @@ from monai_stcnnt.apps.bundles import bundle_folder
 from monai_stcnnt.checkpoints import load_weights
 from monai_stcnnt.data import SeriesRecord, read_series, write_nifti
 from monai_stcnnt.inferers import FrameSlidingWindowInferer
+from monai_stcnnt.mri.axis_spectrum import AxisSpectrum
 from monai_stcnnt.mri.noise import complex_noise
 from monai_stcnnt.mri.noise_level import estimate_noise_level
 from monai_stcnnt.mri.noise_model import demodulate, from_acquired, to_acquired
-from monai_stcnnt.mri.noise_spectrum import AxisSpectrum
 from monai_stcnnt.mri.phantom import cine_phantom
 from monai_stcnnt.mri.rician import rician_mean
 from monai_stcnnt.mri.snr import foreground_mask, foreground_mean

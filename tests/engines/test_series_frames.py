@@ -10,9 +10,9 @@ import torch
 
 from monai_stcnnt.data import SeriesRecord
 from monai_stcnnt.engines.series_frames import inner_power, noise_map_record
+from monai_stcnnt.mri.axis_spectrum import AxisSpectrum
 from monai_stcnnt.mri.fft import fftc, ifftc
 from monai_stcnnt.mri.noise_model import NoiseModel, from_acquired
-from monai_stcnnt.mri.noise_spectrum import AxisSpectrum
 
 __all__: list[str] = []
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
+from monai_stcnnt.mri.axis_spectrum import AxisSpectrum
 from monai_stcnnt.mri.fft import resize_matrix
 from monai_stcnnt.mri.noise import complex_noise
 from monai_stcnnt.mri.noise_band import depth_band, magnitude_bands
 from monai_stcnnt.mri.noise_model import from_acquired
-from monai_stcnnt.mri.noise_spectrum import AxisSpectrum
 from monai_stcnnt.mri.phantom import cine_phantom
 from monai_stcnnt.mri.snr import foreground_mean
 

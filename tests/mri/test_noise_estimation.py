@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from monai_stcnnt.errors import NoiseLevelError, NoiseModelError
+from monai_stcnnt.mri.axis_spectrum import AxisSpectrum
 from monai_stcnnt.mri.noise import complex_noise, noncentral_chi_magnitude
 from monai_stcnnt.mri.noise_estimation import KnownNoise, bring_image, estimate_noise_model
 from monai_stcnnt.mri.noise_model import NoiseModel, demodulate, from_acquired, map_of_frames
-from monai_stcnnt.mri.noise_spectrum import AxisSpectrum
 from monai_stcnnt.mri.phantom import cine_phantom
 
 __all__: list[str] = []

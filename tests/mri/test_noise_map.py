@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from monai_stcnnt.mri.axis_spectrum import AxisSpectrum
 from monai_stcnnt.mri.noise import complex_noise
 from monai_stcnnt.mri.noise_map import block_features, block_size, blocks, estimate_noise_field
-from monai_stcnnt.mri.noise_spectrum import AxisSpectrum
 from monai_stcnnt.mri.phantom import cine_phantom
 
 __all__: list[str] = []

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from monai_stcnnt.errors import NoiseModelError
+from monai_stcnnt.mri.axis_spectrum import AxisSpectrum
 from monai_stcnnt.mri.fft import fftc
 from monai_stcnnt.mri.noise import complex_noise
 from monai_stcnnt.mri.noise_model import (
@@ -27,7 +28,6 @@ from monai_stcnnt.mri.noise_model import (
     to_acquired,
     without_leak,
 )
-from monai_stcnnt.mri.noise_spectrum import AxisSpectrum
 
 __all__: list[str] = []
 

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 import torch
 
+from monai_stcnnt.mri.axis_spectrum import AxisSpectrum
 from monai_stcnnt.mri.fft import resize_matrix
 from monai_stcnnt.mri.noise import complex_noise
 from monai_stcnnt.mri.noise_model import from_acquired
-from monai_stcnnt.mri.noise_spectrum import AxisSpectrum, estimate_spectrum
+from monai_stcnnt.mri.noise_spectrum import estimate_spectrum
 from monai_stcnnt.mri.phantom import cine_phantom
 from monai_stcnnt.mri.snr import foreground_mean
 

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import torch
 
+from monai_stcnnt.mri.axis_spectrum import AxisSpectrum
 from monai_stcnnt.mri.noise import complex_noise
 from monai_stcnnt.mri.noise_band import BandNet, trained
 from monai_stcnnt.mri.noise_map import LevelNet
 from monai_stcnnt.mri.noise_model import from_acquired
-from monai_stcnnt.mri.noise_spectrum import AxisSpectrum
 from tools.train_noise_networks import Case, band_loss, drawn_axes, grids_of, level_loss, profiles_of, train
 
 __all__: list[str] = []

@@ -14,10 +14,10 @@ import torch
 from monai.data.meta_tensor import MetaTensor
 
 from monai_stcnnt.errors import NoiseLevelError, NoiseModelError
+from monai_stcnnt.mri.axis_spectrum import AxisSpectrum
 from monai_stcnnt.mri.fft import fftc
 from monai_stcnnt.mri.noise import complex_noise
 from monai_stcnnt.mri.noise_model import from_acquired, to_acquired
-from monai_stcnnt.mri.noise_spectrum import AxisSpectrum
 from monai_stcnnt.mri.phantom import cine_phantom
 from monai_stcnnt.transforms import (
     EstimateNoiseModel,

@@ -20,9 +20,9 @@ import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from torch import Tensor
 
 from monai_stcnnt.data.training.clip_pool import ClipPool
+from monai_stcnnt.mri.axis_spectrum import AxisSpectrum
 from monai_stcnnt.mri.fft import fftc, ifftc
 from monai_stcnnt.mri.noise_model import from_acquired, to_acquired
-from monai_stcnnt.mri.noise_spectrum import AxisSpectrum
 
 __all__ = ["NoisyClips", "leaked", "rician_means"]
 

@@ -19,9 +19,9 @@ from monai_stcnnt.apps.review.reports import write_qc
 from monai_stcnnt.apps.review.review import review_series
 from monai_stcnnt.data import SeriesRecord
 from monai_stcnnt.errors import GFactorMapError, LayoutError, NoiseLevelError, OutputNotWritableError
+from monai_stcnnt.mri.axis_spectrum import AxisSpectrum
 from monai_stcnnt.mri.noise import complex_noise
 from monai_stcnnt.mri.noise_model import NoiseModel, from_acquired
-from monai_stcnnt.mri.noise_spectrum import AxisSpectrum
 from monai_stcnnt.mri.phantom import cine_phantom
 from monai_stcnnt.mri.snr import foreground_mean
 
