@@ -15,20 +15,17 @@ import argparse
 import json
 import logging
 from collections.abc import Sequence
-from functools import cache
 from itertools import product
 from pathlib import Path
 from typing import Any
 from zlib import crc32
 
-import nibabel as nib
 import numpy as np
-import torch
-from torch import Tensor
 
 from benchmarks.page_parts import write_part
+from benchmarks.quiet_scans import QUIET_SCANS, quiet_clip
 from benchmarks.scanner_noise import Case, simulate, taper
-from monai_stcnnt.mri import AxisSpectrum, cine_phantom, estimate_noise_model, resize_matrix
+from monai_stcnnt.mri import AxisSpectrum, estimate_noise_model
 from monai_stcnnt.mri.channels import complex_to_channels
 from monai_stcnnt.mri.noise_model import map_of_frames
 
@@ -36,47 +33,8 @@ __all__ = ["main", "measured"]
 
 logger = logging.getLogger("noise_models")
 
-SOURCES = {
-    "brain 3D": ("ms_lesions_train/patient19/t1w.nii.gz", "half"),
-    "cine": ("cine_sunnybrook_train/patient004/patient004_4d.nii.gz", "half series"),
-    "cine, second": ("cine_sunnybrook_train/patient001/patient001_4d.nii.gz", "half series"),
-    "pCASL": ("asl_pcasl2d_siemens/pcasl_2d.nii.gz", "mean"),
-    "BOLD": ("fmri_studyforrest/bold_vol1-16.nii.gz", "mean"),
-    "tuned: brain 3D": ("brain_t1_studyforrest/t1_crop_0p67mm.nii.gz", "half volume"),
-    "tuned: cine": ("cine_sunnybrook_train/patient005/patient005_4d.nii.gz", "half series"),
-    "tuned: brain 2D": ("pyradiomics_brain1/image.nii.gz", "half image"),
-    "tuned: phantom": ("", "phantom"),
-}
-"""Name -> path below the data folder, and how its own noise is reduced. The estimators were developed on those called
-``tuned``; nothing was tuned on the others."""
-
-_FRAMES = 8
 _ALL_ACQUIRED = ("white", "map")
 _NOISES = (*_ALL_ACQUIRED, "even", "tapered", "even, map", "tapered, map")
-
-
-@cache
-def quiet_clip(path: Path, how: str, extent: int = 112) -> Tensor:
-    """Magnitudes ``(T, H, W)`` around the middle of a scan, with little noise of their own."""
-    if how == "phantom":
-        return cine_phantom((_FRAMES, 96, 96)).image.abs()
-    array = np.asarray(nib.load(path).dataobj, dtype=np.float32)  # type: ignore[attr-defined]  # any spatial image
-    middle, half = array.shape[2] // 2, _FRAMES // 2
-    if how == "half series":
-        frames = array[:, :, middle, :_FRAMES]
-    elif how == "half volume":
-        frames = array[:, :, middle - 2 * half : middle + 2 * half]
-    elif how == "half image":
-        frames = array[:, :, middle : middle + 1]
-    else:
-        frames = array.reshape(*array.shape[:3], -1).mean(-1)[:, :, middle - half : middle + half]
-    clip = torch.from_numpy(np.ascontiguousarray(frames.transpose(2, 1, 0)))
-    if how != "mean":
-        clip = resize_matrix(clip.to(torch.complex64), [n // 2 for n in clip.shape[1:]], keep="signal").abs()
-    if how == "half volume":
-        clip = (clip[::2] + clip[1::2]) / 2
-    top, left = (max(0, (n - extent) // 2) for n in clip.shape[1:])
-    return clip[:, top : top + extent, left : left + extent]
 
 
 def drawn_axes(size: Sequence[int], noise: str, rng: np.random.RandomState) -> tuple[AxisSpectrum, AxisSpectrum]:
@@ -112,7 +70,7 @@ def run(args: argparse.Namespace) -> list[dict[str, object]]:
     """Every combination, one row each."""
     rows: list[dict[str, object]] = []
     for scan, kind, noise, snr, seed in product(args.scans, args.kinds, args.noises, args.snr, range(args.seeds)):
-        name, how = SOURCES[scan]
+        name, how = QUIET_SCANS[scan]
         clip = quiet_clip(args.data / name, how)
         axes = drawn_axes(clip.shape[1:], noise, np.random.RandomState(crc32(f"{scan} {noise} {seed}".encode())))
         condition = "map" if "map" in noise else "white"
@@ -150,7 +108,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("data", type=Path, help="folder of the sample data")
     parser.add_argument("--out", type=Path, default=Path("noise_models.json"))
     parser.add_argument("--page", type=Path, help="Markdown file whose text between <!-- models --> marks is replaced")
-    parser.add_argument("--scans", nargs="*", choices=list(SOURCES), default=[n for n in SOURCES if "tuned" not in n])
+    untouched = [name for name in QUIET_SCANS if "tuned" not in name]
+    parser.add_argument("--scans", nargs="*", choices=list(QUIET_SCANS), default=untouched)
     parser.add_argument("--kinds", nargs="*", choices=["complex", "magnitude"], default=["complex", "magnitude"])
     parser.add_argument("--noises", nargs="*", choices=_NOISES, default=_NOISES)
     parser.add_argument("--snr", nargs="*", type=float, default=[3, 5, 10, 20])

@@ -32,6 +32,7 @@ from torch import Tensor
 
 from benchmarks.classical_denoisers import marchenko_pastur, non_local_means
 from benchmarks.page_parts import write_part
+from benchmarks.quiet_scans import QUIET_SCANS, quiet_clip
 from monai_stcnnt.apps import denoise
 from monai_stcnnt.mri import (
     AxisSpectrum,
@@ -64,8 +65,15 @@ SCANS = {
 }
 """Scans that the training of ``light`` has not seen: name -> path below the data folder, and kind.
 
-The estimators were developed on those called ``tuned``; nothing was tuned on the others.
+The estimators were developed on those called ``tuned``; nothing was tuned on the others. Their own noise counts as
+truth, which a method that is told the level of the added noise alone is right to keep, and a blind one is not told.
 """
+
+QUIET = {f"quiet {name}": source for name, source in QUIET_SCANS.items() if "tuned" not in name} | {
+    "quiet brain 2D": (SCANS["brain 2D"][0], "half image"),
+    "quiet spine 3D": (SCANS["spine 3D"][0], "half"),
+}
+"""Scans with little noise of their own, on which nothing was tuned: ``--quiet`` takes them."""
 
 CONDITIONS = ("white", "map", "zero-filled", "partial Fourier", "coils", "map + zero-filled", "all")
 """White; the g-factor of 2- to 4-fold acceleration; half of each axis acquired, tapered; three quarters of the rows
@@ -312,9 +320,9 @@ def run(data: Path, args: argparse.Namespace) -> list[dict[str, object]]:
     for scan, kind, condition, snr in product(args.scans, args.kinds, args.conditions, args.snr):
         if condition in ("coils", "all") and kind == "complex":
             continue
-        name, what = SCANS[scan]
-        is_series = what == "series"
-        clip = load_clip(data / name, what, args.extent)
+        name, what = (SCANS | QUIET)[scan]
+        is_series = "series" in what
+        clip = (quiet_clip if scan in QUIET else load_clip)(data / name, what, args.extent)
         case = simulate(clip, condition, snr, args.seed, magnitude=kind == "magnitude", is_series=is_series)
         key = (scan, kind, condition, snr)
         if key not in places:
@@ -362,7 +370,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=Path("scanner_noise.json"))
     parser.add_argument("--page", type=Path, help="Markdown file whose text between marks is replaced")
     parser.add_argument("--part", default="noise", help="name of these marks")
-    parser.add_argument("--scans", nargs="*", choices=list(SCANS), default=[n for n in SCANS if "tuned" not in n])
+    parser.add_argument("--scans", nargs="*", choices=[*SCANS, *QUIET])
+    parser.add_argument("--quiet", action="store_true", help="the scans with little noise of their own")
     parser.add_argument("--kinds", nargs="*", choices=["complex", "magnitude"], default=["complex", "magnitude"])
     parser.add_argument("--conditions", nargs="*", choices=CONDITIONS, default=CONDITIONS)
     parser.add_argument("--methods", nargs="*", choices=list(METHODS), default=list(METHODS))
@@ -372,6 +381,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--snr", nargs="*", type=float, default=[3, 5, 10, 20])
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args(argv)
+    args.scans = args.scans or list(QUIET if args.quiet else [name for name in SCANS if "tuned" not in name])
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     logging.getLogger("monai_stcnnt").setLevel(logging.WARNING)
     text = tables(run(args.data, args))
