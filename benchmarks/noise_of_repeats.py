@@ -8,8 +8,9 @@ the noise that is left in air; and draws one of them before, after, and what was
 
 The difference as it is holds what the heart, breathing and drift do as well, which is smooth. Its finest details
 (second differences along rows and columns) are where thermal noise dominates: they are compared with the standard
-deviation that details of noise with the map and the spectrum that were found have. *Not thermal* is the share of the
-difference's variance that its details do not explain so.
+deviation that details of noise with the map and the spectrum that were found have. Vessels and fluid pulsate in single
+voxels, in details as well; the *typical* voxel of a neighborhood, by the median, does not. *Not thermal* is the share
+of the difference's variance that its details do not explain so.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-from scipy.ndimage import correlate1d, gaussian_filter, uniform_filter
+from scipy.ndimage import correlate1d, gaussian_filter, median_filter, uniform_filter
 
 from monai_stcnnt.apps import denoise
 from monai_stcnnt.apps.noise import find_noise
@@ -42,13 +43,33 @@ SERIES = ("asl_pcasl2d_siemens/pcasl_2d.nii.gz", "fmri_studyforrest/bold_vol1-16
 the GE scanner are not among them: the head moves out of some of their slices."""
 
 
-def local_level(difference: np.ndarray, *, details: bool) -> np.ndarray:
-    """Standard deviation per component around each voxel, of differences ``(X, Y, Z, n)`` of two repeats."""
+def local_level(difference: np.ndarray, *, details: bool, typical: bool = False) -> np.ndarray:
+    """Standard deviation per component around each voxel, of differences ``(X, Y, Z, n)`` of two repeats.
+
+    Args:
+        difference: real or complex.
+        details: whether of second differences along X and Y.
+        typical: whether that of the median voxel of the neighborhood, rather than the root mean square.
+    """
     components = 2 if np.iscomplexobj(difference) else 1
     for axis in (0, 1) if details else ():
         difference = correlate1d(difference, np.array([1, -2, 1]) / 6**0.5, axis=axis)
     power = np.square(np.abs(difference)).mean(-1) / (2 * components)
-    return np.sqrt(uniform_filter(power, (_NEIGHBORHOOD, _NEIGHBORHOOD, 1)))
+    around = median_filter if typical else uniform_filter
+    return np.sqrt(around(power, (_NEIGHBORHOOD, _NEIGHBORHOOD, 1)))
+
+
+def typical_share(shape: tuple[int, ...], *, is_pair: bool) -> float:
+    """What :func:`local_level` of the typical voxel is for white noise of level 1, of as many repeats."""
+    rng = np.random.RandomState(0)
+    noise = rng.standard_normal((64, 64, 1, shape[-1]))
+    if is_pair:
+        noise = noise + 1j * rng.standard_normal(noise.shape)
+    return float(np.median(local_level(_differences(noise, is_pair=is_pair), details=True, typical=True)))
+
+
+def _differences(repeats: np.ndarray, *, is_pair: bool) -> np.ndarray:
+    return repeats[..., :1] - repeats[..., 1:] if is_pair else repeats[..., 2:] - repeats[..., :-2]
 
 
 def share_of_details(spectra: Sequence[AxisSpectrum]) -> float:
@@ -73,19 +94,25 @@ def map_error(
         is_pair: whether they are complex and differ in phase.
     """
     if is_pair:
-        first, second = repeats[..., 0], repeats[..., 1]
-        product = first * second.conj()
+        product = repeats[..., 0] * repeats[..., 1].conj()
         smooth = [gaussian_filter(part, (4, 4, 0)) for part in (product.real, product.imag)]
-        difference = (first - second * np.exp(1j * np.arctan2(smooth[1], smooth[0])))[..., None]
-    else:
-        difference = repeats[..., 2:] - repeats[..., :-2]
+        turn = np.exp(1j * np.arctan2(smooth[1], smooth[0]))
+        repeats = np.stack((repeats[..., 0], repeats[..., 1] * turn), -1)
+    difference = _differences(repeats, is_pair=is_pair)
     mean = np.abs(repeats).mean(-1)
     smooth_mean = gaussian_filter(mean, (2, 2, 0))
     inside = smooth_mean > 0.2 * np.quantile(smooth_mean, 0.99)
     share = share_of_details(spectra)
     whole, details = (local_level(difference, details=one)[inside] for one in (False, True))
+    typical = local_level(difference, details=True, typical=True)[inside]
+    typical = typical / typical_share(repeats.shape, is_pair=is_pair)
     out: dict[str, float] = {"not thermal": float(np.median(1 - np.square(details / share / whole)))}
-    for name, ratio in (("", levels[inside] / whole), (" of details", levels[inside] * share / details)):
+    found = levels[inside]
+    for name, ratio in (
+        ("", found / whole),
+        (" of details", found * share / details),
+        (" of typical details", found * share / typical),
+    ):
         out |= {
             f"median error{name}": float(np.median(np.abs(ratio - 1))),
             f"median ratio{name}": float(np.median(ratio)),
