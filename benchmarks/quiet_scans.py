@@ -45,7 +45,7 @@ def quiet_clip(path: Path, how: str, extent: int = 112) -> Tensor:
     elif how == "half volume":
         frames = array[:, :, middle - 2 * half : middle + 2 * half]
     elif how == "half image":
-        frames = array[:, :, middle : middle + 1]
+        frames = array.reshape(*array.shape[:3], -1)[:, :, middle : middle + 1, 0]
     else:
         frames = array.reshape(*array.shape[:3], -1).mean(-1)[:, :, middle - half : middle + half]
     clip = torch.from_numpy(np.ascontiguousarray(frames.transpose(2, 1, 0)))

@@ -13,10 +13,12 @@ from __future__ import annotations
 
 import argparse
 import logging
+import multiprocessing
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib.resources import files
 from pathlib import Path
 from typing import TypeVar
@@ -33,9 +35,10 @@ from monai_stcnnt.mri.channels import complex_to_channels
 from monai_stcnnt.mri.fft import fftc, ifftc, resize_matrix
 from monai_stcnnt.mri.gfactor import draw_gfactor_map
 from monai_stcnnt.mri.noise import complex_noise
-from monai_stcnnt.mri.noise_band import BandNet, band_of, band_profiles
+from monai_stcnnt.mri.noise_band import BandNet, band_of
 from monai_stcnnt.mri.noise_map import LevelNet, block_features, block_size, blocks
 from monai_stcnnt.mri.noise_model import from_acquired, to_acquired
+from monai_stcnnt.mri.noise_profiles import band_profiles
 from monai_stcnnt.mri.phantom import cine_phantom, smooth_field, smooth_phase
 from monai_stcnnt.mri.snr import foreground_mean
 
@@ -64,10 +67,11 @@ SCANS = {
 
 SIZES = (48, 56, 64, 65, 72, 80, 88, 96, 97, 104, 112, 120, 128, 144)
 _CUBIC = 100
-_MOST_SNR, _MOST_OF_NOISY = 35.0, 9.0
+_MOST_SNR, _MOST_OF_NOISY, _MOST_OF_DRAWN, _MOST_OF_REPEATS = 35.0, 9.0, 60.0, 150.0
+_CINES = 3.0  # how often one is drawn for every other scan
 _RATE = 2e-3
 _DRAWS = 4
-_BLUR, _LITTLE_BLUR = 0.2, 0.05
+_BLUR, _LITTLE_BLUR = 0.15, 0.05
 _FEWEST_BLOCKS = 8
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -101,7 +105,7 @@ class Case:
         return not self.is_series and len(self.magnitude) > 1
 
 
-@lru_cache(maxsize=12)
+@lru_cache(maxsize=40)
 def volume(path: Path) -> np.ndarray:
     """Values of a scan."""
     return np.asarray(nib.load(path).dataobj, dtype=np.float32)  # type: ignore[attr-defined]  # any spatial image
@@ -146,7 +150,8 @@ def drawn_labels(data: Path, frames: int, rng: np.random.RandomState) -> np.ndar
 
 def drawn_scan(data: Path, frames: int, rng: np.random.RandomState) -> tuple[np.ndarray, bool, float]:
     """Frames or slices of a scan, whether they are times, and up to which SNR their own noise does not count."""
-    pattern = list(SCANS)[rng.randint(len(SCANS))]
+    weight = np.array([_CINES if "cine" in name else 1.0 for name in SCANS])
+    pattern = str(rng.choice(list(SCANS), p=weight / weight.sum()))
     paths = sorted(data.glob(pattern))
     values = np.abs(volume(paths[rng.randint(len(paths))]))
     is_cine = values.ndim == 4 and "cine" in pattern
@@ -178,14 +183,29 @@ def drawn_shape(rng: np.random.RandomState) -> np.ndarray:
     return np.repeat(image[None], frames, 0)
 
 
+def drawn_repeats(image: np.ndarray, count: int, rng: np.random.RandomState) -> np.ndarray:
+    """An image again and again, perhaps with the small shifts and smooth changes of brightness that a body makes."""
+    frames = np.repeat(image[None], count, 0)
+    if rng.rand() < 0.4:
+        return frames
+    turn = [2j * np.pi * np.fft.fftfreq(n)[:, None] for n in image.shape]
+    sway = rng.standard_normal((2, count)) * np.exp(rng.uniform(np.log(0.001), np.log(0.03)))
+    ways = [np.exp(part * way) for part, way in zip(turn, sway, strict=True)]
+    kspace = np.fft.fft2(frames) * ways[0].T[:, :, None] * ways[1].T[:, None, :]
+    strength = np.exp(rng.uniform(np.log(0.0003), np.log(0.01)))
+    places = [smooth_field(rng, image.shape, control_points=6).numpy() for _ in range(3)]
+    course = gaussian_filter(rng.standard_normal((3, count)), (0, rng.uniform(0, 2)))
+    return np.abs(np.fft.ifft2(kspace)) * (1 + strength * np.tensordot(course.T, places, 1))
+
+
 def drawn_anatomy(data: Path, rng: np.random.RandomState) -> tuple[Tensor, bool, float]:
     """Magnitudes ``(T, H, W)`` without noise, whether T is time, and up to which SNR they count as such."""
-    frames, what = int(rng.choice([1, 1, 2, 4, 6, 8])), rng.rand()
+    frames, what = int(rng.choice([1, 1, 2, 4, 6, 8, 8, 12])), rng.rand()
     is_series, most = False, _MOST_SNR
     if rng.rand() < 0.1:
         return torch.from_numpy(drawn_shape(rng)).float(), bool(rng.rand() < 0.7), most
     if what < 0.5:
-        image = drawn_labels(data, frames, rng)
+        image, most = drawn_labels(data, frames, rng), _MOST_OF_DRAWN
     elif what < 0.95:
         image, is_series, most = drawn_scan(data, frames, rng)
     else:
@@ -194,7 +214,7 @@ def drawn_anatomy(data: Path, rng: np.random.RandomState) -> tuple[Tensor, bool,
             True,
         )
     if rng.rand() < 0.25 and not is_series:
-        image, is_series = np.repeat(image[:1], max(frames, 2), 0), True
+        image, is_series, most = drawn_repeats(image[0], max(frames, 2), rng), True, _MOST_OF_REPEATS
     for dim in (1, 2):
         short = max(SIZES[0] - image.shape[dim], 0)
         image = np.pad(image, [(short // 2, short - short // 2) if d == dim else (0, 0) for d in range(3)])
@@ -288,7 +308,7 @@ def profiles_of(case: Case) -> Iterator[Profiles]:
         half, power = axis.size // 2, axis.weights().square()
         outwards = torch.arange(1, half + 1)
         fall = (power[(half + outwards) % axis.size] + power[half - outwards]) / 2 / power[half]
-        yield profiles, torch.tensor(axis.acquired % axis.size), torch.log10(fall.clamp(min=1e-2))
+        yield profiles.half(), torch.tensor(axis.acquired % axis.size), torch.log10(fall.clamp(min=1e-2))
 
 
 Grids = tuple[Tensor, Tensor, Tensor, Tensor]
@@ -312,18 +332,19 @@ def grids_of(case: Case, net: BandNet) -> Iterator[Grids]:
         logs = blocks(level[:, :, None].expand(1, 1, *size).log(), *block).mean(-1).flatten(0, 1)
         truth = interpolate(case.truth[None], size[1:], mode="bilinear")[None]
         bright = blocks(truth, *block).mean(-1).flatten(0, 1) > 0.1 * foreground_mean(case.truth)
-        yield from zip(features, valid.flatten(0, 1), bright, logs - reference, strict=True)
+        yield from zip(features.half(), valid.flatten(0, 1), bright, logs - reference, strict=True)
 
 
 def _found(net: BandNet, profiles: Tensor, size: int) -> AxisSpectrum:
     with torch.no_grad():
-        band = band_of(net, profiles, size, likeliest=True)
+        band = band_of(net, profiles, size)
     plain = AxisSpectrum.of_matrix(size, band.acquired)
     return AxisSpectrum(size, plain.start, plain.stop, band.taper)
 
 
 def band_loss(net: nn.Module, profiles: Tensor, width: Tensor, fall: Tensor) -> Tensor:
     """Cross entropy of the width, and the error of the decades within the band, by blurred profiles."""
+    profiles = profiles.float()
     logits, decades = net(profiles + _BLUR * torch.randn_like(profiles))
     classes = torch.arange(2, logits.shape[1] + 1)
     near = torch.exp(-2 * (classes - width[:, None]).square().float())
@@ -339,6 +360,7 @@ def level_loss(net: nn.Module, features: Tensor, valid: Tensor, bright: Tensor, 
     """Likelihood of the levels' logarithms, whose errors are distributed as Laplace's; the object counts most."""
     if float(torch.rand(())) < 0.5:
         features, valid, bright, logs = (part.flip(-1) for part in (features, valid, bright, logs))
+    features = features.float()
     found, doubt = net(features + _LITTLE_BLUR * torch.randn_like(features), valid)
     weight = valid * torch.where(bright, 1.0, 0.3)
     error = (found - logs.clamp(-3, 3)).abs()
@@ -371,26 +393,54 @@ def train(
     return net.eval()
 
 
+Arrays = tuple[np.ndarray, ...]
+
+
+def sides_of(data: Path, seed: int) -> list[Arrays]:
+    """Profiles of the cases of a seed."""
+    return [arrays(side) for case in drawn_cases(data, seed) for side in profiles_of(case)]
+
+
+def grids_by(net: BandNet, data: Path, seed: int) -> list[Arrays]:
+    """Grids of the cases of a seed, with enough blocks to learn from."""
+    grids = [grid for case in drawn_cases(data, seed) for grid in grids_of(case, net)]
+    return [arrays(grid) for grid in grids if int(grid[1].sum()) >= _FEWEST_BLOCKS]
+
+
+def arrays(sample: Sequence[Tensor]) -> Arrays:
+    """Tensors in a form that goes from process to process without a file for each."""
+    return tuple(part.numpy() for part in sample)
+
+
+def simulated(of_seed: Callable[[int], list[Arrays]], seeds: range, workers: int) -> list[tuple[Tensor, ...]]:
+    """What is learned from, of many seeds, simulated by several processes."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, context, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        parts = pool.map(of_seed, seeds, chunksize=20)
+        return [tuple(torch.from_numpy(one) for one in sample) for part in parts for sample in part]
+
+
 def main() -> None:
     """Simulate, train, write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path, help="folder of the sample data")
-    parser.add_argument("--images", type=int, nargs=2, default=(5000, 2500), help="without noise, for each network")
-    parser.add_argument("--steps", type=int, nargs=2, default=(12_000, 15_000), help="of training each")
+    parser.add_argument("--images", type=int, nargs=2, default=(5000, 3000), help="without noise, for each network")
+    parser.add_argument("--workers", type=int, default=2, help="processes that simulate")
+    parser.add_argument("--steps", type=int, nargs=2, default=(18_000, 30_000), help="of training each")
     weights = Path(str(files("monai_stcnnt.mri"))) / "weights"
     parser.add_argument("--out", type=Path, default=weights / "noise_networks.npz")
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     torch.manual_seed(0)
     first, last = args.images[0], sum(args.images)
-    sides = [side for n in range(first) for case in drawn_cases(args.data, n) for side in profiles_of(case)]
+    sides = simulated(partial(sides_of, args.data), range(first), args.workers)
     band = train(BandNet(), band_loss, sides, 32, args.steps[0])
-    grids = [grid for n in range(first, last) for case in drawn_cases(args.data, n) for grid in grids_of(case, band)]
-    level = train(LevelNet(), level_loss, [g for g in grids if int(g[1].sum()) >= _FEWEST_BLOCKS], 12, args.steps[1])
-    arrays: dict[str, np.ndarray] = {}
+    grids = simulated(partial(grids_by, band, args.data), range(first, last), args.workers)
+    level = train(LevelNet(), level_loss, grids, 12, args.steps[1])
+    saved: dict[str, np.ndarray] = {}
     for name, net in (("band", band), ("level", level)):
-        arrays |= {f"{name}.{key}": value.half().numpy() for key, value in net.state_dict().items()}
-    np.savez_compressed(args.out, **arrays)  # type: ignore[arg-type]  # names of arrays
+        saved |= {f"{name}.{key}": value.half().numpy() for key, value in net.state_dict().items()}
+    np.savez_compressed(args.out, **saved)  # type: ignore[arg-type]  # names of arrays
 
 
 if __name__ == "__main__":

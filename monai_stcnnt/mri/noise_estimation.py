@@ -22,7 +22,12 @@ from torch import Tensor
 from monai_stcnnt.errors import NoiseLevelError
 from monai_stcnnt.mri.axis_spectrum import AxisSpectrum
 from monai_stcnnt.mri.channels import channels_to_complex, complex_to_channels, image_magnitude
-from monai_stcnnt.mri.noise_level import NoiseEstimate, background_noise_level, estimate_noise_level
+from monai_stcnnt.mri.noise_level import (
+    NoiseEstimate,
+    background_noise_level,
+    estimate_noise_level,
+    noise_floor,
+)
 from monai_stcnnt.mri.noise_map import NoiseField, estimate_noise_field
 from monai_stcnnt.mri.noise_model import (
     NoiseKind,
@@ -45,8 +50,8 @@ _DARK_AIR = 0.4
 _CENTERED = 0.1
 _EVEN_SPREAD, _LEAST_SPREAD = 0.06, 0.04
 _UNSURE = 0.25
-_LOWER, _LOW_END = 0.75, 1 / 3
-_AIR_OFF = 0.1
+_LOWER, _HIGHER, _LOW_END = 0.75, 1.03, 1 / 3
+_AIR_OFF, _AIR_OFF_FILTERED = 0.1, 0.2  # a taper that is found too flat makes the level in the object too high
 _HIDDEN = "anatomy hides the noise"
 _AIR_RANGE, _COILS_RANGE = (0.75, 1.1), (0.85, 1.15)
 _LEAST_TOLD = 1e-6  # of the largest value
@@ -138,6 +143,9 @@ def estimate_noise_model(image: Tensor, known: KnownNoise | None = None, is_volu
         air = air if not told or _fits(air, level) else _Air()
     else:
         field, air = _field_and_air(image, known, spectrum, air, is_volume)
+        floor = noise_floor(image_magnitude(image, 1))
+        if field is not None and field.level < floor and not air.level:
+            simple, field = NoiseEstimate(floor, "floor", 0.0), None
         level, noise_map, found = _decide(field, known, simple, air.level, is_white=not _is_band_limited(spectrum))
         origins |= found
     kind: NoiseKind = "complex" if image.shape[1] == 2 else "chi" if air.num_coils > 1 else "rician"
@@ -262,20 +270,20 @@ def _decide(
     """Level and map, by levels over the image, that of air and that of white noise.
 
     The less sure it is, the lower an end of what the level may be is taken: too much smoothing is the worse error.
-    Anatomy can only raise the level of white noise that is the same everywhere, so the lower of the two ways to find it
-    holds.
+    Anatomy can only raise the level of white noise that is the same everywhere, so the usual estimate holds where it is
+    the lower one, or both agree.
     """
     if field is None:
         level = air if air else simple.sigma
         return level, known.gmap, {"level": Origin("air" if air else _SOURCES[simple.method], 0.5)}
     unsure = field.error > _UNSURE
     details = Origin("details", float(np.clip(1 - 2 * field.error, 0.1, 0.95)), _HIDDEN if unsure else "")
-    same = air > field.level * (1 - max(_AIR_OFF, 2 * field.error))
+    same = air > field.level * (1 - max(_AIR_OFF if is_white else _AIR_OFF_FILTERED, 2 * field.error))
     if air and (unsure or (same and field.spread <= _EVEN_SPREAD)):
         return air, known.gmap, {"level": Origin("air", 0.6 if unsure else 0.95)}
     level = field.level * float(np.exp(-field.error * (1 if unsure else _LOW_END)))
     if field.spread > max(_LEAST_SPREAD, field.error / 2) and not known.is_constant and known.gmap is None:
         return level, field.field / field.level, {"level": details, "map": Origin("details", details.certainty)}
-    if is_white and simple.method != "background" and _LOWER * level < simple.sigma < level:
+    if is_white and simple.method != "background" and _LOWER * level < simple.sigma < _HIGHER * level:
         return simple.sigma, known.gmap, {"level": Origin(_SOURCES[simple.method], details.certainty)}
     return level, known.gmap, {"level": details}

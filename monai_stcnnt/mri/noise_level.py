@@ -34,6 +34,7 @@ __all__ = [
     "NoiseSource",
     "background_noise_level",
     "estimate_noise_level",
+    "noise_floor",
     "temporal_noise_level",
     "wavelet_noise_level",
 ]
@@ -238,6 +239,11 @@ def _median_level(coefficients: np.ndarray, mean_square: np.ndarray, num_coils: 
     return sigma
 
 
+def noise_floor(magnitude: Tensor) -> float:
+    """The lowest noise level that is told from none: a thousandth of the mean foreground of magnitudes."""
+    return _FLOOR * foreground_mean(magnitude)
+
+
 def estimate_noise_level(image: Tensor, channel_dim: int = 0, gmap: Tensor | None = None) -> NoiseEstimate:
     """Estimate the noise standard deviation per component of an MR image in any units.
 
@@ -283,7 +289,7 @@ def estimate_noise_level(image: Tensor, channel_dim: int = 0, gmap: Tensor | Non
     if gmap is not None:
         given = check_gfactor_map(gmap, magnitude.shape)
         image, magnitude = image / given, magnitude / given
-    floor = _FLOOR * foreground_mean(magnitude)
+    floor = noise_floor(magnitude)
     sigma, share = background_noise_level(magnitude)
     if sigma > floor:
         return NoiseEstimate(sigma, "background", share)

@@ -35,8 +35,11 @@ _FEWEST_ALONG = 3
 _FEWEST_SLICES, _MOST_ALONG_DEPTH = 4, 10
 _FEWEST = 8
 _ALONG_DEPTH, _FAR = 0.8, 3.0
-_SIGNAL = 8
+_DETAILS, _CHANGES, _SIGNAL = 0, 2, 10  # features
+_FEWEST_REPEATS, _REPEATED = 4, 1.0
 _MOST_FRAMES = 8  # in training
+_DISTANCES = (1, 2, 3)
+_PARTS = (0.25, 0.5, 0.75, 1.0)
 _IN_OBJECT = 2.2
 _MAX_VOXELS = 4_000_000
 
@@ -83,19 +86,39 @@ def estimate_noise_field(
     logs, doubts = _network()(features, valid.flatten(0, 1))
     known = valid.numpy()
     levels, errors = (part.reshape(valid.shape).numpy() for part in (logs, doubts.exp()))
+    if not is_volume and image.shape[2] >= _FEWEST_REPEATS:
+        levels = np.maximum(levels, _of_repeats(features, levels, known))
     levels = np.where(known, levels, 0.0)
     weights = np.where(known, 1 / (errors + 0.02), 0.0)
-    near = (0, _ALONG_DEPTH if valid.shape[1] > 1 else 0, 0, 0)
-    for width in (near, (0, near[1], _FAR, _FAR)):
-        total = gaussian_filter(weights, width, mode="nearest")
-        smooth = gaussian_filter(weights * levels, width, mode="nearest") / np.maximum(total, 1e-9)
-        levels = np.where(known, smooth if width is near else levels, smooth)
+    depth = _ALONG_DEPTH if valid.shape[1] > 1 else 0.0
+    if depth:
+        once = _smooth(levels, weights, (0, depth, 0, 0))
+        levels = np.where(known, once + _smooth(levels - once, weights, (0, depth, 0, 0)), 0.0)  # keeps slopes
+    levels = np.where(known, levels, _smooth(levels, weights, (0, depth, _FAR, _FAR)))
     signal = features[:, _SIGNAL].reshape(valid.shape).numpy() - levels
     inside = known & (signal > log(_IN_OBJECT))
     inside = inside if inside.sum() >= _FEWEST else known
     level, spread = float(np.median(levels[inside])), float(np.std(levels[inside]))
     field = torch.from_numpy(np.exp(levels + reference).astype(np.float32))
     return NoiseField(field, float(np.exp(level + reference)), spread, float(np.mean(errors[inside])))
+
+
+def _of_repeats(features: Tensor, levels: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """What the levels are at least where frames repeat one image: what changes from frame to frame, in half of them.
+
+    Frames do where most details of the object are far larger than what changes. The network takes what changes in the
+    object, but not in the air around it, for motion; where nothing moves, it is noise that parallel imaging or the
+    correction of the coils' sensitivities makes stronger there.
+    """
+    details, changes, signal = (features[:, n].reshape(known.shape).numpy() for n in (_DETAILS, _CHANGES, _SIGNAL))
+    inside = known & (signal - levels > log(_IN_OBJECT))
+    is_repeated = inside.any() and np.median((details - changes)[inside]) > _REPEATED
+    return np.where(inside, changes, -np.inf) if is_repeated else np.full_like(levels, -np.inf)
+
+
+def _smooth(levels: np.ndarray, weights: np.ndarray, width: Sequence[float]) -> np.ndarray:
+    total = gaussian_filter(weights, width, mode="nearest")
+    return np.asarray(gaussian_filter(weights * levels, width, mode="nearest") / np.maximum(total, 1e-9))
 
 
 @cache
@@ -115,23 +138,22 @@ def block_features(
         num_coils: of a magnitude that is a sum of squares.
 
     Returns:
-        features ``(Z * frames, 18, rows, columns)``, valid blocks, and the reference level.
+        features ``(Z * frames, 29, rows, columns)``, valid blocks, and the reference level.
     """
     channels, frames = image.shape[1:3]
     block = block_size(image.shape[2:], is_volume)
-    gains = [_gain(spectra, n) for n in (1, 2)]
-    first = _differences(image, (3, 4), 1) / gains[0] ** 0.5
-    second = _differences(image, (3, 4), 2) / gains[1] ** 0.5
+    gains = [_gain(spectra, n) for n in _DISTANCES]
+    near = [_differences(image, (3, 4), n) / gain**0.5 for n, gain in zip(_DISTANCES, gains, strict=True)]
     order = min(frames - 1, 2)
-    over = first if order == 0 else _over_frames(first, order)
+    over, over_far = near[:2] if order == 0 else (_over_frames(part, order) for part in near[:2])
     if frames > 1 and not is_volume:
         by_frame = _quantile(blocks(over.abs(), block[0], 1), 0.5)
         quiet = _quantile(by_frame.movedim(1, -1), 1 / 3)[:, None]
     else:
         quiet = _quantile(blocks(over.abs(), *block), 0.5)
-    looks = [blocks(part.abs(), *block) for part in (first, second, over)]
+    looks = [blocks(part.abs(), *block) for part in (*near, over, over_far)]
     typical = [_quantile(look, 0.5) for look in looks]
-    lower = [_quantile(look, 0.25) * _MEDIAN_OVER_QUARTILE for look in (looks[0], looks[2])]
+    lower = [_quantile(look, 0.25) * _MEDIAN_OVER_QUARTILE for look in (looks[0], looks[3])]
     edges = [_quantile(blocks(_differences(image, (dim,), 1).abs(), *block), 0.5) for dim in (3, 4)]
     power = blocks(image.square().sum(1, keepdim=True), *block)
     square = power.mean(-1)
@@ -139,7 +161,7 @@ def block_features(
     valid = (square > 0) & ((power > 0).float().mean(-1) > 0.9)
     for part in (*typical, *lower, quiet, *edges):
         valid &= torch.isfinite(part) & (part > 0)
-    levels = [typical[0], typical[1], typical[2], quiet, *lower, *edges]
+    levels = [typical[0], typical[1], typical[3], quiet, *lower, *edges, typical[2], typical[4]]
     logs = torch.stack([torch.log(torch.where(valid, part, 1.0) / _MEDIAN_OF_NORMAL) for part in levels])
     logs = torch.cat([logs, 0.5 * torch.log(torch.where(valid, square, 1.0) / channels)[None]])
     reference = float(torch.minimum(logs[0], logs[2])[valid].median()) if bool(valid.any()) else 0.0
@@ -148,7 +170,7 @@ def block_features(
     share = (spectra[0].acquired * spectra[1].acquired) / (spectra[0].size * spectra[1].size)
     constants = (
         float(channels == 2), log(num_coils), log(min(frames, _MOST_FRAMES)) / 2, float(is_volume), log(share),
-        log(gains[0]), log(gains[1]),
+        *(log(gain) for gain in gains), *(fall for axis in spectra for fall in _fall(axis)),
     )  # fmt: skip
     rows = [torch.full_like(shape, value) for value in constants]
     features = torch.stack([*logs, shape, valid.float(), *rows], 2)
@@ -184,6 +206,14 @@ def _gain(spectra: Sequence[AxisSpectrum], distance: int) -> float:
     return max(gain, 1e-3)
 
 
+def _fall(axis: AxisSpectrum) -> list[float]:
+    """Logarithm of the taper at some parts of the way from the center of k-space to the rim, beside the center."""
+    weights = axis.weights().numpy().astype(np.float64)
+    center, reach = axis.size // 2, axis.stop - 1 - axis.size // 2
+    places = [center + round(part * reach) for part in _PARTS]
+    return [log(max(weights[place] / weights[center], 1e-2)) for place in places]
+
+
 def block_size(size: Sequence[int], is_volume: bool) -> tuple[int, int]:
     """Pixels along rows and columns, and frames, of the blocks of an image of ``(T, H, W)``."""
     frames, height, width = size
@@ -208,7 +238,7 @@ class LevelNet(nn.Module):
         width: of the layers.
     """
 
-    def __init__(self, channels: int = 18, width: int = 32) -> None:
+    def __init__(self, channels: int = 29, width: int = 48) -> None:
         super().__init__()
         self.stem = nn.Conv2d(channels, width, 1)
         self.layers = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1, padding_mode="replicate") for _ in range(3))

@@ -227,10 +227,9 @@ def map_of_frames(model: NoiseModel, item: int, frames: slice, total: int, size:
     grid = model.noise_map[item if model.noise_map.shape[0] > 1 else 0]
     if grid.shape[0] > 1:
         place = (torch.arange(frames.start, frames.stop) + 0.5) * grid.shape[0] / total - 0.5
-        place = place.clamp(0, grid.shape[0] - 1)
-        low = place.floor().long().clamp(max=grid.shape[0] - 2)
+        low = place.floor().long().clamp(0, grid.shape[0] - 2)
         share = (place - low)[:, None, None]
-        grid = grid[low] * (1 - share) + grid[low + 1] * share
+        grid = grid[low] ** (1 - share) * grid[low + 1] ** share
     if tuple(grid.shape[-2:]) != tuple(size):
         grid = torch.nn.functional.interpolate(grid[:, None], size=tuple(size), mode="bilinear", align_corners=False)[
             :, 0

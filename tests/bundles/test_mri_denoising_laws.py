@@ -162,8 +162,9 @@ def test_white_noise_is_taken_off_as_without_a_noise_model(mode: Mode, snr: floa
     (tmp_path / "white").mkdir()
     blind = psnr(by_file(image, mode, tmp_path), clean.abs())
     level = estimate_noise_level(channels).sigma
+    level = 1.0 if snr > 5 else level  # that estimate is 2.5% too high at 20, and 6 to 8% at 50
     white = psnr(by_file(image, mode, tmp_path / "white", noise_sigma=level, noise_spectrum="white"), clean.abs())
-    assert blind == pytest.approx(white, abs=0.15)  # the estimate for white noise is 2.5% higher at an SNR of 20
+    assert blind == pytest.approx(white, abs=0.1)
     assert blind > psnr(image.abs(), clean.abs())
 
 

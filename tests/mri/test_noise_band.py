@@ -57,6 +57,13 @@ def test_a_taper_is_found() -> None:
     assert columns.acquired == 96
 
 
+def test_the_blur_of_the_edge_is_no_taper() -> None:
+    """The outermost samples, whose power the phase spreads, get the weight of those inside."""
+    axes = (AxisSpectrum.of_matrix(96, 60), AxisSpectrum.of_matrix(96, 60))
+    for band in magnitude_bands(heart(axes, 5.0)):
+        assert not band.taper or (band.taper[-1] == band.taper[-3] and min(band.taper) > 0.6)
+
+
 def test_interpolated_slices_are_found() -> None:
     axes = (AxisSpectrum.of_matrix(40, 24), AxisSpectrum(48), AxisSpectrum(48))
     noise = from_acquired(complex_noise((24, 48, 48), torch.Generator().manual_seed(0)), axes, (0, 1, 2))

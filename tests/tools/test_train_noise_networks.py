@@ -15,7 +15,18 @@ from monai_stcnnt.mri.noise import complex_noise
 from monai_stcnnt.mri.noise_band import BandNet, trained
 from monai_stcnnt.mri.noise_map import LevelNet
 from monai_stcnnt.mri.noise_model import from_acquired
-from tools.train_noise_networks import Case, band_loss, drawn_axes, grids_of, level_loss, profiles_of, train
+from tools.train_noise_networks import (
+    Case,
+    arrays,
+    band_loss,
+    drawn_axes,
+    drawn_repeats,
+    grids_of,
+    level_loss,
+    profiles_of,
+    simulated,
+    train,
+)
 
 __all__: list[str] = []
 
@@ -64,3 +75,23 @@ def test_networks_learn(case: Case) -> None:
         before = float(of().detach())
         train(net, loss, samples, 2, 50)
         assert float(of().detach()) < before
+
+
+def test_repeats_differ_by_little() -> None:
+    """By shifts of a small part of a pixel and smooth changes of brightness, or by nothing."""
+    y, x = np.mgrid[-2:2:64j, -2:2:64j]
+    image = 100 * np.exp(-(y**2) - x**2)
+    changes = [np.ptp(drawn_repeats(image, 6, np.random.RandomState(seed)), axis=0).max() for seed in range(30)]
+    assert min(changes) == 0
+    assert 0.1 < max(changes) < 12
+
+
+def seeded(seed: int) -> list[tuple[np.ndarray, ...]]:
+    """A sample for each of two seeds in three."""
+    return [arrays((torch.full((2,), float(seed)), torch.tensor(seed)))] if seed % 3 else []
+
+
+def test_processes_give_what_one_would() -> None:
+    samples = simulated(seeded, range(50), 2)
+    assert [int(number) for _, number in samples] == [n for n in range(50) if n % 3]
+    assert samples[3][0].tolist() == [5.0, 5.0]
