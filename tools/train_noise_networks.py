@@ -5,7 +5,7 @@
 ``python tools/train_noise_networks.py DATA`` draws anatomy from label maps (of any contrast, with texture), scans that
 no benchmark of the noise uses, most of them brought to half of their matrix so that little of their own noise is left,
 the drawn heart, and even shapes; adds noise with drawn supports, tapers, maps, coils, phases and an SNR from 1.5 to 35;
-and writes ``monai_stcnnt/mri/weights/noise_networks.npz``, which are the weights in the package. The network of levels
+and writes ``monai_stcnnt/mri/weights/noise_networks.npz``, the weights in the package. The network of levels
 is trained on images that were brought to the acquired matrix that the network of bands finds.
 """
 
@@ -432,6 +432,7 @@ def main() -> None:
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     torch.manual_seed(0)
+    torch.set_num_threads(1)  # the layers are so small that more cost time
     first, last = args.images[0], sum(args.images)
     sides = simulated(partial(sides_of, args.data), range(first), args.workers)
     band = train(BandNet(), band_loss, sides, 32, args.steps[0])
