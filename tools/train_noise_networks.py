@@ -4,9 +4,10 @@
 
 ``python tools/train_noise_networks.py DATA`` draws anatomy from label maps (of any contrast, with texture), scans that
 no benchmark of the noise uses, most of them brought to half of their matrix so that little of their own noise is left,
-the drawn heart, and even shapes; adds noise with drawn supports, tapers, maps, coils, phases and an SNR from 1.5 to 35;
-and writes ``monai_stcnnt/mri/weights/noise_networks.npz``, the weights in the package. The network of levels
-is trained on images that were brought to the acquired matrix that the network of bands finds.
+the drawn heart, even shapes, and repeats of one image; adds noise with drawn supports, tapers, maps, coils, phases and
+an SNR from 1.5 to 35 (150 of repeats); and writes ``monai_stcnnt/mri/weights/noise_networks.npz``, the weights in the
+package. The network of levels is trained on images that were brought to the acquired matrix that the network of bands
+finds.
 """
 
 from __future__ import annotations
@@ -35,12 +36,12 @@ from monai_stcnnt.mri.channels import complex_to_channels
 from monai_stcnnt.mri.fft import fftc, ifftc, resize_matrix
 from monai_stcnnt.mri.gfactor import draw_gfactor_map
 from monai_stcnnt.mri.noise import complex_noise
-from monai_stcnnt.mri.noise_band import BandNet, band_of
 from monai_stcnnt.mri.noise_map import LevelNet, block_features, block_size, blocks
 from monai_stcnnt.mri.noise_model import from_acquired, to_acquired
-from monai_stcnnt.mri.noise_profiles import band_profiles
 from monai_stcnnt.mri.phantom import cine_phantom, smooth_field, smooth_phase
 from monai_stcnnt.mri.snr import foreground_mean
+from monai_stcnnt.mri.spectra.band import BandNet, band_of
+from monai_stcnnt.mri.spectra.profiles import band_profiles
 
 logger = logging.getLogger("train_noise_networks")
 

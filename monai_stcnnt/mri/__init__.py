@@ -85,7 +85,6 @@ from monai_stcnnt.mri.noise_model import (
     to_acquired,
     without_leak,
 )
-from monai_stcnnt.mri.noise_spectrum import estimate_spectrum
 from monai_stcnnt.mri.phantom import (
     CINE_LABELS,
     CinePhantom,
@@ -106,6 +105,7 @@ from monai_stcnnt.mri.snr import (
     image_snr,
     snr_scale,
 )
+from monai_stcnnt.mri.spectra.estimation import estimate_spectrum
 from monai_stcnnt.phase_units import radians_per_unit
 
 __all__ = [

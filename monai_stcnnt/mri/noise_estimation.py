@@ -2,12 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 r"""The noise model of a series: what is told is taken, what a header says is a hint, the rest the image decides.
 
-The spectrum comes first (:mod:`~monai_stcnnt.mri.noise_spectrum`), then levels over the image on the acquired matrix
-(:mod:`~monai_stcnnt.mri.noise_map`). How far those of magnitudes are off, at this signal and with this spectrum, is
-found by simulation: noise of known level is added to a smooth image like the one at hand, and estimated; where the
-levels of blocks scatter more than there, anatomy adds to most of them, and the lowest count. Air confirms the level,
-and several coils, as far as it says the same as the object: weak tissue looks like air of more noise. A map is believed
-where levels vary more than they would by themselves; else one number holds.
+The spectrum comes first (:mod:`~monai_stcnnt.mri.spectra`), then levels over the image on the acquired matrix
+(:mod:`~monai_stcnnt.mri.noise_map`), with the error that they may have: the larger it is, the lower a level is taken.
+Air confirms the level, and several coils, as far as it says the same as the object: weak tissue looks like air of more
+noise. A map is believed where levels vary more than they would by themselves; else one number holds.
 """
 
 from __future__ import annotations
@@ -39,7 +37,7 @@ from monai_stcnnt.mri.noise_model import (
     echo_shift,
     to_acquired,
 )
-from monai_stcnnt.mri.noise_spectrum import estimate_spectrum
+from monai_stcnnt.mri.spectra.estimation import estimate_spectrum
 
 __all__ = ["KnownNoise", "bring_image", "estimate_noise_model"]
 

@@ -23,7 +23,7 @@ from scipy.ndimage import gaussian_filter
 from torch import Tensor, nn
 
 from monai_stcnnt.mri.axis_spectrum import AxisSpectrum
-from monai_stcnnt.mri.noise_band import trained
+from monai_stcnnt.mri.spectra.band import trained
 
 __all__ = ["LevelNet", "NoiseField", "block_features", "block_size", "blocks", "estimate_noise_field"]
 

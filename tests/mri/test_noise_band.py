@@ -11,10 +11,10 @@ import torch
 from monai_stcnnt.mri.axis_spectrum import AxisSpectrum
 from monai_stcnnt.mri.fft import resize_matrix
 from monai_stcnnt.mri.noise import complex_noise
-from monai_stcnnt.mri.noise_band import depth_band, magnitude_bands
 from monai_stcnnt.mri.noise_model import from_acquired
 from monai_stcnnt.mri.phantom import cine_phantom
 from monai_stcnnt.mri.snr import foreground_mean
+from monai_stcnnt.mri.spectra.band import depth_band, magnitude_bands
 
 __all__: list[str] = []
 

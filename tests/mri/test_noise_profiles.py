@@ -10,7 +10,7 @@ import torch
 from monai_stcnnt.mri.axis_spectrum import AxisSpectrum
 from monai_stcnnt.mri.noise import complex_noise
 from monai_stcnnt.mri.noise_model import from_acquired
-from monai_stcnnt.mri.noise_profiles import CHANNELS, SAME, band_profiles
+from monai_stcnnt.mri.spectra.profiles import CHANNELS, SAME, band_profiles
 
 __all__: list[str] = []
 

@@ -14,9 +14,9 @@ from monai_stcnnt.mri.axis_spectrum import AxisSpectrum
 from monai_stcnnt.mri.fft import resize_matrix
 from monai_stcnnt.mri.noise import complex_noise
 from monai_stcnnt.mri.noise_model import from_acquired
-from monai_stcnnt.mri.noise_spectrum import estimate_spectrum
 from monai_stcnnt.mri.phantom import cine_phantom
 from monai_stcnnt.mri.snr import foreground_mean
+from monai_stcnnt.mri.spectra.estimation import estimate_spectrum
 
 __all__: list[str] = []
 

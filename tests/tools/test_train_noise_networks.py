@@ -12,9 +12,9 @@ import torch
 
 from monai_stcnnt.mri.axis_spectrum import AxisSpectrum
 from monai_stcnnt.mri.noise import complex_noise
-from monai_stcnnt.mri.noise_band import BandNet, trained
 from monai_stcnnt.mri.noise_map import LevelNet
 from monai_stcnnt.mri.noise_model import from_acquired
+from monai_stcnnt.mri.spectra.band import BandNet, trained
 from tools.train_noise_networks import (
     Case,
     arrays,

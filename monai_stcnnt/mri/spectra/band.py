@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 r"""The band of k-space that the noise of magnitudes fills along an axis, and its taper there.
 
-A small network of convolutions along the axis gets the profiles of :mod:`~monai_stcnnt.mri.noise_profiles`. It says
+A small network of convolutions along the axis gets the profiles of :mod:`~monai_stcnnt.mri.spectra.profiles`. It says
 where the band ends, if it does, and how the noise falls inside of it: the phase of the image makes that edge soft, and
 in air the band is convolved with itself, which it has learned from simulated noise on drawn and scanned anatomy
 (``tools/train_noise_networks.py``).
@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from monai_stcnnt.mri.noise_profiles import CHANNELS, MAX_FRAMES, SAME, band_profiles
+from monai_stcnnt.mri.spectra.profiles import CHANNELS, MAX_FRAMES, SAME, band_profiles
 
 __all__ = ["Band", "BandNet", "band_of", "depth_band", "magnitude_bands", "trained"]
 
@@ -82,7 +82,7 @@ def band_of(net: BandNet, profiles: Tensor, size: int, expected: int | None = No
 
     Args:
         net: the network.
-        profiles: by :func:`~monai_stcnnt.mri.noise_profiles.band_profiles`.
+        profiles: by :func:`~monai_stcnnt.mri.spectra.profiles.band_profiles`.
         size: samples of the axis.
         expected: samples that were acquired by the header.
     """
@@ -110,7 +110,7 @@ class BandNet(nn.Module):
     """Where the noise's band ends along an axis, and the noise within it.
 
     Args:
-        channels: of the profiles of :func:`~monai_stcnnt.mri.noise_profiles.band_profiles`.
+        channels: of the profiles of :func:`~monai_stcnnt.mri.spectra.profiles.band_profiles`.
         width: of the layers.
     """
 
@@ -144,7 +144,7 @@ class BandNet(nn.Module):
 
 @cache
 def _weights() -> dict[str, np.ndarray]:
-    with files(__package__).joinpath(_WEIGHTS).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+    with files("monai_stcnnt.mri").joinpath(_WEIGHTS).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
         return {name: arrays[name] for name in arrays.files}
 
 

@@ -7,7 +7,7 @@ In complex images the power spectrum of the noise tells: what is left of the
 image after the mean of its neighborhood (or, where there are frames, their second difference) is taken away is noise
 and some anatomy, and of its spectrum, along an axis, the median over all other lines is taken, since anatomy fills few
 of them. Noise is seen best in air, where it is alone. Magnitudes are another matter:
-:mod:`~monai_stcnnt.mri.noise_band`.
+:mod:`~monai_stcnnt.mri.spectra.band`.
 
 An edge is believed when the power falls by several decibels within a few samples, more than on either side, and when
 what lies beyond is less than white noise of the image's level would put there: anatomy that ends in white noise is no
@@ -26,7 +26,7 @@ from torch import Tensor
 
 from monai_stcnnt.mri.axis_spectrum import AxisSpectrum
 from monai_stcnnt.mri.fft import fftc
-from monai_stcnnt.mri.noise_band import Band, depth_band, magnitude_bands
+from monai_stcnnt.mri.spectra.band import Band, depth_band, magnitude_bands
 
 __all__ = ["estimate_spectrum"]
 

@@ -1,0 +1,7 @@
+# Copyright (c) monai_stcnnt contributors
+# SPDX-License-Identifier: Apache-2.0
+"""The part of k-space that noise fills, found from the image: profiles, bands of magnitudes, and spectra."""
+
+from monai_stcnnt.mri.spectra.estimation import estimate_spectrum
+
+__all__ = ["estimate_spectrum"]
