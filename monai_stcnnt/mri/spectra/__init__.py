@@ -2,6 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The part of k-space that noise fills, found from the image: profiles, bands of magnitudes, and spectra."""
 
-from monai_stcnnt.mri.spectra.estimation import estimate_spectrum
+from __future__ import annotations
 
-__all__ = ["estimate_spectrum"]
+__all__: list[str] = []
