@@ -180,7 +180,7 @@ def main(
 
     def denoise_aloud(path: Path, to: Path) -> list[Path]:
         typer.echo(f"Denoising {path}: {DEMO_FILES[path.name]}")
-        return denoise(path, to, device=device)
+        return denoise(path, to, device=device, redo=True)
 
     try:
         result = run_demo(output, snr=snr, seed=seed, denoiser=denoise_aloud)

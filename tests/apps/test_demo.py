@@ -90,7 +90,8 @@ def test_summary_names_figures_and_paths(tmp_path: Path, scan: SeriesRecord) -> 
 def test_command_prints_the_figures(tmp_path: Path, scan: SeriesRecord, monkeypatch: pytest.MonkeyPatch) -> None:
     devices = []
 
-    def stand_in(path: Path, output: Path, *, device: str) -> list[Path]:
+    def stand_in(path: Path, output: Path, *, device: str, redo: bool) -> list[Path]:
+        assert redo, "a result of an older bundle is replaced"
         devices.append(device)
         return smooth(path, output)
 
@@ -105,7 +106,7 @@ def test_command_prints_the_figures(tmp_path: Path, scan: SeriesRecord, monkeypa
 
 
 def test_command_says_what_is_wrong(tmp_path: Path, scan: SeriesRecord, monkeypatch: pytest.MonkeyPatch) -> None:
-    def without_model(path: Path, output: Path, *, device: str) -> list[Path]:
+    def without_model(path: Path, output: Path, *, device: str, **_: object) -> list[Path]:
         raise MissingFileError(f"no model for {path.name} and {output.name} on {device}")
 
     monkeypatch.setattr(demo, "denoise", without_model)
