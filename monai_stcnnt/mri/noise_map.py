@@ -95,8 +95,7 @@ def estimate_noise_field(
         once = _smooth(levels, weights, (0, depth, 0, 0))
         levels = np.where(known, once + _smooth(levels - once, weights, (0, depth, 0, 0)), 0.0)  # keeps slopes
     levels = np.where(known, levels, _smooth(levels, weights, (0, depth, _FAR, _FAR)))
-    signal = features[:, _SIGNAL].reshape(valid.shape).numpy() - levels
-    inside = known & (signal > log(_IN_OBJECT))
+    inside = _in_object(features, levels, known)
     inside = inside if inside.sum() >= _FEWEST else known
     level, spread = float(np.median(levels[inside])), float(np.std(levels[inside]))
     field = torch.from_numpy(np.exp(levels + reference).astype(np.float32))
@@ -110,10 +109,16 @@ def _of_repeats(features: Tensor, levels: np.ndarray, known: np.ndarray) -> np.n
     object, but not in the air around it, for motion; where nothing moves, it is noise that parallel imaging or the
     correction of the coils' sensitivities makes stronger there.
     """
-    details, changes, signal = (features[:, n].reshape(known.shape).numpy() for n in (_DETAILS, _CHANGES, _SIGNAL))
-    inside = known & (signal - levels > log(_IN_OBJECT))
+    details, changes = (features[:, n].reshape(known.shape).numpy() for n in (_DETAILS, _CHANGES))
+    inside = _in_object(features, levels, known)
     is_repeated = inside.any() and np.median((details - changes)[inside]) > _REPEATED
     return np.where(inside, changes, -np.inf) if is_repeated else np.full_like(levels, -np.inf)
+
+
+def _in_object(features: Tensor, levels: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Known blocks whose signal is well above their noise."""
+    signal = features[:, _SIGNAL].reshape(known.shape).numpy()
+    return np.asarray(known & (signal - levels > log(_IN_OBJECT)))
 
 
 def _smooth(levels: np.ndarray, weights: np.ndarray, width: Sequence[float]) -> np.ndarray:
