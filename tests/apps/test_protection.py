@@ -211,8 +211,9 @@ def test_the_map_of_the_noise_follows_the_chosen_axis(tmp_path: Path) -> None:
     denoise(scan, tmp_path / "out", frame_axis="slice", save_noise_map=True, progress=False)
     found = np.asarray(nib.Nifti1Image.from_filename(tmp_path / "out" / "scan_denoised_noise.nii.gz").dataobj)
     assert found.shape == (48, 48, 24)
-    means = found.mean((0, 1))
-    assert means == pytest.approx(levels[:, 0], rel=0.5)
+    means = found.mean((0, 1))  # of blocks of some slices, so that the end is off by more
+    assert means[1:] == pytest.approx(levels[1:, 0], rel=0.3)
+    assert means == pytest.approx(levels[:, 0], rel=0.35)
 
 
 @pytest.mark.parametrize("place", ["beside the file", "in a folder above"])
