@@ -4,7 +4,9 @@
 
 ``python -m benchmarks.error_calibration --data DIR --page FILE.md`` adds noise to held-out scans, and counts how many
 of the true errors lie within 1.645 standard errors, of pixels on edges and elsewhere: 90% should. ``--fit`` first fits
-the calibrations anew, on scans that the networks have learned from or were chosen by, and writes them to a JSON file.
+the calibrations anew, on scans that the networks have learned from or were chosen by, and writes them to a JSON file;
+``--kinds real`` fits that of the network for real images alone, on zero-filled magnitudes made white, with a part of
+k-space and a taper that are drawn for each (``benchmarks.scanner_noise --coverage`` measures it).
 
 Edges are the fifth of the foreground with the steepest slope in the plane. The truth is the scan, with its own noise.
 """
@@ -19,7 +21,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -29,8 +31,11 @@ from benchmarks.compared_denoisers import inference_config
 from benchmarks.held_out import crop_series, held_out_scans
 from benchmarks.page_parts import write_part
 from benchmarks.quality_cases import Kind, make_case, to_stacks
+from benchmarks.scanner_noise import simulate, taper
 from monai_stcnnt.apps.bundles import bundle_folder
+from monai_stcnnt.apps.review.quality import magnitude_record
 from monai_stcnnt.data import SeriesRecord, read_series
+from monai_stcnnt.mri import AxisSpectrum, beyond_band, rician_mean, to_acquired
 from monai_stcnnt.networks.nets import ErrorCalibration, STCNNTGuidedDenoiser, UncertainDenoiser, load_calibrations
 from monai_stcnnt.networks.nets.error_calibration import error_clues
 
@@ -52,6 +57,7 @@ TRAINING = (
 
 SNRS = (1.0, 2.0, 5.0, 10.0, 20.0)
 KINDS: tuple[Kind, ...] = ("complex", "magnitude")
+FitKind = Literal["complex", "magnitude", "real"]
 PLACES = ("air", "elsewhere", "edges")
 WEIGHTS = (0.4, 1.0, 0.8)
 """Of the pixels of each place in the fit, whatever their number."""
@@ -91,18 +97,43 @@ def places_of(truth: np.ndarray) -> np.ndarray:
     return np.where(inside, 1 + (slope > np.quantile(slope[inside], 0.8)), 0)
 
 
-def samples(network: STCNNTGuidedDenoiser, series: SeriesRecord, kind: Kind, snr: float, seed: int) -> Iterator[Any]:
-    """Clues (n, clues), absolute errors (n, C) and weights (n,) of pixels of one image, from all places."""
+def image_and_truth(series: SeriesRecord, kind: FitKind, snr: float, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """An image (n, C + 1, T, H, W) with its map, as the network gets it, and what it should give."""
+    if kind == "real":
+        return _white_again(series, snr, seed)
     case = make_case("", series, snr, seed, kind)
-    image = torch.from_numpy(to_stacks(case.noisy.array))
-    noisy, gmap, phase = network.opened(torch.cat([image, torch.ones_like(image[:, :1])], 1))
+    noisy, truth = (torch.from_numpy(to_stacks(record.array)) for record in (case.noisy, case.truth))
+    return torch.cat([noisy, torch.ones_like(noisy[:, :1])], 1), truth
+
+
+def _white_again(series: SeriesRecord, snr: float, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Magnitudes of a zero-filled, tapered image whose noise is white again, their map, and their mean."""
+    draw = np.random.default_rng(seed)
+    clip = torch.from_numpy(to_stacks(magnitude_record(series).array))[0, 0]
+    axes = []
+    for n in clip.shape[1:]:
+        plain = AxisSpectrum.of_matrix(n, round(n * draw.uniform(0.45, 0.9)))
+        weights = taper(plain.acquired, draw.uniform(0.2, 0.9))
+        axes.append(AxisSpectrum(n, plain.start, plain.stop, tuple(weights.tolist())))
+    condition = "map + zero-filled" if draw.random() < 0.5 else "zero-filled"
+    case = simulate(clip, condition, snr, seed, magnitude=True, is_series=True, axes=(axes[0], axes[1]))
+    mean = torch.from_numpy(rician_mean((case.truth / case.gmap).numpy())).float() * case.gmap
+    wide = [beyond_band(axis) for axis in axes]
+    image, truth = (to_acquired(part[None, None], wide) for part in (case.noisy, mean))
+    gmap = torch.nn.functional.interpolate(case.gmap[None, None], image.shape[-2:], mode="bilinear")
+    return torch.cat([image, gmap[:, :, None].expand_as(image)], 1), truth
+
+
+def samples(network: STCNNTGuidedDenoiser, series: SeriesRecord, kind: FitKind, snr: float, seed: int) -> Iterator[Any]:
+    """Clues (n, clues), absolute errors (n, C) and weights (n,) of pixels of one image, from all places."""
+    image, truth = image_and_truth(series, kind, snr, seed)
+    noisy, gmap, phase = network.opened(image)
     guess, differences, errors = network.guided(noisy)
     y = network.blended(guess, differences, network.answer(guess, differences, errors, gmap))
     clues = error_clues(y, guess, differences, errors).movedim(2, -1).flatten(0, -2)
     result = network.closed(y, gmap, phase)
     result = result.clamp(min=0) if kind == "magnitude" else result
-    truth = torch.from_numpy(to_stacks(case.truth.array))
-    error = (result - truth).abs().movedim(1, -1).flatten(0, -2)
+    error = ((result - truth).abs() / image[:, -1:]).movedim(1, -1).flatten(0, -2)
     found = places_of(truth.square().sum(1).sqrt().numpy()).ravel()
     draw = np.random.default_rng(seed)
     for place, weight in enumerate(WEIGHTS):
@@ -111,7 +142,7 @@ def samples(network: STCNNTGuidedDenoiser, series: SeriesRecord, kind: Kind, snr
         yield clues[chosen], error[chosen], torch.full((len(chosen),), weight / max(len(chosen), 1))
 
 
-def fit(network: STCNNTGuidedDenoiser, scans: Sequence[SeriesRecord], kind: Kind) -> ErrorCalibration:
+def fit(network: STCNNTGuidedDenoiser, scans: Sequence[SeriesRecord], kind: FitKind) -> ErrorCalibration:
     """Fit the calibration of a network: the 90th percentile of absolute errors, by the pinball loss of logarithms.
 
     At low SNR what is an edge cannot be told from the rest. So in each round what has too few errors inside on these
@@ -191,6 +222,7 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", type=Path, help="folder of the scans; without it, nibabel's scan alone")
     parser.add_argument("--fit", action="store_true", help="fit the calibrations first, and write them")
+    parser.add_argument("--kinds", nargs="+", default=[*KINDS, "real"], choices=[*KINDS, "real"], help="to fit")
     parser.add_argument("--variants", nargs="+", default=["light", "fast"], choices=["light", "fast"])
     parser.add_argument("--size", type=int, nargs=4, default=[8, 72, 72, 1], help="frames, rows, columns, slices")
     parser.add_argument(
@@ -209,7 +241,7 @@ def main(arguments: Sequence[str] | None = None) -> list[Share]:
     for variant in options.variants:
         config = inference_config(fast=variant == "fast")
         router, inferer = config.get_parsed_content("router").eval(), config.get_parsed_content("inferer")
-        networks = {"magnitude": router.networks[0], "complex": router.networks[1]}
+        networks = {"magnitude": router.networks[0], "complex": router.networks[1], "real": router.real}
         names = [f"{variant}_{kind}" for kind in networks]
         if options.fit:
             sizes = [(FRAMES[n % len(FRAMES)], *options.size[1:]) for n in range(len(TRAINING))]
@@ -217,7 +249,7 @@ def main(arguments: Sequence[str] | None = None) -> list[Share]:
                      for path, size in zip(TRAINING, sizes, strict=True)]  # fmt: skip
             file: Path = options.calibrations
             known = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-            known |= {f"{variant}_{kind}": fit(networks[kind], scans, kind).as_dict() for kind in KINDS}
+            known |= {f"{variant}_{kind}": fit(networks[kind], scans, kind).as_dict() for kind in options.kinds}
             file.write_text(json.dumps(known) + "\n", encoding="utf-8")
             logger.info("%s: fitted", variant)
         denoiser = UncertainDenoiser(router, load_calibrations(options.calibrations, names)).eval()

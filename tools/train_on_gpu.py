@@ -18,6 +18,7 @@ import logging
 import math
 import time
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +30,13 @@ from torch.optim.swa_utils import AveragedModel
 from monai_stcnnt.checkpoints import load_weights
 from monai_stcnnt.data.training.clip_noise import NoisyClips
 from monai_stcnnt.data.training.clip_pool import SHARES, ClipPool
+from monai_stcnnt.data.training.filtered_clips import FilteredClips
 from monai_stcnnt.losses import LogMSELoss
+from monai_stcnnt.mri.fft import fftc, ifftc
 from monai_stcnnt.networks.filters.estimates import ShrinkageEstimates
 from monai_stcnnt.networks.filters.phase import turned
 from monai_stcnnt.networks.nets import STCNNTGuidedDenoiser, build_variant
+from monai_stcnnt.networks.nets.guided_denoiser import power_of_mean
 
 logger = logging.getLogger("train_on_gpu")
 
@@ -47,10 +51,18 @@ VALIDATION_SNRS = (2.0, 5.0, 10.0)
 WARMUP = 0.04
 DRAWN_AT_ONCE = 1e6
 """Pixels whose estimates are computed together."""
+SUFFIXES = {"complex": "", "magnitude": "_magnitude", "real": "_real"}
+"""What images a network is for -> end of its name."""
+
+PLANE = (-2, -1)
+NEAR_ZERO = 0.01  # of the signal's square, so that its slope is finite
+LEAST_ERROR = 1e-3
 COARSE_SHARE = 0.25
 """Batches with the estimates on a coarser grid of blocks, so that the same weights serve both."""
 
 Tensors = tuple[torch.Tensor, ...] | list[torch.Tensor]
+LossOf = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
+"""Of a result, its label and its map, all (B, C, T, H, W)."""
 Prepared = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
 """Guess, differences, errors, map and label of a batch, whose frames all have (..., H, W) last."""
 
@@ -64,9 +76,8 @@ class Training:
 
     def __init__(self, options: argparse.Namespace) -> None:
         self.options, self.device = options, torch.device(options.device)
-        suffix = "_magnitude" if options.mode == "magnitude" else ""
         self.name = f"{options.variant}_{options.mode}"
-        network = build_variant(f"stcnnt_{options.variant}{suffix}")
+        network = build_variant(f"stcnnt_{options.variant}{SUFFIXES[options.mode]}")
         assert isinstance(network, STCNNTGuidedDenoiser)
         if options.weights is not None:
             load_weights(network, options.weights)
@@ -76,14 +87,19 @@ class Training:
         images = (1 - options.labels) / (1 - SHARES["labels"])
         kinds = {kind: share * images for kind, share in SHARES.items()} | {"labels": options.labels}
         self.pool = ClipPool(options.clips, self.device, "train", options.seed, kinds)
-        self.clips = NoisyClips(
-            self.pool, options.mode, level_error=0.03 * options.errors, kspace_prob=options.errors,
-            seed=options.seed + 1,
-        )  # fmt: skip
+        self.pool.leave_out(options.without)
+        if options.mode == "real":
+            self.clips: NoisyClips = FilteredClips(self.pool, seed=options.seed + 1)
+            self.loss_of: LossOf = filtered_loss
+        else:
+            self.clips = NoisyClips(
+                self.pool, options.mode, level_error=0.03 * options.errors, kspace_prob=options.errors,
+                seed=options.seed + 1,
+            )  # fmt: skip
+            self.loss_of = white_loss
         self.optimizer = torch.optim.AdamW(
             self.network.parameters(), lr=options.learning_rate, weight_decay=0.0, fused=self.device.type == "cuda"
         )
-        self.loss = LogMSELoss()
         self.rng = np.random.default_rng(options.seed + 2)
         self.batches: list[Prepared] = []
         self.figures: dict[str, Any] = {
@@ -162,7 +178,7 @@ class Training:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
             y = self.network.answer(guess, differences, errors, gmap)
         result = self.network.blended(guess, differences, y.float()) * gmap
-        loss = self.loss(result.transpose(1, 2), label.transpose(1, 2))
+        loss = self.loss_of(*(part.transpose(1, 2) for part in (result, label, gmap)))
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
@@ -192,13 +208,20 @@ class Training:
         pool = ClipPool(self.options.clips, self.device, "validation", 1)
         network, found = self.averaged(), {}
         for snr in VALIDATION_SNRS:
-            clips = NoisyClips(pool, self.options.mode, (snr, snr), 0.0, 0.0, 0.0, seed=int(snr))
+            if self.options.mode == "real":
+                clips: NoisyClips = FilteredClips(pool, (snr, snr), 0.0, 0.0, 0.0, seed=int(snr))
+            else:
+                clips = NoisyClips(pool, self.options.mode, (snr, snr), 0.0, 0.0, 0.0, seed=int(snr))
             for size in dict.fromkeys(map(self._limited, VALIDATION_SIZES)):
                 batch = prepared(network, *clips.draw(4 if self.options.steps else 24, size))
                 guess, differences, errors, gmap, label = batch
                 y = network.answer(guess, differences, errors, gmap)
                 results = [network.blended(guess, differences, y) * gmap, guess * gmap]
-                decibels = [10 * (r - label).square().mean((1, 2, 3, 4)).log10().mean() for r in results]
+                if self.options.mode == "real":
+                    target, unit = label.transpose(1, 2), gmap.transpose(1, 2)
+                    decibels = [filtered_loss(r.transpose(1, 2), target, unit) for r in results]
+                else:
+                    decibels = [10 * (r - label).square().mean((1, 2, 3, 4)).log10().mean() for r in results]
                 found[f"SNR {snr:g}, {size}"] = {"network": float(decibels[0]), "estimates": float(decibels[1])}
         return found
 
@@ -208,6 +231,28 @@ class Training:
         torch.save(state, self.options.output / f"{self.name}.pt")
         text = json.dumps(self.figures, indent=2)
         (self.options.output / f"{self.name}.json").write_text(text, encoding="utf-8")
+
+
+def white_loss(result: torch.Tensor, label: torch.Tensor, _gmap: torch.Tensor) -> torch.Tensor:
+    """Logarithm of the mean squared error (B, C, T, H, W)."""
+    loss: torch.Tensor = LogMSELoss()(result, label)
+    return loss
+
+
+def filtered_loss(result: torch.Tensor, label: torch.Tensor, gmap: torch.Tensor) -> torch.Tensor:
+    """Logarithms of the mean squared errors of the mean of magnitudes and of the signal behind it, in dB, averaged.
+
+    Args:
+        result: real images with white noise taken off, (B, 1, T, H, W).
+        label: see :meth:`~monai_stcnnt.data.training.filtered_clips.FilteredClips.draw`.
+        gmap: the map, (B, 1, T, H, W).
+    """
+    mean = ifftc(fftc(result, PLANE) * label[:, 2:], PLANE).real
+    powers = power_of_mean(mean / gmap), (label[:, 1:2] / gmap).square()
+    signals = [(power + NEAR_ZERO).sqrt() * gmap for power in powers]
+    errors = (mean - label[:, :1], signals[0] - signals[1])
+    decibels = [10 * (error.square().mean((1, 2, 3, 4)) + LEAST_ERROR).log10().mean() for error in errors]
+    return torch.stack(decibels).mean()
 
 
 @torch.no_grad()
@@ -236,7 +281,7 @@ def parsed(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("clips", type=Path)
     parser.add_argument("output", type=Path)
     parser.add_argument("--variant", default="light", choices=("light", "base"))
-    parser.add_argument("--mode", default="magnitude", choices=("complex", "magnitude"))
+    parser.add_argument("--mode", default="magnitude", choices=tuple(SUFFIXES))
     parser.add_argument("--seconds", type=float, default=240.0)
     parser.add_argument("--steps", type=int, default=0)
     parser.add_argument("--weights", type=Path, help="to start from")
@@ -252,6 +297,8 @@ def parsed(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--errors", type=float, default=1.0, help="of the noise model: 1 as found, 0 an exact level and white noise"
     )
+    parser.add_argument("--without", nargs="*", default=[], help="beginnings of names of series to leave out")
+    parser.add_argument("--threads", type=int, help="of the processor")
     parser.add_argument("--every", type=float, default=60.0, help="seconds between two checkpoints")
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args(arguments)
@@ -263,6 +310,8 @@ def main(arguments: list[str] | None = None) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     torch.manual_seed(options.seed)
     torch.set_float32_matmul_precision("high")
+    if options.threads is not None:
+        torch.set_num_threads(options.threads)
     options.output.mkdir(parents=True, exist_ok=True)
     training = Training(options)
     training.run()

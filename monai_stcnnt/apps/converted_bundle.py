@@ -13,8 +13,10 @@ from typing import Any
 __all__ = ["MIT_LICENSE", "Provenance", "converted_inference", "converted_metadata", "converted_readme"]
 
 VERSION = "1.0.0"
-MAGNITUDE_ENTRIES = ("variant", "complex_network_def", "complex_checkpoint")
-"""Entries of the carried config that choose between two networks; a converted bundle has one."""
+OTHER_ENTRIES = (
+    "variant", "complex_network_def", "complex_checkpoint", "real_network_def", "real_checkpoint",
+)  # fmt: skip
+"""Entries of the carried config that choose between networks; a converted bundle has one."""
 
 MIT_LICENSE = """MIT License
 
@@ -142,15 +144,17 @@ def converted_inference(carried: Mapping[str, Any], network_def: Mapping[str, An
     """Inference config of one network for complex images.
 
     Args:
-        carried: the inference config of the bundle ``mri_denoising``, which routes to two networks.
+        carried: the inference config of the bundle ``mri_denoising``, which routes to several networks.
         network_def: definition of the network, with its ``img_size`` (T, H, W), which becomes the window.
 
     Returns:
         The config.
     """
-    config = {name: copy.deepcopy(entry) for name, entry in carried.items() if name not in MAGNITUDE_ENTRIES}
+    config = {name: copy.deepcopy(entry) for name, entry in carried.items() if name not in OTHER_ENTRIES}
     config["network_def"] = dict(network_def)
     config["calibrated"] = []
+    config["imaginary"] = "noise"
+    del config["router"]["real"]
     config["amp"] = False
     config["roi_size"] = list(network_def["img_size"])
     config["router"]["networks"] = ["$stcnnt_checkpoints.load_weights(@network_def, @checkpoint).to(@device)"]

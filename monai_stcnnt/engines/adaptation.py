@@ -109,7 +109,7 @@ def adapt_network(
     denoiser: ResidualTrunk | None = None
     for window in windows:
         denoiser = denoiser or find_denoiser(network, window.shape[1])
-        if denoiser is None or denoiser.out_channels != 2:
+        if denoiser is None or denoiser.out_channels != 2 or not bool(window[:, 1].any()):  # no noise in that part
             break
         risks.append(_risk_of(denoiser.eval(), window, draw))
     if len(risks) < LEAST_WINDOWS:

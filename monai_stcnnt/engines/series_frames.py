@@ -26,6 +26,7 @@ from monai_stcnnt.mri.channels import channels_to_complex, complex_to_channels
 from monai_stcnnt.mri.gfactor import check_gfactor_map, check_gfactor_size
 from monai_stcnnt.mri.noise_estimation import bring_image, estimate_noise_model
 from monai_stcnnt.mri.noise_model import (
+    Imaginary,
     NoiseModel,
     as_complex,
     beyond_band,
@@ -132,23 +133,30 @@ class AcquiredFrames:
         model: its noise.
         item: number of the item.
         device: where the work is done.
-        as_complex: whether the network takes complex images, as which magnitudes whose noise is not white are then
-            denoised.
+        imaginary: what the imaginary part is of magnitudes whose noise is not white, which are denoised as complex
+            images: zeros for a network for real images, noise for one for complex images alone; None where the network
+            takes magnitudes alone.
 
     Attributes:
         size: ``(T, H, W)`` of the matrix that the network sees.
     """
 
     def __init__(
-        self, frames: SeriesFrames, model: NoiseModel, item: int, device: torch.device, *, as_complex: bool = False
+        self,
+        frames: SeriesFrames,
+        model: NoiseModel,
+        item: int,
+        device: torch.device,
+        *,
+        imaginary: Imaginary | None = None,
     ) -> None:
         self.frames, self.model, self.item, self.device = frames, model, item, device
         self.whole = not model.spectrum[0].is_white
         self.dims = (-3, -2, -1) if self.whole else (-2, -1)
         self.axes = model.spectrum[-len(self.dims) :]
         is_white = all(axis.is_white for axis in self.axes)
-        self.as_complex = as_complex and model.kind != "complex" and not is_white
-        if self.as_complex:
+        self.imaginary = None if model.kind == "complex" or is_white else imaginary
+        if self.imaginary is not None:
             self.axes = tuple(beyond_band(axis) for axis in self.axes)
         elif model.kind != "complex":
             self.axes = tuple(axis.bare() for axis in self.axes)
@@ -217,8 +225,8 @@ class AcquiredFrames:
             image = bring_image(raw[:, :-1], self.model, self.dims)
         else:
             image = to_acquired(raw[:, :-1], self.axes, self.dims)
-            if self.as_complex:
-                image = as_complex(image, gmap * self._told, self.item, start)
+            if self.imaginary is not None:
+                image = as_complex(image, self.imaginary, gmap * self._told, self.item, start)
         return raw, torch.cat([image, gmap], dim=1)
 
     def _map(self, raw: Tensor, start: int, size: tuple[int, ...], count: int) -> Tensor:
@@ -244,7 +252,7 @@ class AcquiredFrames:
         inside = from_acquired(to_acquired(image, self.axes, self.dims), self.axes, self.dims)
         result = from_acquired(block[:, :1], self.axes, self.dims)
         level = self._map(raw, start, image.shape[3:], image.shape[2]) * self._told
-        return without_leak(image, result, inside, level, is_biased=self.as_complex)
+        return without_leak(image, result, inside, level, is_biased=self.imaginary is not None)
 
 
 def inner_power(axis: AxisSpectrum) -> float:

@@ -43,7 +43,8 @@ from monai_stcnnt.engines.series_frames import (
 from monai_stcnnt.errors import NoiseLevelError
 from monai_stcnnt.inferers import FrameSlidingWindowInferer
 from monai_stcnnt.memory import keep_freed_memory
-from monai_stcnnt.mri.noise_model import NoiseModel
+from monai_stcnnt.mri.noise_model import Imaginary, NoiseModel
+from monai_stcnnt.networks.nets import ChannelRouter
 from monai_stcnnt.networks.nets.base import FrameNet
 from monai_stcnnt.transforms import FrameAxis, NoiseOptions
 
@@ -144,7 +145,7 @@ def denoise_series(
         model = estimate_series_noise(frames, noise)
         frames, model = slices_apart(frames, model)
         frames.level = model.level * strength
-        acquired = partial(AcquiredFrames, frames, model, device=place, as_complex=_takes_complex(network))
+        acquired = partial(AcquiredFrames, frames, model, device=place, imaginary=_imaginary_for(network))
         if adapt:
             network = _adapted(network, frames.items, acquired, inferer, place)
         total = frames.items * inferer.count_windows(acquired(0).size)
@@ -276,9 +277,13 @@ def _adapted(
     return adapt_network(network, (window.to(device) for part in parts for window in part))[0]
 
 
-def _takes_complex(network: torch.nn.Module) -> bool:
-    """Whether there is a network for complex images, and not that for magnitudes alone."""
-    return any(isinstance(part, FrameNet) and part.in_channels == _COMPLEX_CHANNELS for part in network.modules())
+def _imaginary_for(network: torch.nn.Module) -> Imaginary | None:
+    """What the imaginary part of real images is for a network; None where it takes magnitudes alone."""
+    parts = list(network.modules())
+    if any(isinstance(part, ChannelRouter) and part.real is not None for part in parts):
+        return "zero"
+    takes_complex = any(isinstance(part, FrameNet) and part.in_channels == _COMPLEX_CHANNELS for part in parts)
+    return "noise" if takes_complex else None
 
 
 def _check_positive(**values: float | None) -> None:

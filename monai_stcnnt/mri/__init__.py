@@ -71,6 +71,7 @@ from monai_stcnnt.mri.noise_map import (
     estimate_noise_field,
 )
 from monai_stcnnt.mri.noise_model import (
+    Imaginary,
     NoiseKind,
     NoiseModel,
     NoiseOrigin,
@@ -114,6 +115,7 @@ __all__ = [
     "AxisSpectrum",
     "CinePhantom",
     "ColoringStep",
+    "Imaginary",
     "Keep",
     "KnownNoise",
     "NoiseColoring",

@@ -32,6 +32,7 @@ from monai_stcnnt.mri.fft import fftc, ifftc
 from monai_stcnnt.mri.rician import rician_signal
 
 __all__ = [
+    "Imaginary",
     "NoiseKind",
     "NoiseModel",
     "NoiseOrigin",
@@ -48,6 +49,7 @@ __all__ = [
 ]
 
 NoiseKind = Literal["complex", "rician", "chi"]
+Imaginary = Literal["zero", "noise"]
 NoiseOrigin = Literal[
     "told", "header", "air", "spectrum", "details", "frames", "noise scan", "assumed", "nothing found", "floor"
 ]
@@ -321,14 +323,15 @@ def beyond_band(axis: AxisSpectrum) -> AxisSpectrum:
     return AxisSpectrum(size, center - wide, stop, tuple(weights[center - wide : stop].tolist()))
 
 
-def as_complex(white: Tensor, level: Tensor | float, item: int, start: int = 0) -> Tensor:
-    """Magnitudes with white noise as the real part of a complex image, whose imaginary part is noise of that level.
+def as_complex(white: Tensor, imaginary: Imaginary, level: Tensor | float, item: int, start: int = 0) -> Tensor:
+    """Magnitudes with white noise as the real part of a complex image.
 
-    A network for complex images then takes no part of the mean for the bias of a Rician image, which a filter of
-    k-space changes.
+    No part of their mean is then taken for the bias of a Rician image, which a filter of k-space changes.
 
     Args:
         white: ``(..., 1, T, H, W)``.
+        imaginary: ``"zero"`` for a network for real images; ``"noise"`` of that level for one for complex images alone,
+            which else sees less noise than there is.
         level: noise level, broadcast to it.
         item: number of the series in its file.
         start: number of the first frame; the noise of each is the same, whatever frames it is drawn with.
@@ -336,6 +339,8 @@ def as_complex(white: Tensor, level: Tensor | float, item: int, start: int = 0) 
     Returns:
         Tensor ``(..., 2, T, H, W)``.
     """
+    if imaginary == "zero":
+        return torch.cat([white, torch.zeros_like(white)], -4)
     shape = white.shape
     seeds = range(item * _SEEDS + start, item * _SEEDS + start + shape[-3])
     drawn = [torch.randn(*shape[:-3], *shape[-2:], generator=torch.Generator().manual_seed(s)) for s in seeds]

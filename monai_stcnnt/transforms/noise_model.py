@@ -30,6 +30,7 @@ from monai_stcnnt.mri.axis_spectrum import AxisSpectrum
 from monai_stcnnt.mri.channels import channels_to_complex, complex_to_channels
 from monai_stcnnt.mri.noise_estimation import KnownNoise, estimate_noise_model
 from monai_stcnnt.mri.noise_model import (
+    Imaginary,
     NoiseModel,
     as_complex,
     beyond_band,
@@ -320,7 +321,15 @@ class WhitenNoise(_AroundDenoiser):
     """Take the taper off the noise of an item on its acquired matrix.
 
     Magnitudes become the real part of a complex image, see :func:`~monai_stcnnt.mri.noise_model.as_complex`.
+
+    Args:
+        imaginary: see there; ``"zero"`` where the network is a :class:`~monai_stcnnt.networks.nets.ChannelRouter` with
+            one for real images.
     """
+
+    def __init__(self, imaginary: Imaginary = "zero") -> None:
+        super().__init__()
+        self.imaginary = imaginary
 
     def _there(self, image: Tensor, model: NoiseModel, levels: Tensor) -> Tensor:
         axes = _tapers(model)
@@ -329,7 +338,8 @@ class WhitenNoise(_AroundDenoiser):
         if model.is_white:
             return image
         white = to_acquired(image, axes, _DIMS)
-        items = [as_complex(*parts, n) for n, parts in enumerate(zip(white, levels, strict=True))]
+        parts = enumerate(zip(white, levels, strict=True))
+        items = [as_complex(one, self.imaginary, level, n) for n, (one, level) in parts]
         return torch.stack(items)
 
     def _back(self, changed: Tensor, image: Tensor, there: Tensor, _levels: Tensor, model: NoiseModel) -> Tensor:
@@ -369,12 +379,13 @@ class _AroundDenoiserd(MapTransform, InvertibleTransform):
     """Dictionary form of :class:`_AroundDenoiser`."""
 
     backend = _BACKEND
-    _transform_class: type[_AroundDenoiser] = ToAcquiredMatrix
 
-    def __init__(self, keys: KeysCollection, gmap_key: str = "gmap", allow_missing_keys: bool = False) -> None:
+    def __init__(
+        self, keys: KeysCollection, transform: _AroundDenoiser, gmap_key: str = "gmap", allow_missing_keys: bool = False
+    ) -> None:
         super().__init__(keys, allow_missing_keys)
         self.gmap_key = gmap_key
-        self.transform = self._transform_class()
+        self.transform = transform
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Apply to every image."""
@@ -401,7 +412,8 @@ class ToAcquiredMatrixd(_AroundDenoiserd):
         allow_missing_keys: whether a missing key is accepted.
     """
 
-    _transform_class = ToAcquiredMatrix
+    def __init__(self, keys: KeysCollection, gmap_key: str = "gmap", allow_missing_keys: bool = False) -> None:
+        super().__init__(keys, ToAcquiredMatrix(), gmap_key, allow_missing_keys)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Apply to every image, and bring the map."""
@@ -425,8 +437,16 @@ class WhitenNoised(_AroundDenoiserd):
 
     Args:
         keys: the images.
+        imaginary: see :class:`WhitenNoise`.
         gmap_key: the g-factor map on the acquired matrix, where :class:`ToAcquiredMatrixd` puts it.
         allow_missing_keys: whether a missing key is accepted.
     """
 
-    _transform_class = WhitenNoise
+    def __init__(
+        self,
+        keys: KeysCollection,
+        imaginary: Imaginary = "zero",
+        gmap_key: str = "gmap",
+        allow_missing_keys: bool = False,
+    ) -> None:
+        super().__init__(keys, WhitenNoise(imaginary), gmap_key, allow_missing_keys)

@@ -264,7 +264,8 @@ def test_monai_runs_the_bundle_from_inside(bundle: Path, tmp_path: Path) -> None
     command += ["--input_file", str(tmp_path / "scan.nii"), "--output_dir", str(tmp_path / "out")]
     done = subprocess.run(command, cwd=bundle, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["scan_denoised.nii"]
+    made = {path.name for path in (tmp_path / "out").iterdir()}
+    assert made == {"scan_denoised.nii", "scan_denoised.json", "manifest.jsonl"}
 
 
 def test_published_files_are_converted(shared_golden: Path, tmp_path: Path) -> None:

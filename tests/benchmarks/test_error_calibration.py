@@ -41,6 +41,15 @@ def test_nine_tenths_of_the_errors_are_inside_where_it_was_fitted(monkeypatch: p
     assert float(inside) == pytest.approx(0.9, abs=0.05)
 
 
+def test_filtered_magnitudes_are_white_again_where_they_are_fitted() -> None:
+    """Their noise has the level of the map, and what the network should give is their mean."""
+    image, truth = benchmark.image_and_truth(disc(4, 48), "real", 8.0, 3)
+    assert image.shape[1] == 2
+    assert truth.shape == image[:, :1].shape
+    error = (image[:, :1] - truth)[truth > 6] / image[:, 1:][truth > 6]
+    assert float(error.std()) == pytest.approx(1, abs=0.2)
+
+
 def test_shares_of_held_out_scans_become_a_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With the calibration of the bundle, on a small part of nibabel's scan."""
     monkeypatch.setattr(benchmark, "SNRS", (5.0,))

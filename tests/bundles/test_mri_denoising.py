@@ -117,7 +117,12 @@ def test_weights_of_another_network_are_refused_by_name(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("file", "name"), [("model.pt", "stcnnt_light_magnitude"), ("model_complex.pt", "stcnnt_light")]
+    ("file", "name"),
+    [
+        ("model.pt", "stcnnt_light_magnitude"),
+        ("model_complex.pt", "stcnnt_light"),
+        ("model_real.pt", "stcnnt_light_real"),
+    ],
 )
 def test_the_weights_are_plain_tensors_and_reduce_noise(file: str, name: str) -> None:
     state = torch.load(BUNDLE / "models" / file, weights_only=True)
@@ -129,6 +134,8 @@ def test_the_weights_are_plain_tensors_and_reduce_noise(file: str, name: str) ->
     noisy = clean + complex_noise(clean.shape, torch.Generator().manual_seed(0))
     if name.endswith("magnitude"):
         image, truth = noisy.abs()[None], clean.abs()[None]
+    elif name.endswith("real"):
+        image, truth = noisy.real[None], clean.real[None]
     else:
         image, truth = torch.view_as_real(noisy).movedim(-1, 0), torch.view_as_real(clean).movedim(-1, 0)
     with torch.inference_mode():

@@ -87,6 +87,15 @@ def test_magnitude_images_are_left_alone() -> None:
     assert adapt_network(net, windows)[0] is net
 
 
+def test_real_images_are_left_alone() -> None:
+    """Their imaginary part has no noise: the risk would count some there."""
+    net, (_, windows) = guided(2), scan(2)
+    real = [torch.cat([one[:, :1], torch.zeros_like(one[:, :1]), one[:, 2:]], 1) for one in windows]
+    same, found = adapt_network(net, real)
+    assert same is net
+    assert found.windows == 0
+
+
 def test_the_denoiser_inside_is_found_by_its_channels() -> None:
     magnitude, complex_net = guided(1), guided(2)
     whole = FlipEnsemble(ChannelRouter([magnitude, complex_net]))

@@ -207,11 +207,13 @@ def test_a_real_image_stays_real_in_the_band_around_its_own(size: int) -> None:
 def test_the_other_component_is_noise_of_the_level_whatever_frames_it_is_drawn_with() -> None:
     white = torch.rand(1, 1, 6, 30, 40)
     level = torch.linspace(1, 2, 40)
-    both = as_complex(white, level, item=2, start=3)
+    both = as_complex(white, "noise", level, item=2, start=3)
     assert torch.equal(both[:, :1], white)
     torch.testing.assert_close((both[:, 1] / level).std(), torch.tensor(1.0), rtol=0.05, atol=0)
-    assert torch.equal(as_complex(white[:, :, 2:4], level, 2, 5), both[:, :, 2:4])
-    assert not torch.equal(as_complex(white, level, 1, 3), both)
+    assert torch.equal(as_complex(white[:, :, 2:4], "noise", level, 2, 5), both[:, :, 2:4])
+    assert not torch.equal(as_complex(white, "noise", level, 1, 3), both)
+    real = as_complex(white, "zero", level, item=2)
+    assert torch.equal(real, torch.cat([white, torch.zeros_like(white)], 1))
 
 
 def test_neighbors_are_alike_as_far_as_the_band_says() -> None:

@@ -13,13 +13,14 @@ import torch
 
 from monai_stcnnt.checkpoints import load_weights
 from monai_stcnnt.data.training.clip_pool import SHARES
+from monai_stcnnt.mri.rician import rician_mean
 from monai_stcnnt.networks.nets import STCNNTGuidedDenoiser, build_variant
 from tools import train_on_gpu
 
 __all__: list[str] = []
 
 
-@pytest.mark.parametrize("mode", ["complex", "magnitude"])
+@pytest.mark.parametrize("mode", ["complex", "magnitude", "real"])
 def test_a_rehearsal_leaves_weights_and_figures(
     mode: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -37,7 +38,7 @@ def test_a_rehearsal_leaves_weights_and_figures(
     figures = json.loads((tmp_path / "out" / f"{name}.json").read_text(encoding="utf-8"))
     assert figures["steps"] == 4
     assert set(figures["validation"]["SNR 5, (2, 16, 16)"]) == {"network", "estimates"}
-    network = build_variant("stcnnt_light" + ("_magnitude" if mode == "magnitude" else ""))
+    network = build_variant("stcnnt_light" + train_on_gpu.SUFFIXES[mode])
     assert isinstance(network, STCNNTGuidedDenoiser)
     load_weights(network, tmp_path / "out" / f"{name}.pt")
     assert any(part.detach().any() for part in network.head.parameters())
@@ -52,6 +53,20 @@ def test_shares_of_label_maps_and_of_errors_reach_the_clips(tmp_path: Path) -> N
     shares = dict(zip(training.pool.kinds, training.pool.shares, strict=True))
     assert shares["labels"] == pytest.approx(0.45 / (0.45 + 0.55 * SHARES["time"] / (1 - SHARES["labels"])))
     assert training.clips.level_error == training.clips.kspace_prob == 0
+
+
+def test_the_error_of_filtered_images_is_that_of_mean_and_signal() -> None:
+    """None where the result is the mean, whose signal is the label; its slope is finite where there is no signal."""
+    signal = torch.cat([torch.zeros(1, 1, 2, 8, 8), torch.full((1, 1, 2, 8, 8), 6.0)], 4)
+    mean = torch.from_numpy(rician_mean(signal.numpy())).float()
+    label, gmap = torch.cat([2 * mean, 2 * signal, torch.ones_like(mean)], 1), torch.full_like(mean, 2.0)
+    assert float(train_on_gpu.filtered_loss(2 * mean, label, gmap)) < -29
+    off = (2 * mean + 0.5).requires_grad_()
+    loss = train_on_gpu.filtered_loss(off, label, gmap)
+    loss.backward()
+    assert -10 < float(loss.detach()) < 0
+    assert off.grad is not None
+    assert bool(torch.isfinite(off.grad).all())
 
 
 def test_prepared_batches_are_what_the_network_works_on() -> None:

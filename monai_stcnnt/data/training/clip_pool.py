@@ -73,6 +73,20 @@ class ClipPool:
         total = sum(shares[kind] for kind in self.kinds)
         self.shares = [shares[kind] / total for kind in self.kinds]
 
+    def leave_out(self, names: Sequence[str]) -> None:
+        """Draw no more from series whose names begin with one of ``names``; a kind without any is not drawn.
+
+        Raises:
+            UnreadableFileError: where nothing is left.
+        """
+        for kind, groups in self.items.items():
+            self.items[kind] = {name: items for name, items in groups.items() if not name.startswith(tuple(names))}
+        kept = [(kind, share) for kind, share in zip(self.kinds, self.shares, strict=True) if self.items[kind]]
+        if not kept:
+            raise UnreadableFileError(f"No clips are left without {', '.join(names)}.")
+        self.kinds = [kind for kind, _ in kept]
+        self.shares = [share / sum(share for _, share in kept) for _, share in kept]
+
     def draw(self, count: int, size: Sequence[int]) -> Tensor:
         """Clean magnitudes (count, T, H, W) of size (T, H, W), float32, whose foreground has a mean of 1."""
         clips = torch.stack([self._augmented(self._one(size)) for _ in range(count)])

@@ -14,7 +14,7 @@ from monai_stcnnt.networks.layers.frames import fold_pixels, unfold_pixels
 from monai_stcnnt.networks.nets.base import BackboneName, FrameLayout, ResidualTrunk
 from monai_stcnnt.networks.nets.error_calibration import ErrorCalibration
 
-__all__ = ["STCNNTGuidedDenoiser", "signal_of_mean"]
+__all__ = ["STCNNTGuidedDenoiser", "power_of_mean", "signal_of_mean"]
 
 
 def signal_of_mean(mean: torch.Tensor) -> torch.Tensor:
@@ -30,9 +30,14 @@ def signal_of_mean(mean: torch.Tensor) -> torch.Tensor:
     Returns:
         Signals of the same shape.
     """
+    return power_of_mean(mean).sqrt()
+
+
+def power_of_mean(mean: torch.Tensor) -> torch.Tensor:
+    """Square of :func:`signal_of_mean`, whose slope is finite where there is no signal."""
     excess = (mean.clamp(min=0).square() - math.pi / 2).clamp(min=0)
     slope = (4 / math.pi - 1) / (math.pi / 2 - 1)
-    return (excess + (math.pi / 2 - 1) * (1 - torch.exp(-slope * excess))).sqrt()
+    return excess + (math.pi / 2 - 1) * (1 - torch.exp(-slope * excess))
 
 
 class STCNNTGuidedDenoiser(ResidualTrunk):
@@ -55,6 +60,8 @@ class STCNNTGuidedDenoiser(ResidualTrunk):
         channels: channels of the backbone at its highest resolution.
         pack: side of the squares of pixels that become channels; 1 works at full resolution.
         block_stride: see :class:`~monai_stcnnt.networks.filters.estimates.ShrinkageEstimates`.
+        rician: whether the bias of Rician magnitudes is taken off the first guess; by default with one channel.
+            Without it, the result of one channel is that of a real image, which may be negative.
         backbone: ``hrnet``, ``unet``, or ``soanet`` (without downsampling); its ``img_size`` is that of the patches.
         layout: ``BCTHW`` takes and returns MONAI's layout (B, C, T, H, W), ``BTCHW`` frame layout.
         **backbone_options: keywords of the backbone.
@@ -79,6 +86,7 @@ class STCNNTGuidedDenoiser(ResidualTrunk):
         *,
         pack: int = 2,
         block_stride: int = 2,
+        rician: bool | None = None,
         backbone: BackboneName = "hrnet",
         layout: FrameLayout = "BCTHW",
         **backbone_options: Any,  # noqa: ANN401 - checked by the backbone's constructor
@@ -96,6 +104,7 @@ class STCNNTGuidedDenoiser(ResidualTrunk):
             head_channels=(out_channels + terms) * pack**2, start_at_zero=True, backbone=backbone, **backbone_options,
         )  # fmt: skip
         self.pack, self.terms = pack, terms
+        self.rician = out_channels == 1 if rician is None else rician
         self.estimates, self.phase = estimates, SmoothPhase()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -186,6 +195,6 @@ class STCNNTGuidedDenoiser(ResidualTrunk):
         """
         estimates, errors = self.estimates(noisy)
         mean = blend(estimates[:, :, 1:], errors[:, :, 1:])[0]
-        guess = signal_of_mean(mean) if self.out_channels == 1 else mean
+        guess = signal_of_mean(mean) if self.rician else mean
         differences = torch.cat([noisy.unsqueeze(2), estimates], dim=2) - mean.unsqueeze(2)
         return guess, differences, torch.log(errors.squeeze(3) + 1e-3)

@@ -19,6 +19,7 @@ __all__ = ["VARIANTS", "build_variant"]
 
 _COMPLEX: dict[str, Any] = {"in_channels": 3, "out_channels": 2}
 _MAGNITUDE: dict[str, Any] = {"in_channels": 2, "out_channels": 1}
+_REAL: dict[str, Any] = {**_MAGNITUDE, "rician": False}
 
 _SNRAWARE: dict[str, Any] = {
     **_COMPLEX,
@@ -78,8 +79,10 @@ VARIANTS: dict[str, tuple[type[nn.Module], dict[str, Any]]] = {
     "snraware_large": (STCNNTDenoiser, {**_SNRAWARE, "block_strings": "T1L1G1" * 4}),
     "stcnnt_light": (STCNNTGuidedDenoiser, {**_COMPLEX, **_LIGHT}),
     "stcnnt_light_magnitude": (STCNNTGuidedDenoiser, {**_MAGNITUDE, **_LIGHT}),
+    "stcnnt_light_real": (STCNNTGuidedDenoiser, {**_REAL, **_LIGHT}),
     "stcnnt_fast": (STCNNTGuidedDenoiser, {**_COMPLEX, **_FAST}),
     "stcnnt_fast_magnitude": (STCNNTGuidedDenoiser, {**_MAGNITUDE, **_FAST}),
+    "stcnnt_fast_real": (STCNNTGuidedDenoiser, {**_REAL, **_FAST}),
     "stcnnt_base": (STCNNTGuidedDenoiser, {**_COMPLEX, **_BASE}),
     "stcnnt_base_magnitude": (STCNNTGuidedDenoiser, {**_MAGNITUDE, **_BASE}),
     "stcnnt_segmenter": (STCNNTPackedSegmenter, _STCNNT_SEGMENTER),

@@ -22,36 +22,54 @@ __all__ = ["ChannelRouter", "CheckedDenoiser", "FlipEnsemble", "UncertainDenoise
 KINDS = {2: "magnitude images", 3: "complex images"}
 """What images in SNR units are by their channels, the g-factor map among them."""
 
+_COMPLEX = 3
+
 
 class ChannelRouter(nn.Module):
     """Send an input to the network that takes its number of channels.
 
-    A folder may hold magnitude and complex images; each goes through the network made for it.
+    A folder may hold magnitude and complex images; each goes through the network made for it. Magnitudes whose noise is
+    not white are real images once it is: complex ones whose imaginary part is zero everywhere. These may have a network
+    of their own.
 
     Args:
         networks: networks of the layout (B, C, T, H, W) with different ``in_channels``.
+        real: network for real images, of 2 channels with the g-factor map.
         amp: let them compute in bfloat16 where that is safe, on any device.
 
-    Shapes: (B, in_channels, T, H, W) of one of the networks to its output.
+    Shapes: (B, in_channels, T, H, W) of one of the networks to its output; real images are (B, 3, T, H, W) like complex
+    ones, and so is their result, whose imaginary part is zero.
 
     Raises:
         NetworkConfigError: when two networks take the same number of channels.
         LayoutError: in forward, for a number of channels that none takes.
     """
 
-    def __init__(self, networks: Sequence[FrameNet], *, amp: bool = False) -> None:
+    def __init__(self, networks: Sequence[FrameNet], real: FrameNet | None = None, *, amp: bool = False) -> None:
         super().__init__()
         self.amp = amp
         self.networks = nn.ModuleList(networks)
         self.channels = [net.in_channels for net in networks]
         if len(set(self.channels)) < len(self.channels):
             raise NetworkConfigError(f"The networks must differ in their input channels, got {self.channels}.")
+        if real is not None and (real.in_channels, real.out_channels) != (2, 1):
+            raise NetworkConfigError(
+                "A network for real images takes 2 channels and gives 1, this one takes "
+                f"{real.in_channels} and gives {real.out_channels}."
+            )
+        self.real = real
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Run the network that fits (B, C, T, H, W)."""
         with self.precision(x.device):
+            if self.takes_real(x):
+                return as_complex_channels(self.real(x[:, ::2]))  # type: ignore[misc]  # there is one
             out: torch.Tensor = self.networks[self.index_of(x.shape[1])](x)
         return out
+
+    def takes_real(self, x: torch.Tensor) -> bool:
+        """Whether an input is real, and there is a network for that."""
+        return self.real is not None and x.shape[1] == _COMPLEX and not bool(x[:, 1].any())
 
     def precision(self, device: torch.device) -> AbstractContextManager[object]:
         """In which the networks compute on a device."""
@@ -71,6 +89,11 @@ class ChannelRouter(nn.Module):
         return self.channels.index(channels)
 
 
+def as_complex_channels(out: torch.Tensor) -> torch.Tensor:
+    """What a network for real images gives, (B, 1, T, H, W) and perhaps a variance, with an imaginary part of zeros."""
+    return torch.cat([out[:, :1], torch.zeros_like(out[:, :1]), out[:, 1:]], 1)
+
+
 def _describe(channels: int) -> str:
     return f"{KINDS.get(channels, 'images')} ({channels} channels with the g-factor map)"
 
@@ -82,7 +105,7 @@ class UncertainDenoiser(nn.Module):
 
     Args:
         router: guided denoisers.
-        calibrations: of each, in the same order.
+        calibrations: of each, in the same order, that of the network for real images last.
 
     Shapes: (B, C + 1, T, H, W) to (B, C + 1, T, H, W): the last channel is the g-factor map, then the variance, both in
     SNR units. For complex images it is that of the real part and of the imaginary part.
@@ -93,7 +116,8 @@ class UncertainDenoiser(nn.Module):
 
     def __init__(self, router: ChannelRouter, calibrations: Sequence[ErrorCalibration]) -> None:
         super().__init__()
-        if not all(isinstance(net, STCNNTGuidedDenoiser) for net in router.networks):
+        networks = [*router.networks, *([] if router.real is None else [router.real])]
+        if not all(isinstance(net, STCNNTGuidedDenoiser) for net in networks):
             raise OptionError(
                 "Only networks that start from estimates (STCNNTGuidedDenoiser) tell the error of their results. Leave "
                 "save_uncertainty out, or take another bundle."
@@ -103,9 +127,12 @@ class UncertainDenoiser(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Run the network that fits (B, C, T, H, W)."""
-        index = self.router.index_of(x.shape[1])
-        network = self.router.networks[index]
         with self.router.precision(x.device):
+            if self.router.takes_real(x):
+                real: STCNNTGuidedDenoiser = self.router.real  # type: ignore[assignment]  # there is one
+                return as_complex_channels(real.with_variance(x[:, ::2], self.calibrations[-1]))  # type: ignore[arg-type]
+            index = self.router.index_of(x.shape[1])
+            network = self.router.networks[index]
             out: torch.Tensor = network.with_variance(x, self.calibrations[index])  # type: ignore[operator]
         return out
 

@@ -64,6 +64,17 @@ def test_contrasts_of_label_maps_differ(packed: Path) -> None:
     assert not torch.allclose(one, two, atol=0.1)
 
 
+def test_series_can_be_left_out(packed: Path) -> None:
+    """And a kind that has no other; the shares of the rest add up to one."""
+    pool = ClipPool(packed, "cpu")
+    pool.leave_out(["a", "b"])
+    assert pool.kinds == ["cubic", "labels"]
+    assert sum(pool.shares) == pytest.approx(1)
+    assert pool.draw(4, (1, 16, 16)).shape == (4, 1, 16, 16)
+    with pytest.raises(UnreadableFileError, match="No clips are left"):
+        pool.leave_out(["c", "head"])
+
+
 def test_a_file_without_such_clips_is_refused(packed: Path) -> None:
     """There are none for validation in it."""
     with pytest.raises(UnreadableFileError, match="validation"):

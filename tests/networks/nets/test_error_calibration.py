@@ -27,7 +27,7 @@ __all__: list[str] = []
 def guided(kind: str) -> Any:  # noqa: ANN401 - a network of the table
     """A tiny guided denoiser with a head that answers, in evaluation mode."""
     torch.manual_seed(0)
-    net: Any = build_variant("stcnnt_light" + ("_magnitude" if kind == "magnitude" else ""), channels=4)
+    net: Any = build_variant("stcnnt_light" + ("" if kind == "complex" else f"_{kind}"), channels=4)
     torch.nn.init.normal_(net.head.conv.weight, std=0.02)
     return net.eval()
 
@@ -78,6 +78,16 @@ def test_each_network_has_its_own_calibration_and_magnitudes_stay_positive() -> 
     assert float(bare[:, 0].min()) < 0
     torch.testing.assert_close(out[:, 0], bare[:, 0].maximum(dark[:, 0].clamp(max=0)))
     torch.testing.assert_close(out[:, 1], bare[:, 1])
+
+
+@torch.inference_mode()
+def test_real_images_have_a_calibration_of_their_own() -> None:
+    router = ChannelRouter([guided("complex")], guided("real"))
+    both = UncertainDenoiser(router, [calibration(0), calibration(1)])
+    x = image(2)
+    x[:, 1] = 0
+    expected = guided("real").with_variance(x[:, ::2], both.calibrations[1])
+    torch.testing.assert_close(both(x), torch.stack([expected[:, 0], 0 * expected[:, 0], expected[:, 1]], 1))
 
 
 def test_a_network_without_estimates_is_refused() -> None:

@@ -61,6 +61,14 @@ def test_magnitude_forms_take_and_return_magnitudes() -> None:
         assert (magnitude_net.in_channels, magnitude_net.out_channels) == (2, 1)
 
 
+def test_real_images_may_be_negative_and_have_no_bias() -> None:
+    """The first guess of a constant is that constant, for magnitudes less their bias."""
+    x = torch.cat([torch.full((1, 1, 4, 16, 16), value) for value in (-3.0, 1.0)], 1)
+    with torch.inference_mode():
+        torch.testing.assert_close(build_variant("stcnnt_light_real").eval()(x), x[:, :1], rtol=0, atol=2e-3)
+        assert float(build_variant("stcnnt_light_magnitude").eval()(x).min()) >= 0
+
+
 def test_light_network_takes_any_size_and_starts_by_removing_noise() -> None:
     torch.manual_seed(0)
     x = torch.cat([torch.randn(1, 2, 3, 17, 30), torch.ones(1, 1, 3, 17, 30)], dim=1)

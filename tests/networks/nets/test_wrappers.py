@@ -28,6 +28,24 @@ def test_each_image_goes_to_its_network() -> None:
         router(torch.randn(1, 4, 2, 16, 16))
 
 
+@torch.inference_mode()
+def test_real_images_go_to_the_network_for_them() -> None:
+    """Complex ones whose imaginary part is zero everywhere; what comes out is real again."""
+    nets: list[Any] = [build_variant(f"stcnnt_light{kind}", channels=4).eval() for kind in ("", "_magnitude", "_real")]
+    for net in nets:
+        torch.nn.init.normal_(net.head.conv.weight)
+    router = ChannelRouter(nets[:2], nets[2])
+    x = 5 * torch.randn(2, 3, 2, 16, 16)
+    assert torch.equal(router(x), nets[0](x))
+    x[:, 1] = 0
+    out = router(x)
+    assert torch.equal(out[:, :1], nets[2](x[:, ::2]))
+    assert not out[:, 1].any()
+    assert torch.equal(ChannelRouter(nets[:2])(x), nets[0](x))
+    with pytest.raises(NetworkConfigError, match="real images takes 2 channels"):
+        ChannelRouter(nets[1:2], nets[0])
+
+
 def test_two_networks_for_the_same_channels_are_refused() -> None:
     net: Any = build_variant("stcnnt_light", channels=4)
     with pytest.raises(NetworkConfigError, match="differ"):
