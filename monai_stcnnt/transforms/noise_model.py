@@ -437,16 +437,16 @@ class WhitenNoised(_AroundDenoiserd):
 
     Args:
         keys: the images.
-        imaginary: see :class:`WhitenNoise`.
         gmap_key: the g-factor map on the acquired matrix, where :class:`ToAcquiredMatrixd` puts it.
+        imaginary: see :class:`WhitenNoise`.
         allow_missing_keys: whether a missing key is accepted.
     """
 
     def __init__(
         self,
         keys: KeysCollection,
-        imaginary: Imaginary = "zero",
         gmap_key: str = "gmap",
+        imaginary: Imaginary = "zero",
         allow_missing_keys: bool = False,
     ) -> None:
         super().__init__(keys, WhitenNoise(imaginary), gmap_key, allow_missing_keys)
