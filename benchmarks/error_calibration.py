@@ -113,8 +113,7 @@ def _white_again(series: SeriesRecord, snr: float, seed: int) -> tuple[torch.Ten
     axes = []
     for n in clip.shape[1:]:
         plain = AxisSpectrum.of_matrix(n, round(n * draw.uniform(0.45, 0.9)))
-        weights = taper(plain.acquired, draw.uniform(0.2, 0.9))
-        axes.append(AxisSpectrum(n, plain.start, plain.stop, tuple(weights.tolist())))
+        axes.append(plain.tapered(taper(plain.acquired, draw.uniform(0.2, 0.9)).numpy()))
     condition = "map + zero-filled" if draw.random() < 0.5 else "zero-filled"
     case = simulate(clip, condition, snr, seed, magnitude=True, is_series=True, axes=(axes[0], axes[1]))
     mean = torch.from_numpy(rician_mean((case.truth / case.gmap).numpy())).float() * case.gmap

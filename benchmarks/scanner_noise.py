@@ -3,7 +3,7 @@
 """Denoising of the noise that scanners make: the bundle, blind and told, beside other methods.
 
 ``python -m benchmarks.scanner_noise DATA --out results.json --page docs/noise-of-your-scan.md``
-simulates noise on parts of scans that no training has seen, in the ways of :data:`CONDITIONS`, and compares with the
+simulates noise on parts of held-out scans (:data:`SCANS`), in the ways of :data:`CONDITIONS`, and compares with the
 truth: gain in PSNR of magnitudes, over the noisy image. ``--methods``, ``--conditions``, ``--snr``, ``--scans`` choose.
 
 The bundle is run blind (it estimates the noise model), told (level, map and spectrum), and as for white noise of the
@@ -63,7 +63,8 @@ SCANS = {
     "tuned: cine": ("cine_sunnybrook_train/patient005/patient005_4d.nii.gz", "series"),
     "tuned: brain 2D": ("pyradiomics_brain1/image.nii.gz", "image"),
 }
-"""Scans that the training of ``light`` has not seen: name -> path below the data folder, and kind.
+"""Name -> path below the data folder, and kind: scans that the training of the denoisers has not seen, but for the cine
+(Sunnybrook's patient 4, and patient 1 of the quiet scans), which the network for real images alone has not.
 
 The estimators were developed on those called ``tuned``; nothing was tuned on the others. Their own noise counts as
 truth, which a method that is told the level of the added noise alone is right to keep, and a blind one is not told.
@@ -131,8 +132,7 @@ def _axes(condition: str, size: Sequence[int]) -> tuple[AxisSpectrum, AxisSpectr
         weights = taper(plain.acquired, rim) if share < 1 else torch.ones(plain.acquired)
         if n == 0 and ("partial" in condition or condition == "all"):
             weights[: plain.acquired // 4] = 0
-        amplitudes = tuple(weights.tolist()) if float(weights.min()) < 1 else ()
-        axes.append(AxisSpectrum(length, plain.start, plain.stop, amplitudes))
+        axes.append(plain.tapered(weights.numpy()))
     return axes[0], axes[1]
 
 

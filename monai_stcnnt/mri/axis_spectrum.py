@@ -77,6 +77,16 @@ class AxisSpectrum:
         """The support without its taper."""
         return AxisSpectrum(self.size, self.start, self.stop)
 
+    def tapered(self, weights: np.ndarray) -> AxisSpectrum:
+        """The support with a taper of these weights; with none where they are even."""
+        values = np.asarray(weights, dtype=np.float64)
+        taper = tuple(values.tolist()) if np.ptp(values) > 0 else ()
+        return AxisSpectrum(self.size, self.start, self.stop, taper)
+
+    def cropped(self) -> AxisSpectrum:
+        """The taper alone, as of an image that was brought to the samples that were acquired."""
+        return AxisSpectrum(self.acquired, 0, self.acquired, self.taper)
+
     def likeness(self) -> float:
         """Correlation of neighbors along the axis, of noise with this spectrum: 0 where it is white."""
         power = self.weights().square()

@@ -145,8 +145,9 @@ def estimate_noise_model(image: Tensor, known: KnownNoise | None = None, is_volu
         floor = noise_floor(image_magnitude(image, 1))
         if field is not None and field.level < floor and not air.level:
             simple, field = NoiseEstimate(floor, "floor", 0.0), None
-        kinds = {"is_white": not _is_band_limited(spectrum), "is_complex": image.shape[1] == 2}
-        level, noise_map, found = _decide(field, known, simple, air.level, **kinds)
+        level, noise_map, found = _decide(
+            field, known, simple, air.level, is_white=not _is_band_limited(spectrum), is_complex=image.shape[1] == 2
+        )
         origins |= found
     kind: NoiseKind = "complex" if image.shape[1] == 2 else "chi" if air.num_coils > 1 else "rician"
     origins["kind"] = Origin("air", 0.9) if air.level else Origin("assumed", 0.5)

@@ -20,6 +20,7 @@ from math import log
 
 import numpy as np
 import torch
+from scipy.fft import dct
 from scipy.ndimage import gaussian_filter
 from torch import Tensor, nn
 
@@ -195,8 +196,7 @@ def _typical_waves(image: Tensor, spectra: Sequence[AxisSpectrum], block: tuple[
     the median without low frequencies, that of fine ones, of middle ones, of those that change quickly over frames, and
     the lower quartile of the first.
     """
-    left = [AxisSpectrum(axis.acquired, 0, axis.acquired, axis.taper) for axis in spectra]
-    white = to_acquired(image, left)
+    white = to_acquired(image, [axis.cropped() for axis in spectra])
     z, channels, frames, height, width = white.shape
     size, depth = block
     stride, length = size // 2, min(depth, _WINDOW_FRAMES)
@@ -235,17 +235,13 @@ def _window_places(extent: int, size: int, stride: int, count: int) -> Tensor:
     centers = stride * torch.arange(count) + (_WINDOW - 1) / 2
     middles = size * torch.arange(extent // size) + (size - 1) / 2
     near = (1 - (middles[:, None] - centers).abs() / size).clamp(min=0)
-    nearest = (middles[:, None] - centers).abs()
-    near = torch.where(near.sum(1, keepdim=True) > 0, near, (nearest == nearest.amin(1, keepdim=True)).float())
     return near / near.sum(1, keepdim=True)
 
 
 @cache
 def _cosines(length: int) -> Tensor:
     """Orthonormal cosine transform."""
-    wave, place = torch.arange(float(length))[:, None], torch.arange(float(length))
-    basis = torch.cos(torch.pi * (2 * place + 1) * wave / (2 * length)) * (2 / length) ** 0.5
-    return torch.where(wave == 0, basis / 2**0.5, basis)
+    return torch.from_numpy(dct(np.eye(length, dtype=np.float32), axis=0, norm="ortho"))
 
 
 def _quantile(values: Tensor, share: float) -> Tensor:

@@ -356,7 +356,7 @@ def _spectrum_of(model: NoiseModel) -> list[AxisSpectrum]:
 
 
 def _tapers(model: NoiseModel) -> list[AxisSpectrum]:
-    return [AxisSpectrum(axis.acquired, 0, axis.acquired, axis.taper) for axis in _spectrum_of(model)]
+    return [axis.cropped() for axis in _spectrum_of(model)]
 
 
 def _of_channels(image: Tensor, axes: Sequence[AxisSpectrum], how: Callable[..., Tensor]) -> Tensor:

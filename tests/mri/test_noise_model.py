@@ -216,6 +216,17 @@ def test_the_other_component_is_noise_of_the_level_whatever_frames_it_is_drawn_w
     assert torch.equal(real, torch.cat([white, torch.zeros_like(white)], 1))
 
 
+def test_a_taper_is_put_on_a_support_and_kept_when_it_is_cropped() -> None:
+    """Even weights are no taper."""
+    plain = AxisSpectrum.of_matrix(32, 20)
+    weights = np.linspace(1, 0.4, 20)
+    tapered = plain.tapered(weights)
+    assert tapered == AxisSpectrum(32, plain.start, plain.stop, tuple(weights.tolist()))
+    assert tapered.cropped() == AxisSpectrum(20, 0, 20, tapered.taper)
+    assert plain.tapered(np.ones(20)) == plain == tapered.bare()
+    assert plain.cropped().is_white
+
+
 def test_neighbors_are_alike_as_far_as_the_band_says() -> None:
     noise = from_acquired(complex_noise((400, 20, 17), torch.Generator().manual_seed(0)), SPECTRA)
     for axis, dim in zip(SPECTRA, (-2, -1), strict=True):

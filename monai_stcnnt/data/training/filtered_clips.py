@@ -130,14 +130,8 @@ class FilteredClips(NoisyClips):
         if is_partial:
             weights[: int(count * rng.uniform(0.1, 0.35))] = 0
         error = 1.0 if rng.random() < _KNOWN else float(np.exp(_TAPER_ERROR * rng.standard_normal()))
-        return _tapered(axis, weights), _tapered(axis, weights**error)
+        return axis.tapered(weights), axis.tapered(weights**error)
 
 
 def _odd(extent: float) -> int:
     return 2 * round((extent - 1) / 2) + 1
-
-
-def _tapered(axis: AxisSpectrum, weights: np.ndarray) -> AxisSpectrum:
-    if weights.min() >= 1:
-        return axis
-    return AxisSpectrum(axis.size, axis.start, axis.stop, tuple(float(weight) for weight in weights))
